@@ -1,0 +1,146 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "base/file.h"
+
+#include "base/error.h"
+#include "base/memory.h"
+#include "base/text.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/random.h>
+#include <sys/stat.h>
+
+#define CHUNK 4096
+
+int file_read(int dir_fd, const char *path, size_t max, char **ret_bytes, size_t *ret_n, struct error *err)
+{
+        __attribute__((cleanup(cleanup_text))) struct text content = TEXT_NULL;
+        __attribute__((cleanup(cleanup_close))) int fd = -1;
+
+        fd = openat(dir_fd, path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+        if (fd < 0)
+                return error_errno(err, -errno, "cannot open %s", path);
+        for (;;) {
+                char chunk[CHUNK];
+                ssize_t n = read(fd, chunk, sizeof(chunk));
+
+                if (n < 0 && errno == EINTR)
+                        continue;
+                if (n < 0)
+                        return error_errno(err, -errno, "cannot read %s", path);
+                if (!n)
+                        break;
+                if ((size_t)n > max - content.n)
+                        return error_set(err, -EFBIG, "%s is larger than the %zu bytes that are read", path, max);
+                text_add_bytes(&content, chunk, (size_t)n);
+        }
+        *ret_n = content.n;
+        *ret_bytes = text_take(&content);
+        return 0;
+}
+
+static int write_all(int fd, const char *bytes, size_t n)
+{
+        while (n) {
+                ssize_t written = write(fd, bytes, n);
+
+                if (written < 0 && errno == EINTR)
+                        continue;
+                if (written < 0)
+                        return -errno;
+                bytes += written;
+                n -= (size_t)written;
+        }
+        return 0;
+}
+
+static int fill_temporary(int dir_fd, const char *temporary, const void *bytes, size_t n, mode_t mode, enum file_sync sync)
+{
+        __attribute__((cleanup(cleanup_close))) int fd = -1;
+        int r;
+
+        fd = openat(dir_fd, temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
+        if (fd < 0)
+                return -errno;
+        r = write_all(fd, bytes, n);
+        /* fchmod() rather than open()'s mode, which the umask would trim. */
+        if (!r && fchmod(fd, mode) < 0)
+                r = -errno;
+        if (!r && sync == FILE_SYNCED && fsync(fd) < 0)
+                r = -errno;
+        /* Network and quota file systems report a failed write only here. */
+        if (close(take_fd(&fd)) < 0 && !r)
+                r = -errno;
+        return r;
+}
+
+int file_replace(int dir_fd, const char *name, const void *bytes, size_t n, mode_t mode, enum file_sync sync,
+                 struct error *err)
+{
+        __attribute__((cleanup(cleanup_free))) char *temporary = NULL;
+        uint64_t tag = 0;
+        int r;
+
+        if (getrandom(&tag, sizeof(tag), 0) != sizeof(tag))
+                return error_errno(err, -errno, "cannot get random bytes");
+        temporary = xasprintf(".%s.%016llx.tmp", name, (unsigned long long)tag);
+        r = fill_temporary(dir_fd, temporary, bytes, n, mode, sync);
+        if (!r && renameat(dir_fd, temporary, dir_fd, name) < 0)
+                r = -errno;
+        if (r < 0) {
+                (void)unlinkat(dir_fd, temporary, 0);
+                return error_errno(err, r, "cannot write %s", name);
+        }
+        return 0;
+}
+
+static bool is_temporary(const char *name)
+{
+        size_t n = strlen(name);
+
+        return name[0] == '.' && n > 5 && strcmp(name + n - 4, ".tmp") == 0;
+}
+
+void file_sweep_temporaries(int dir_fd)
+{
+        int fd = openat(dir_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        const struct dirent *entry;
+        DIR *directory;
+
+        if (fd < 0)
+                return;
+        directory = fdopendir(fd);
+        if (!directory) {
+                close(fd);
+                return;
+        }
+        while ((entry = readdir(directory)))
+                if (is_temporary(entry->d_name))
+                        (void)unlinkat(dir_fd, entry->d_name, 0);
+        closedir(directory);
+}
+
+int file_open_directory(const char *path, mode_t mode, int *ret_fd, struct error *err)
+{
+        __attribute__((cleanup(cleanup_free))) char *partial = xstrdup(path);
+        int fd;
+
+        for (char *slash = partial + 1; *partial && (slash = strchr(slash, '/')); ++slash) {
+                *slash = '\0';
+                if (mkdir(partial, mode) < 0 && errno != EEXIST)
+                        return error_errno(err, -errno, "cannot create directory %s", partial);
+                *slash = '/';
+        }
+        if (mkdir(path, mode) < 0 && errno != EEXIST)
+                return error_errno(err, -errno, "cannot create directory %s", path);
+        fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        if (fd < 0)
+                return error_errno(err, -errno, "cannot open directory %s", path);
+        *ret_fd = fd;
+        return 0;
+}

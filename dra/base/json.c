@@ -1,0 +1,291 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "base/json.h"
+
+#include "base/error.h"
+
+#include <assert.h>
+#include <cjson/cJSON.h>
+#include <errno.h>
+#include <math.h>
+#include <string.h>
+
+#define DEPTH_MAX 64
+#define EXACT_MAX 9007199254740992.0 /* 2^53: the integers a double holds exactly */
+
+/* struct json is cJSON under another name, so that no other file can reach cJSON's loose look-ups. */
+static const cJSON *in(const struct json *value)
+{
+        return (const cJSON *)value;
+}
+
+static cJSON *in_mutable(struct json *value)
+{
+        return (cJSON *)value;
+}
+
+static struct json *out(cJSON *value)
+{
+        return (struct json *)value;
+}
+
+static struct json *out_or_abort(cJSON *value)
+{
+        if (!value)
+                abort();
+        return out(value);
+}
+
+/* cJSON recurses while it parses, so the nesting is bounded before. Offset of the bracket too many, or n. */
+static size_t find_too_deep(const char *bytes, size_t n)
+{
+        bool is_string = false;
+        unsigned depth = 0;
+
+        for (size_t i = 0; i < n; ++i) {
+                char c = bytes[i];
+
+                if (is_string) {
+                        if (c == '\\')
+                                ++i;
+                        else if (c == '"')
+                                is_string = false;
+                } else if (c == '"') {
+                        is_string = true;
+                } else if (c == '{' || c == '[') {
+                        if (++depth > DEPTH_MAX)
+                                return i;
+                } else if ((c == '}' || c == ']') && depth) {
+                        --depth;
+                }
+        }
+        return n;
+}
+
+static int compare_keys(const void *a, const void *b)
+{
+        return strcmp((*(const cJSON *const *)a)->string, (*(const cJSON *const *)b)->string);
+}
+
+static const char *find_duplicate_here(const cJSON *object)
+{
+        __attribute__((cleanup(cleanup_free))) const cJSON **members = NULL;
+        size_t n = 0;
+
+        for (const cJSON *member = object->child; member; member = member->next)
+                ++n;
+        members = xcalloc(n, sizeof(*members));
+        n = 0;
+        for (const cJSON *member = object->child; member; member = member->next)
+                members[n++] = member;
+        qsort(members, n, sizeof(*members), compare_keys);
+        for (size_t i = 1; i < n; ++i)
+                if (strcmp(members[i - 1]->string, members[i]->string) == 0)
+                        return members[i]->string;
+        return NULL;
+}
+
+/* The key of a member that stands twice in one object, anywhere in the tree; NULL: none. */
+static const char *find_duplicate(const cJSON *value)
+{
+        const char *key = cJSON_IsObject(value) && value->child ? find_duplicate_here(value) : NULL;
+
+        for (const cJSON *child = value->child; child && !key; child = child->next)
+                key = find_duplicate(child);
+        return key;
+}
+
+static size_t skip_space(const char *bytes, size_t at, size_t n)
+{
+        while (at < n && (bytes[at] == ' ' || bytes[at] == '\t' || bytes[at] == '\n' || bytes[at] == '\r'))
+                ++at;
+        return at;
+}
+
+int json_parse(const char *bytes, size_t n, struct json **ret_root, struct error *err)
+{
+        _cleanup_(json) struct json *root = NULL;
+        const char *duplicate, *end = NULL;
+        size_t at;
+
+        at = find_too_deep(bytes, n);
+        if (at < n)
+                return error_set(err, -EBADMSG, "JSON is nested deeper than %d levels at byte %zu", DEPTH_MAX, at);
+        root = out(cJSON_ParseWithLengthOpts(bytes, n, &end, false));
+        at = end && end >= bytes ? (size_t)(end - bytes) : 0;
+        if (!root)
+                return error_set(err, -EBADMSG, n ? "not JSON at byte %zu of %zu" : "empty, not JSON", at, n);
+        at = skip_space(bytes, at, n);
+        if (at < n)
+                return error_set(err, -EBADMSG, "text after the JSON value at byte %zu of %zu", at, n);
+        duplicate = find_duplicate(in(root));
+        if (duplicate)
+                return error_set(err, -EBADMSG, "key \"%.64s\" stands twice in one JSON object", duplicate);
+        *ret_root = take_ptr(root);
+        return 0;
+}
+
+void json_free(struct json *root)
+{
+        cJSON_Delete(in_mutable(root));
+}
+
+const struct json *json_get(const struct json *object, const char *key)
+{
+        if (!json_is_object(object))
+                return NULL;
+        return out(cJSON_GetObjectItemCaseSensitive(in(object), key));
+}
+
+const char *json_string(const struct json *value)
+{
+        return cJSON_GetStringValue((cJSON *)in(value));
+}
+
+bool json_is_object(const struct json *value)
+{
+        return cJSON_IsObject(in(value));
+}
+
+bool json_is_array(const struct json *value)
+{
+        return cJSON_IsArray(in(value));
+}
+
+bool json_is_null(const struct json *value)
+{
+        return cJSON_IsNull(in(value));
+}
+
+int json_int64(const struct json *value, int64_t *ret)
+{
+        double number;
+
+        if (!cJSON_IsNumber(in(value)))
+                return -EINVAL;
+        number = in(value)->valuedouble;
+        if (!(fabs(number) <= EXACT_MAX) || trunc(number) != number)
+                return -EINVAL;
+        *ret = (int64_t)number;
+        return 0;
+}
+
+int json_bool(const struct json *value, bool *ret)
+{
+        if (!cJSON_IsBool(in(value)))
+                return -EINVAL;
+        *ret = cJSON_IsTrue(in(value));
+        return 0;
+}
+
+size_t json_count(const struct json *container)
+{
+        size_t n = 0;
+
+        for (const struct json *element = json_first(container); element; element = json_next(element))
+                ++n;
+        return n;
+}
+
+const struct json *json_first(const struct json *container)
+{
+        return json_is_object(container) || json_is_array(container) ? out(in(container)->child) : NULL;
+}
+
+const struct json *json_next(const struct json *element)
+{
+        return out(in(element)->next);
+}
+
+const char *json_key(const struct json *member)
+{
+        return in(member)->string;
+}
+
+bool json_equal(const struct json *a, const struct json *b)
+{
+        return a && b && cJSON_Compare(in(a), in(b), true);
+}
+
+struct json *json_new_object(void)
+{
+        return out_or_abort(cJSON_CreateObject());
+}
+
+struct json *json_new_array(void)
+{
+        return out_or_abort(cJSON_CreateArray());
+}
+
+struct json *json_new_string(const char *value)
+{
+        return out_or_abort(cJSON_CreateString(value));
+}
+
+struct json *json_new_int(int64_t value)
+{
+        assert(value <= (int64_t)EXACT_MAX && value >= -(int64_t)EXACT_MAX);
+        return out_or_abort(cJSON_CreateNumber((double)value));
+}
+
+struct json *json_new_bool(bool value)
+{
+        return out_or_abort(cJSON_CreateBool(value));
+}
+
+struct json *json_copy(const struct json *value)
+{
+        return out_or_abort(cJSON_Duplicate(in(value), true));
+}
+
+void json_add(struct json *object, const char *key, struct json *value)
+{
+        assert(!json_get(object, key));
+        if (!cJSON_AddItemToObject(in_mutable(object), key, in_mutable(value)))
+                abort();
+}
+
+void json_append(struct json *array, struct json *value)
+{
+        if (!cJSON_AddItemToArray(in_mutable(array), in_mutable(value)))
+                abort();
+}
+
+void json_add_string(struct json *object, const char *key, const char *value)
+{
+        json_add(object, key, json_new_string(value));
+}
+
+void json_add_int(struct json *object, const char *key, int64_t value)
+{
+        json_add(object, key, json_new_int(value));
+}
+
+void json_add_bool(struct json *object, const char *key, bool value)
+{
+        json_add(object, key, json_new_bool(value));
+}
+
+struct json *json_add_object(struct json *object, const char *key)
+{
+        struct json *value = json_new_object();
+
+        json_add(object, key, value);
+        return value;
+}
+
+struct json *json_add_array(struct json *object, const char *key)
+{
+        struct json *value = json_new_array();
+
+        json_add(object, key, value);
+        return value;
+}
+
+char *json_print(const struct json *value)
+{
+        char *text = cJSON_PrintUnformatted(in(value));
+
+        if (!text)
+                abort();
+        return text;
+}

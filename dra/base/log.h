@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * One line per decision: a message and key=value fields, on standard error.
+ *
+ *         log_info("claim prepared", log_str("claim", name), log_int("devices", n));
+ *
+ * ERROR: a person must act. WARN: we went on, and the line says what was ignored. INFO: a state changed. DEBUG: free.
+ * Values are quoted and bounded, so that a foreign string can neither break a line nor flood it. Tokens and quote
+ * contents are never logged. Libraries return errors; the daemon and its event handlers log.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+enum log_level { LOG_ERROR, LOG_WARN, LOG_INFO, LOG_DEBUG };
+enum log_format { LOG_TEXT, LOG_JSON };
+
+struct log_field {
+        const char *key;    /* NULL ends a list of fields */
+        const char *string; /* NULL: the field is a number */
+        int64_t number;
+};
+
+/* Before the first thread is made. The defaults are LOG_INFO and LOG_TEXT. */
+void log_setup(enum log_level level, enum log_format format);
+bool log_is_on(enum log_level level);
+
+void log_write(enum log_level level, const char *message, const struct log_field *fields);
+
+static inline struct log_field log_str(const char *key, const char *value)
+{
+        return (struct log_field){ .key = key, .string = value ? value : "" };
+}
+
+static inline struct log_field log_int(const char *key, int64_t value)
+{
+        return (struct log_field){ .key = key, .number = value };
+}
+
+/* clang-format off */
+#define log_fields(...) ((const struct log_field[]){ __VA_ARGS__ __VA_OPT__(,) { .key = 0 } })
+#define log_error(message, ...) log_write(LOG_ERROR, (message), log_fields(__VA_ARGS__))
+#define log_warn(message, ...)  log_write(LOG_WARN, (message), log_fields(__VA_ARGS__))
+#define log_info(message, ...)  log_write(LOG_INFO, (message), log_fields(__VA_ARGS__))
+#define log_debug(message, ...) (log_is_on(LOG_DEBUG) ? log_write(LOG_DEBUG, (message), log_fields(__VA_ARGS__)) : (void)0)
+/* clang-format on */

@@ -1,0 +1,67 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "base/parse.h"
+
+#include <errno.h>
+#include <string.h>
+
+#define TEN_YEARS_MS (10ULL * 365 * 24 * 3600 * 1000)
+
+int parse_u64(const char *bytes, size_t n, uint64_t *ret)
+{
+        uint64_t value = 0;
+
+        if (!n)
+                return -EINVAL;
+        for (size_t i = 0; i < n; ++i)
+                if (bytes[i] < '0' || bytes[i] > '9')
+                        return -EINVAL;
+        for (size_t i = 0; i < n; ++i)
+                if (__builtin_mul_overflow(value, 10U, &value) ||
+                    __builtin_add_overflow(value, (uint64_t)(bytes[i] - '0'), &value))
+                        return -ERANGE;
+        *ret = value;
+        return 0;
+}
+
+int parse_duration_ms(const char *string, uint64_t *ret_ms)
+{
+        static const struct {
+                const char *suffix;
+                uint64_t ms;
+        } units[] = { { "ms", 1 }, { "s", 1000 }, { "m", 60 * 1000 }, { "h", 60 * 60 * 1000 } };
+        size_t n_digits = strspn(string, "0123456789");
+        uint64_t value;
+        int r;
+
+        r = parse_u64(string, n_digits, &value);
+        if (r < 0)
+                return r;
+        if (!string[n_digits]) {
+                if (value)
+                        return -EINVAL; /* a bare number leaves open which unit was meant */
+                *ret_ms = 0;
+                return 0;
+        }
+        for (size_t i = 0; i < sizeof(units) / sizeof(units[0]); ++i) {
+                if (strcmp(string + n_digits, units[i].suffix) != 0)
+                        continue;
+                if (__builtin_mul_overflow(value, units[i].ms, &value) || value > TEN_YEARS_MS)
+                        return -ERANGE;
+                *ret_ms = value;
+                return 0;
+        }
+        return -EINVAL;
+}
+
+int parse_device_name(const char *name, unsigned *ret_index)
+{
+        const char *digits = name + 3;
+        uint64_t index;
+
+        if (strncmp(name, "tdx", 3) != 0 || (digits[0] == '0' && digits[1]))
+                return -EINVAL;
+        if (parse_u64(digits, strlen(digits), &index) < 0 || index >= DEVICE_INDEX_MAX)
+                return -EINVAL;
+        *ret_index = (unsigned)index;
+        return 0;
+}

@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Text that grows, and text that must be fit for others to read. */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+
+/* A growing string. TEXT_NULL is empty; bytes is NULL or NUL-terminated. */
+struct text {
+        char *bytes;
+        size_t n;
+        size_t n_allocated;
+};
+
+#define TEXT_NULL { 0 }
+
+void text_add(struct text *text, const char *string);
+void text_add_bytes(struct text *text, const void *bytes, size_t n);
+void text_addf(struct text *text, const char *format, ...) __attribute__((format(printf, 2, 3)));
+/* Hands the string over ("" when nothing was added); text is empty again. */
+char *text_take(struct text *text);
+void text_deinit(struct text *text);
+static inline void cleanup_text(struct text *text)
+{
+        text_deinit(text);
+}
+
+/* Length of the longest prefix of at most n bytes that is valid UTF-8 (RFC 3629) and holds no NUL. */
+size_t text_utf8_prefix(const char *bytes, size_t n);
+
+/* Replace every byte that is not part of valid UTF-8 by '?', in place: protobuf peers refuse a string otherwise. */
+void text_make_utf8(char *string);
+
+/* Kubernetes names: DNS-1123 label (<= 63) and subdomain (<= 253), as apimachinery's validation. */
+bool text_is_dns_label(const char *string);
+bool text_is_dns_subdomain(const char *string);

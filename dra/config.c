@@ -1,0 +1,311 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "config.h"
+
+#include "base/error.h"
+#include "base/parse.h"
+#include "base/text.h"
+#include "host/qgs.h"
+#include "rpc/listener.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <stddef.h>
+#include <string.h>
+
+/* kubelet cuts a Prepare off after 45 s; the claim must be read and recorded within them, too. */
+#define PREPARE_WAIT_MAX_MS 40000
+
+struct option {
+        const char *name;
+        const char *argument;
+        const char *fallback; /* shown and parsed; NULL: none */
+        const char *meaning;
+        int (*parse)(const struct option *option, const char *value, void *field, struct error *err);
+        size_t offset;
+};
+
+static int invalid(const struct option *option, const char *value, const char *wanted, struct error *err)
+{
+        return error_set(err, -EINVAL, "--%s: \"%.128s\" is not %s", option->name, value, wanted);
+}
+
+static int parse_string(const struct option *option, const char *value, void *field, struct error *err)
+{
+        char **string = field;
+
+        if (!*value)
+                return invalid(option, value, option->argument, err);
+        free(*string);
+        *string = xstrdup(value);
+        return 0;
+}
+
+static int parse_capacity(const struct option *option, const char *value, void *field, struct error *err)
+{
+        uint64_t n;
+
+        if (parse_u64(value, strlen(value), &n) < 0 || n > DEVICE_INDEX_MAX)
+                return invalid(option, value, "a number of TDs from 0 to 4096", err);
+        *(int64_t *)field = (int64_t)n;
+        return 0;
+}
+
+static int parse_reserve(const struct option *option, const char *value, void *field, struct error *err)
+{
+        int64_t n;
+        int r;
+
+        r = parse_capacity(option, value, &n, err);
+        if (!r)
+                *(unsigned *)field = (unsigned)n;
+        return r;
+}
+
+static int parse_prepare_wait(const struct option *option, const char *value, void *field, struct error *err)
+{
+        uint64_t ms;
+
+        if (parse_duration_ms(value, &ms) < 0 || ms > PREPARE_WAIT_MAX_MS)
+                return invalid(option, value, "a duration from 0 to 40s (kubelet gives up after 45s)", err);
+        *(uint64_t *)field = ms;
+        return 0;
+}
+
+static int parse_poll_interval(const struct option *option, const char *value, void *field, struct error *err)
+{
+        uint64_t ms;
+
+        if (parse_duration_ms(value, &ms) < 0 || ms < 100 || ms > 30000)
+                return invalid(option, value, "a duration from 100ms to 30s", err);
+        *(uint64_t *)field = ms;
+        return 0;
+}
+
+static int parse_yes_no(const struct option *option, const char *value, void *field, struct error *err)
+{
+        bool is_yes = strcmp(value, "yes") == 0;
+
+        if (!is_yes && strcmp(value, "no") != 0)
+                return invalid(option, value, "yes or no", err);
+        *(bool *)field = is_yes;
+        return 0;
+}
+
+static int parse_log_level(const struct option *option, const char *value, void *field, struct error *err)
+{
+        static const char *const names[] = { "error", "warn", "info", "debug" };
+
+        for (size_t i = 0; i < array_size(names); ++i)
+                if (strcmp(value, names[i]) == 0) {
+                        *(enum log_level *)field = (enum log_level)i;
+                        return 0;
+                }
+        return invalid(option, value, "one of error, warn, info, debug", err);
+}
+
+static int parse_log_format(const struct option *option, const char *value, void *field, struct error *err)
+{
+        bool is_json = strcmp(value, "json") == 0;
+
+        if (!is_json && strcmp(value, "text") != 0)
+                return invalid(option, value, "one of text, json", err);
+        *(enum log_format *)field = is_json ? LOG_JSON : LOG_TEXT;
+        return 0;
+}
+
+#define field(name) offsetof(struct config, name)
+
+/* clang-format off */
+static const struct option options[] = {
+        { "node-name", "NAME", NULL, "the Node this runs on; also NODE_NAME", parse_string, field(node_name) },
+        { "pod-uid", "UID", NULL, "tells instances apart during a rolling update; also POD_UID", parse_string, field(pod_uid) },
+        { "kubelet-dir", "DIR", "/var/lib/kubelet", "kubelet's root directory", parse_string, field(kubelet_dir) },
+        { "cdi-dir", "DIR", "/var/run/cdi", "where the container runtime reads CDI specs", parse_string, field(cdi_dir) },
+        { "qgs-socket", "PATH", QGS_DEFAULT_SOCKET, "the Quote Generation Service's socket; its directory is mounted", parse_string, field(qgs_socket) },
+        { "misc-capacity", "FILE", NULL, "read the tdx line from FILE", parse_string, field(misc_capacity) },
+        { "cgroup-root", "DIR", "/sys/fs/cgroup", "where misc.capacity is looked for otherwise", parse_string, field(cgroup_root) },
+        { "capacity", "N", NULL, "the host runs N TDs, whatever misc.capacity says", parse_capacity, field(capacity) },
+        { "reserve", "K", "0", "keep K of them for TDs outside Kubernetes", parse_reserve, field(reserve) },
+        { "prepare-wait", "TIME", "30s", "how long a claim waits for a TD that is still held", parse_prepare_wait, field(prepare_wait_ms) },
+        { "poll-interval", "TIME", "30s", "how often misc.capacity is read, and files are verified", parse_poll_interval, field(poll_interval_ms) },
+        { "api-server", "URL", NULL, "Kubernetes API server; in-cluster credentials where absent", parse_string, field(api_server) },
+        { "ca-file", "FILE", NULL, "certificate authority of the API server", parse_string, field(ca_file) },
+        { "token-file", "FILE", NULL, "bearer token, read again as it rotates", parse_string, field(token_file) },
+        { "client-cert", "FILE", NULL, "client certificate (PEM); goes with --client-key", parse_string, field(client_cert) },
+        { "client-key", "FILE", NULL, "its private key (PEM)", parse_string, field(client_key) },
+        { "log-level", "LEVEL", "info", "error, warn, info or debug", parse_log_level, field(log_level) },
+        { "log-format", "FORMAT", "text", "text or json", parse_log_format, field(log_format) },
+        { "durable", "yes|no", "yes", "no leaves out fsync: for measurements only", parse_yes_no, field(is_durable) },
+};
+/* clang-format on */
+
+static int set(const struct option *option, const char *value, struct config *config, struct error *err)
+{
+        return option->parse(option, value, (char *)config + option->offset, err);
+}
+
+static char *variable_name(const struct option *option)
+{
+        char *name = xasprintf("DRA_%s", option->name);
+
+        for (char *p = name; *p; ++p)
+                *p = *p == '-' ? '_' : (char)toupper((unsigned char)*p);
+        return name;
+}
+
+static int set_from_environment(struct config *config, struct error *err)
+{
+        static const struct {
+                const char *variable;
+                size_t offset;
+        } downward[] = { { "NODE_NAME", field(node_name) }, { "POD_UID", field(pod_uid) } };
+
+        for (size_t i = 0; i < array_size(downward); ++i) {
+                char **string = (void *)((char *)config + downward[i].offset);
+                const char *value = getenv(downward[i].variable);
+
+                if (value && *value)
+                        *string = xstrdup(value);
+        }
+        for (size_t i = 0; i < array_size(options); ++i) {
+                __attribute__((cleanup(cleanup_free))) char *name = variable_name(&options[i]);
+                const char *value = getenv(name);
+                int r;
+
+                if (!value && !options[i].fallback)
+                        continue;
+                r = set(&options[i], value ? value : options[i].fallback, config, err);
+                if (r < 0)
+                        return value ? error_prefix(err, "environment variable %s", name) : r;
+        }
+        return 0;
+}
+
+static const struct option *find_option(const char *name, size_t n)
+{
+        for (size_t i = 0; i < array_size(options); ++i)
+                if (strlen(options[i].name) == n && strncmp(options[i].name, name, n) == 0)
+                        return &options[i];
+        return NULL;
+}
+
+static int set_from_arguments(int argc, char **argv, struct config *config, struct error *err)
+{
+        for (int i = 0; i < argc; ++i) {
+                const char *name = argv[i] + 2, *value;
+                const struct option *option;
+                size_t n;
+                int r;
+
+                if (strcmp(argv[i], "-h") == 0 || strcmp(argv[i], "--help") == 0)
+                        return CONFIG_HELP;
+                if (strncmp(argv[i], "--", 2) != 0)
+                        return error_set(err, -EINVAL, "\"%.128s\" is not a flag; see --help", argv[i]);
+                n = strcspn(name, "=");
+                option = find_option(name, n);
+                if (!option)
+                        return error_set(err, -EINVAL, "there is no flag \"%.128s\"; see --help", argv[i]);
+                value = name[n] ? name + n + 1 : i + 1 < argc ? argv[++i] : NULL;
+                if (!value)
+                        return error_set(err, -EINVAL, "--%s needs a value: %s", option->name, option->argument);
+                r = set(option, value, config, err);
+                if (r < 0)
+                        return r;
+        }
+        return 0;
+}
+
+/* Where kubelet finds us. With a pod UID each instance has sockets of its own, so that the next one can stand ready
+ * while this one still serves (k8s.io/dynamic-resource-allocation/kubeletplugin, RollingUpdate). */
+static void derive_paths(struct config *config)
+{
+        const char *uid = config->pod_uid;
+
+        config->state_dir = xasprintf("%s/plugins/" DRIVER_NAME, config->kubelet_dir);
+        config->dra_socket = uid ? xasprintf("%s/dra-%s.sock", config->state_dir, uid)
+                                 : xasprintf("%s/dra.sock", config->state_dir);
+        config->registration_socket =
+                xasprintf("%s/plugins_registry/" DRIVER_NAME "%s%s-reg.sock", config->kubelet_dir,
+                          uid ? "-" : "", uid ? uid : "");
+}
+
+int config_parse(int argc, char **argv, struct config *ret, struct error *err)
+{
+        __attribute__((cleanup(cleanup_config))) struct config config = CONFIG_NULL;
+        int r;
+
+        r = set_from_environment(&config, err);
+        if (r < 0)
+                return r;
+        r = set_from_arguments(argc, argv, &config, err);
+        if (r)
+                return r;
+        derive_paths(&config);
+        *ret = config;
+        config = (struct config)CONFIG_NULL;
+        return 0;
+}
+
+static int check_absolute(const char *flag, const char *path, struct error *err)
+{
+        if (path[0] != '/')
+                return error_set(err, -EINVAL, "--%s: %s is not an absolute path", flag, path);
+        return 0;
+}
+
+int config_check(const struct config *config, struct error *err)
+{
+        int r;
+
+        if (!config->node_name)
+                return error_set(err, -EINVAL,
+                                 "the node's name is not known: give --node-name, or NODE_NAME from the downward API");
+        if (!text_is_dns_subdomain(config->node_name))
+                return error_set(err, -EINVAL, "--node-name: \"%.253s\" is no name of a Node", config->node_name);
+        if (config->pod_uid && strspn(config->pod_uid, "0123456789abcdefABCDEF-") != strlen(config->pod_uid))
+                return error_set(err, -EINVAL, "--pod-uid: \"%.128s\" is no UID", config->pod_uid);
+        r = check_absolute("kubelet-dir", config->kubelet_dir, err);
+        if (!r)
+                r = check_absolute("cdi-dir", config->cdi_dir, err);
+        if (!r)
+                r = rpc_listener_check_path(config->dra_socket, err);
+        if (!r)
+                r = rpc_listener_check_path(config->registration_socket, err);
+        if (!r)
+                r = qgs_check_socket_path("--qgs-socket", config->qgs_socket, "", err);
+        return r;
+}
+
+void config_deinit(struct config *config)
+{
+        free(config->node_name);
+        free(config->pod_uid);
+        free(config->kubelet_dir);
+        free(config->cdi_dir);
+        free(config->qgs_socket);
+        free(config->misc_capacity);
+        free(config->cgroup_root);
+        free(config->api_server);
+        free(config->ca_file);
+        free(config->token_file);
+        free(config->client_cert);
+        free(config->client_key);
+        free(config->state_dir);
+        free(config->dra_socket);
+        free(config->registration_socket);
+        *config = (struct config)CONFIG_NULL;
+}
+
+void config_describe_flags(struct text *text)
+{
+        for (size_t i = 0; i < array_size(options); ++i) {
+                __attribute__((cleanup(cleanup_free))) char *variable = variable_name(&options[i]);
+                __attribute__((cleanup(cleanup_free))) char *flag =
+                        xasprintf("--%s %s", options[i].name, options[i].argument);
+
+                text_addf(text, "  %-22s %s", flag, options[i].meaning);
+                if (options[i].fallback)
+                        text_addf(text, " (default %s)", options[i].fallback);
+                text_addf(text, " [%s]\n", variable);
+        }
+}

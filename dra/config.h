@@ -1,0 +1,70 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Flags and environment turned into one immutable struct.
+ *
+ * Every flag has an environment variable: --qgs-socket is DRA_QGS_SOCKET; a flag wins over its variable. The node's name
+ * and the pod's UID are also taken from NODE_NAME and POD_UID, as the downward API usually gives them.
+ */
+#pragma once
+
+#include "base/log.h"
+#include "base/memory.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct error;
+struct text;
+
+#define DRIVER_NAME "tdx.kubevirt.io"
+
+struct config {
+        char *node_name;  /* the pool's name too */
+        char *pod_uid;    /* NULL: one instance at a time, with the plain socket names */
+        char *kubelet_dir;
+        char *cdi_dir;
+        char *qgs_socket; /* on the host; its directory is mounted */
+
+        char *misc_capacity; /* NULL: the known places below cgroup_root */
+        char *cgroup_root;
+        int64_t capacity; /* TDs; -1: read from misc.capacity */
+        unsigned reserve; /* TDs that run outside Kubernetes */
+
+        uint64_t prepare_wait_ms;
+        uint64_t poll_interval_ms; /* of the facts that do not notify */
+
+        char *api_server; /* NULL: the in-cluster convention */
+        char *ca_file;
+        char *token_file;
+        char *client_cert;
+        char *client_key;
+
+        bool is_durable; /* false: no fsync, for measurements */
+        enum log_level log_level;
+        enum log_format log_format;
+
+        /* Derived. */
+        char *state_dir;           /* <kubelet>/plugins/tdx.kubevirt.io */
+        char *dra_socket;          /* in state_dir */
+        char *registration_socket; /* in <kubelet>/plugins_registry */
+};
+
+#define CONFIG_NULL { .capacity = -1 }
+
+/* Outcomes. */
+enum config_outcome {
+        CONFIG_HELP = 1 /* --help was asked for */
+};
+
+/* Parse the arguments after the subcommand. On failure -EINVAL, err names the flag and what it takes. */
+int config_parse(int argc, char **argv, struct config *ret, struct error *err);
+/* What only `run` needs beyond that: the node's name, socket paths that fit, a QGS directory fit to be mounted. */
+int config_check(const struct config *config, struct error *err);
+void config_deinit(struct config *config);
+static inline void cleanup_config(struct config *config)
+{
+        config_deinit(config);
+}
+
+/* The flags, one a line with its variable, default and meaning. */
+void config_describe_flags(struct text *text);

@@ -1,0 +1,69 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "host/dirwatch.h"
+
+#include "base/memory.h"
+
+#include <stdbool.h>
+#include <sys/stat.h>
+
+struct dirwatch {
+        uv_fs_event_t event;
+        char *path;
+        void (*on_change)(void *owner);
+        void *owner;
+        bool is_watching;
+        dev_t device;
+        ino_t inode;
+};
+
+static void on_event(uv_fs_event_t *event, const char *name, int events, int status)
+{
+        struct dirwatch *watch = event->data;
+
+        watch->on_change(watch->owner);
+}
+
+struct dirwatch *dirwatch_new(uv_loop_t *loop, const char *path, void (*on_change)(void *owner), void *owner)
+{
+        struct dirwatch *watch = xcalloc(1, sizeof(*watch));
+
+        watch->path = xstrdup(path);
+        watch->on_change = on_change;
+        watch->owner = owner;
+        uv_fs_event_init(loop, &watch->event);
+        watch->event.data = watch;
+        dirwatch_check(watch);
+        return watch;
+}
+
+void dirwatch_check(struct dirwatch *watch)
+{
+        struct stat now;
+
+        if (stat(watch->path, &now) < 0) {
+                watch->is_watching = false;
+                uv_fs_event_stop(&watch->event);
+                return;
+        }
+        if (watch->is_watching && now.st_dev == watch->device && now.st_ino == watch->inode)
+                return;
+        uv_fs_event_stop(&watch->event);
+        /* Out of inotify watches: the slow timer that calls this is what is left, and it suffices. */
+        watch->is_watching = uv_fs_event_start(&watch->event, on_event, watch->path, 0) == 0;
+        watch->device = now.st_dev;
+        watch->inode = now.st_ino;
+}
+
+static void on_closed(uv_handle_t *handle)
+{
+        struct dirwatch *watch = handle->data;
+
+        free(watch->path);
+        free(watch);
+}
+
+void dirwatch_free(struct dirwatch *watch)
+{
+        if (watch)
+                uv_close((uv_handle_t *)&watch->event, on_closed);
+}

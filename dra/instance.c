@@ -1,0 +1,113 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "instance.h"
+
+#include "base/error.h"
+#include "base/file.h"
+#include "base/memory.h"
+#include "config.h"
+#include "rpc/listener.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdbool.h>
+#include <string.h>
+#include <sys/file.h>
+
+#define RETRY_MS 50 /* while standing by only: a file lock offers nothing to wait on but a thread */
+
+struct instance {
+        uv_timer_t timer;
+        int lock_fd;
+        void (*on_active)(void *owner);
+        void *owner;
+};
+
+static bool try_lock(const struct instance *instance)
+{
+        return flock(instance->lock_fd, LOCK_EX | LOCK_NB) == 0;
+}
+
+static void on_retry(uv_timer_t *timer)
+{
+        struct instance *instance = timer->data;
+
+        if (!try_lock(instance))
+                return;
+        uv_timer_stop(timer);
+        instance->on_active(instance->owner);
+}
+
+int instance_start(uv_loop_t *loop, const char *state_dir, void (*on_active)(void *owner), void *owner,
+                   struct instance **ret, struct error *err)
+{
+        __attribute__((cleanup(cleanup_close))) int directory_fd = -1;
+        __attribute__((cleanup(cleanup_close))) int lock_fd = -1;
+        struct instance *instance;
+        int r;
+
+        r = file_open_directory(state_dir, 0700, &directory_fd, err);
+        if (r < 0)
+                return r;
+        lock_fd = openat(directory_fd, "lock", O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+        if (lock_fd < 0)
+                return error_errno(err, -errno, "cannot open %s/lock", state_dir);
+        instance = xcalloc(1, sizeof(*instance));
+        instance->lock_fd = take_fd(&lock_fd);
+        instance->on_active = on_active;
+        instance->owner = owner;
+        uv_timer_init(loop, &instance->timer);
+        instance->timer.data = instance;
+        *ret = instance;
+        if (try_lock(instance))
+                return 0;
+        uv_timer_start(&instance->timer, on_retry, RETRY_MS, RETRY_MS);
+        return INSTANCE_STANDBY;
+}
+
+static void on_timer_closed(uv_handle_t *handle)
+{
+        free(handle->data);
+}
+
+void instance_free(struct instance *instance)
+{
+        if (!instance)
+                return;
+        close(instance->lock_fd);
+        uv_close((uv_handle_t *)&instance->timer, on_timer_closed);
+}
+
+static int sweep(const char *path, const char *prefix, const char *suffix, struct error *err)
+{
+        __attribute__((cleanup(cleanup_free))) char *directory_path = xstrdup(path);
+        const struct dirent *entry;
+        DIR *directory;
+
+        *strrchr(directory_path, '/') = '\0';
+        directory = opendir(directory_path);
+        if (!directory)
+                return error_errno(err, -errno, "cannot read directory %s", directory_path);
+        while ((entry = readdir(directory))) {
+                size_t n = strlen(entry->d_name), n_suffix = strlen(suffix);
+                __attribute__((cleanup(cleanup_free))) char *candidate = NULL;
+
+                if (strncmp(entry->d_name, prefix, strlen(prefix)) != 0 || n < n_suffix ||
+                    strcmp(entry->d_name + n - n_suffix, suffix) != 0)
+                        continue;
+                candidate = xasprintf("%s/%s", directory_path, entry->d_name);
+                (void)rpc_listener_sweep_dead(candidate);
+        }
+        closedir(directory);
+        return 0;
+}
+
+int instance_sweep_sockets(const struct config *config, struct error *err)
+{
+        int r;
+
+        r = sweep(config->dra_socket, "dra", ".sock", err);
+        if (!r)
+                r = sweep(config->registration_socket, DRIVER_NAME, "-reg.sock", err);
+        return r;
+}

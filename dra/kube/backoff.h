@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * How long to wait before the next try: pure.
+ *
+ * The n-th failure in a row waits d = first_ms * 2^(n-1), at most cap_ms, of which a random part of
+ * up to one half is taken off, so that the nodes of a cluster do not come back in step.
+ */
+#pragma once
+
+#include <stdint.h>
+
+/* The most that a server's Retry-After is honoured: beyond it, a confused proxy would silence us.
+ */
+#define BACKOFF_RETRY_AFTER_MAX_MS (5U * 60 * 1000)
+
+struct backoff {
+        uint32_t first_ms; /* > 0 */
+        uint32_t cap_ms;   /* >= first_ms */
+        unsigned n_failures;
+};
+
+/* Counts one failure; returns the milliseconds to wait: between d/2 and d, but never less than
+ * retry_after_ms (0: the server named none). random is any 32 random bits. */
+uint64_t backoff_next_ms(struct backoff *backoff, uint64_t retry_after_ms, uint32_t random);
+
+void backoff_reset(struct backoff *backoff);

@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What the driver needs of a ResourceClaim (resource.k8s.io/v1): pure.
+ *
+ * Source: k8s.io/api/resource/v1 types.go, ResourceClaim, AllocationResult and
+ * DeviceRequestAllocationResult.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+
+struct error;
+struct json;
+
+/* AllocationResultsMaxSize of resource.k8s.io/v1. */
+#define CLAIM_RESULTS_MAX 32U
+
+struct claim_result {
+        char *request; /* as containers name it: "/<subrequest>" is stripped */
+        char *pool;
+        char *device;
+        bool is_admin_access; /* consumes nothing */
+};
+
+struct claim {
+        char *uid;
+        char *namespace_;
+        char *name;
+        bool is_allocated;
+        size_t n_results; /* those of the wanted driver only, in the claim's order */
+        struct claim_result *results;
+};
+
+#define CLAIM_NULL \
+        {          \
+                0  \
+        }
+
+/* 0, or -EBADMSG naming the field that is missing, of the wrong type or too long
+ * ("status.allocation.devices.results[3].device: not a string"). */
+int claim_parse(const struct json *object, const char *driver, struct claim *ret,
+                struct error *err);
+void claim_deinit(struct claim *claim);
+
+static inline void cleanup_claim(struct claim *claim)
+{
+        claim_deinit(claim);
+}

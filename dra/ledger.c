@@ -1,0 +1,219 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "ledger.h"
+
+#include "base/error.h"
+#include "base/parse.h"
+#include "base/text.h"
+
+#include <assert.h>
+#include <string.h>
+
+struct ledger {
+        struct table claims; /* by UID */
+        unsigned total;
+        unsigned held;
+        unsigned hint; /* a free slot is looked for from here on: holds come in rows */
+        bool is_taken[DEVICE_INDEX_MAX];          /* slots */
+        uint16_t n_named[DEVICE_INDEX_MAX];       /* claims' devices of each name */
+};
+
+struct ledger_claim *ledger_claim_new(const char *uid, const char *namespace_, const char *name, size_t n_devices)
+{
+        struct ledger_claim *claim = xcalloc(1, sizeof(*claim));
+
+        claim->uid = xstrdup(uid);
+        claim->namespace_ = xstrdup(namespace_);
+        claim->name = xstrdup(name);
+        claim->n_devices = n_devices;
+        claim->devices = xcalloc(n_devices, sizeof(*claim->devices));
+        return claim;
+}
+
+void ledger_claim_free(struct ledger_claim *claim)
+{
+        if (!claim)
+                return;
+        for (size_t i = 0; i < claim->n_devices; ++i) {
+                free(claim->devices[i].request);
+                free(claim->devices[i].pool);
+                free(claim->devices[i].device);
+        }
+        free(claim->devices);
+        free(claim->uid);
+        free(claim->namespace_);
+        free(claim->name);
+        free(claim->boot_id);
+        free(claim);
+}
+
+unsigned ledger_claim_weight(const struct ledger_claim *claim)
+{
+        unsigned weight = 0;
+
+        if (claim->is_uncertain)
+                return 1;
+        for (size_t i = 0; i < claim->n_devices; ++i)
+                weight += !claim->devices[i].is_admin_access;
+        return weight;
+}
+
+struct ledger *ledger_new(void)
+{
+        return xcalloc(1, sizeof(struct ledger));
+}
+
+static struct ledger_claim *claim_of(struct table_node *node)
+{
+        return node ? container_of(node, struct ledger_claim, node) : NULL;
+}
+
+void ledger_free(struct ledger *ledger)
+{
+        struct table_node *node;
+
+        if (!ledger)
+                return;
+        while ((node = table_next(&ledger->claims, NULL))) {
+                table_remove(&ledger->claims, node);
+                ledger_claim_free(claim_of(node));
+        }
+        table_deinit(&ledger->claims);
+        free(ledger);
+}
+
+void ledger_set_total(struct ledger *ledger, unsigned total)
+{
+        assert(total <= DEVICE_INDEX_MAX);
+        ledger->total = total;
+        ledger->hint = 0;
+}
+
+unsigned ledger_total(const struct ledger *ledger)
+{
+        return ledger->total;
+}
+
+unsigned ledger_held(const struct ledger *ledger)
+{
+        return ledger->held;
+}
+
+size_t ledger_n_claims(const struct ledger *ledger)
+{
+        return ledger->claims.n_nodes;
+}
+
+/* A free slot below limit, if possible the one the device is named after. The caller knows that there is one: fewer than
+ * limit are held. */
+static uint32_t take_slot(struct ledger *ledger, const char *device, unsigned limit)
+{
+        unsigned slot;
+
+        if (parse_device_name(device, &slot) < 0 || slot >= limit || ledger->is_taken[slot]) {
+                slot = ledger->hint < limit ? ledger->hint : 0;
+                while (ledger->is_taken[slot])
+                        slot = slot + 1 < limit ? slot + 1 : 0;
+                ledger->hint = slot + 1;
+        }
+        ledger->is_taken[slot] = true;
+        return slot;
+}
+
+static void count_names(struct ledger *ledger, const struct ledger_claim *claim, int change)
+{
+        unsigned index;
+
+        for (size_t i = 0; i < claim->n_devices; ++i)
+                if (!claim->devices[i].is_admin_access && parse_device_name(claim->devices[i].device, &index) == 0)
+                        ledger->n_named[index] = (uint16_t)(ledger->n_named[index] + change);
+}
+
+static void add(struct ledger *ledger, struct ledger_claim *claim)
+{
+        table_insert(&ledger->claims, &claim->node, claim->uid);
+        ledger->held += ledger_claim_weight(claim);
+        count_names(ledger, claim, 1);
+}
+
+int ledger_hold(struct ledger *ledger, struct ledger_claim *claim)
+{
+        unsigned weight = ledger_claim_weight(claim);
+
+        assert(!ledger_find(ledger, claim->uid));
+        if (weight > ledger->total)
+                return LEDGER_TOO_LARGE;
+        if (weight && ledger->held + weight > ledger->total)
+                return LEDGER_FULL;
+        for (size_t i = 0; i < claim->n_devices; ++i)
+                claim->devices[i].slot = claim->devices[i].is_admin_access
+                                                 ? LEDGER_NO_SLOT
+                                                 : take_slot(ledger, claim->devices[i].device, ledger->total);
+        add(ledger, claim);
+        return 0;
+}
+
+void ledger_restore(struct ledger *ledger, struct ledger_claim *claim)
+{
+        assert(!ledger_find(ledger, claim->uid));
+        for (size_t i = 0; i < claim->n_devices; ++i) {
+                struct ledger_device *device = &claim->devices[i];
+
+                if (device->is_admin_access)
+                        device->slot = LEDGER_NO_SLOT;
+                else if (device->slot >= DEVICE_INDEX_MAX || ledger->is_taken[device->slot])
+                        device->slot = take_slot(ledger, device->device, DEVICE_INDEX_MAX);
+                else
+                        ledger->is_taken[device->slot] = true;
+        }
+        add(ledger, claim);
+}
+
+bool ledger_is_device_held(const struct ledger *ledger, unsigned index)
+{
+        return ledger->n_named[index] > 0;
+}
+
+const struct ledger_claim *ledger_find(const struct ledger *ledger, const char *uid)
+{
+        return claim_of(table_find(&ledger->claims, uid));
+}
+
+struct ledger_claim *ledger_release(struct ledger *ledger, const char *uid)
+{
+        struct ledger_claim *claim = claim_of(table_find(&ledger->claims, uid));
+
+        if (!claim)
+                return NULL;
+        table_remove(&ledger->claims, &claim->node);
+        ledger->held -= ledger_claim_weight(claim);
+        count_names(ledger, claim, -1);
+        for (size_t i = 0; i < claim->n_devices; ++i)
+                if (claim->devices[i].slot != LEDGER_NO_SLOT)
+                        ledger->is_taken[claim->devices[i].slot] = false;
+        return claim;
+}
+
+const struct ledger_claim *ledger_next(const struct ledger *ledger, const struct ledger_claim *previous)
+{
+        return claim_of(table_next(&ledger->claims, previous ? &previous->node : NULL));
+}
+
+void ledger_describe_holders(const struct ledger *ledger, unsigned most, struct text *text)
+{
+        const struct ledger_claim *claim = NULL;
+        size_t n_named = 0, n_claims = 0;
+
+        while ((claim = ledger_next(ledger, claim))) {
+                if (!ledger_claim_weight(claim))
+                        continue;
+                if (++n_claims > most)
+                        continue;
+                ++n_named;
+                if (claim->is_uncertain)
+                        text_addf(text, "%sclaim with UID %s", n_named > 1 ? ", " : "", claim->uid);
+                else
+                        text_addf(text, "%s%s/%s", n_named > 1 ? ", " : "", claim->namespace_, claim->name);
+        }
+        if (n_claims > n_named)
+                text_addf(text, " and %zu more", n_claims - n_named);
+}

@@ -1,0 +1,103 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "base/error.h"
+#include "base/log.h"
+#include "base/memory.h"
+#include "base/text.h"
+#include "config.h"
+#include "daemon.h"
+#include "inspect.h"
+#include "preflight.h"
+
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+
+struct command {
+        const char *name;
+        const char *meaning;
+        bool needs_config;
+        /* The process's exit status. */
+        int (*run)(const struct config *config);
+};
+
+static int run(const struct config *config)
+{
+        struct sigaction ignore = { .sa_handler = SIG_IGN };
+        struct error error = ERROR_NULL;
+
+        if (config_check(config, &error) < 0) {
+                log_error("cannot start", log_str("reason", error.text));
+                return 2;
+        }
+        sigaction(SIGPIPE, &ignore, NULL);
+        log_info("starting", log_str("version", DRA_VERSION), log_str("driver", DRIVER_NAME),
+                 log_str("node", config->node_name));
+        if (daemon_run(config, &error) < 0) {
+                log_error("cannot run", log_str("reason", error.text));
+                return 1;
+        }
+        return 0;
+}
+
+static int print_version(const struct config *config)
+{
+        puts("dra-driver-tdx " DRA_VERSION);
+        return 0;
+}
+
+static const struct command commands[] = {
+        { "run", "serve this node until SIGTERM", true, run },
+        { "inspect", "what this node has and who holds it, from its files", true, inspect_run },
+        { "check", "whether `run` would work here, item by item", true, preflight_run },
+        { "version", "the version", false, print_version },
+};
+
+static void print_help(void)
+{
+        __attribute__((cleanup(cleanup_text))) struct text text = TEXT_NULL;
+
+        text_add(&text, "dra-driver-tdx hands out the TDs (trust domains) that this host can run to Kubernetes VMs, by DRA.\n\n"
+                        "Usage: dra-driver-tdx COMMAND [FLAG...]\n\nCommands:\n");
+        for (size_t i = 0; i < array_size(commands); ++i)
+                text_addf(&text, "  %-22s %s\n", commands[i].name, commands[i].meaning);
+        text_add(&text, "\nFlags (and their environment variables; a flag wins):\n");
+        config_describe_flags(&text);
+        fputs(text.bytes, stdout);
+}
+
+static const struct command *find_command(const char *name)
+{
+        for (size_t i = 0; i < array_size(commands); ++i)
+                if (strcmp(commands[i].name, name) == 0)
+                        return &commands[i];
+        return NULL;
+}
+
+int main(int argc, char **argv)
+{
+        __attribute__((cleanup(cleanup_config))) struct config config = CONFIG_NULL;
+        const struct command *command;
+        struct error error = ERROR_NULL;
+        int r;
+
+        if (argc < 2 || strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0 || strcmp(argv[1], "help") == 0) {
+                print_help();
+                return argc < 2 ? 2 : 0;
+        }
+        command = find_command(argv[1]);
+        if (!command) {
+                fprintf(stderr, "dra-driver-tdx: there is no command \"%s\"; see dra-driver-tdx --help\n", argv[1]);
+                return 2;
+        }
+        r = command->needs_config ? config_parse(argc - 2, argv + 2, &config, &error) : 0;
+        if (r == CONFIG_HELP) {
+                print_help();
+                return 0;
+        }
+        if (r < 0) {
+                fprintf(stderr, "dra-driver-tdx: %s\n", error.text);
+                return 2;
+        }
+        log_setup(config.log_level, config.log_format);
+        return command->run(&config);
+}

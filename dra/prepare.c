@@ -1,0 +1,549 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "prepare.h"
+
+#include "base/error.h"
+#include "base/list.h"
+#include "base/log.h"
+#include "base/memory.h"
+#include "base/parse.h"
+#include "base/table.h"
+#include "base/text.h"
+#include "cdi/store.h"
+#include "checkpoint.h"
+#include "config.h"
+#include "kube/api.h"
+#include "kube/backoff.h"
+#include "kube/claim.h"
+#include "ledger.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define ANSWER_MARGIN_MS 2000 /* of the caller's patience, kept for recording the claim and answering */
+#define HOLDERS_NAMED 4       /* in a refusal; a pod event is read by a person */
+
+enum job_state {
+        JOB_HELD,     /* the engine is not active yet */
+        JOB_READING,  /* GET of the claim, or a pause before the next one */
+        JOB_WAITING,  /* for room */
+        JOB_SAVING,   /* the record is being written */
+        JOB_REMOVING, /* the record is being removed */
+        JOB_SETTLED   /* nothing is on its way */
+};
+
+struct job {
+        struct table_node node; /* by UID */
+        struct prepare *prepare;
+        char *uid;
+        char *namespace_;
+        char *name;
+        enum job_state state;
+        struct list prepares; /* requests */
+        struct list releases; /* requests */
+        struct list waiting;  /* the engine's, while JOB_WAITING */
+        struct kube_call *get;
+        struct backoff backoff;
+        struct ledger_claim *claim; /* read and checked, not yet in the ledger; owned */
+        uint64_t deadline_ms;       /* loop time: when patience ends */
+        uv_timer_t *timer;          /* retry of the GET, or the end of the wait */
+};
+
+struct prepare {
+        struct prepare_options options;
+        struct checkpoint *checkpoint;
+        char *boot_id;
+        bool is_active;
+        bool is_stopping;
+        struct table jobs;
+        struct list waiting; /* jobs, the longest wait first */
+};
+
+static void job_advance(struct job *job);
+static void job_read(struct job *job);
+
+static void free_handle(uv_handle_t *handle)
+{
+        free(handle);
+}
+
+static void job_free(struct job *job)
+{
+        table_remove(&job->prepare->jobs, &job->node);
+        list_unlink(&job->waiting);
+        if (job->get)
+                kube_cancel(job->get);
+        if (job->claim)
+                ledger_claim_free(job->claim);
+        uv_close((uv_handle_t *)job->timer, free_handle);
+        free(job->uid);
+        free(job->namespace_);
+        free(job->name);
+        free(job);
+}
+
+static struct job *job_new(struct prepare *prepare, const struct prepare_claim_id *id)
+{
+        struct job *job = xcalloc(1, sizeof(*job));
+
+        job->prepare = prepare;
+        job->uid = xstrdup(id->uid);
+        job->namespace_ = xstrdup(id->namespace_);
+        job->name = xstrdup(id->name);
+        job->state = JOB_SETTLED;
+        job->backoff = (struct backoff){ .first_ms = 100, .cap_ms = 3000 };
+        list_init(&job->prepares);
+        list_init(&job->releases);
+        list_init(&job->waiting);
+        job->timer = xcalloc(1, sizeof(*job->timer));
+        uv_timer_init(prepare->options.loop, job->timer);
+        job->timer->data = job;
+        table_insert(&prepare->jobs, &job->node, job->uid);
+        return job;
+}
+
+/* ---- answering ---- */
+
+static void answer_all(struct list *requests, const struct ledger_claim *claim, const struct error *error)
+{
+        while (!list_is_empty(requests)) {
+                struct prepare_request *request = container_of(requests->next, struct prepare_request, link);
+
+                list_unlink(&request->link);
+                request->job = NULL;
+                request->on_done(request->owner, claim, error);
+        }
+}
+
+static void job_fail(struct job *job, const struct error *error)
+{
+        log_warn("claim refused", log_str("claim", job->name), log_str("namespace", job->namespace_),
+                 log_str("uid", job->uid), log_str("reason", error->text));
+        answer_all(&job->prepares, NULL, error);
+}
+
+/* The claim is held and recorded: what is left is that the runtime finds the devices that the answer names. */
+static void job_answer_held(struct job *job, const struct ledger_claim *claim)
+{
+        struct error error = ERROR_NULL;
+        int r;
+
+        r = cdi_store_verify(job->prepare->options.cdi, &error);
+        if (r < 0) {
+                job_fail(job, &error);
+                return;
+        }
+        if (r == CDI_STORE_WRITTEN)
+                log_warn("the CDI spec was missing or changed, restored");
+        answer_all(&job->prepares, claim, &error);
+}
+
+/* Stop whatever can be stopped (reading, waiting), leaving the job settled. */
+static void job_settle(struct job *job)
+{
+        assert(job->state != JOB_SAVING && job->state != JOB_REMOVING);
+        uv_timer_stop(job->timer);
+        list_unlink(&job->waiting);
+        if (job->get)
+                kube_cancel(take_ptr(job->get));
+        if (job->claim)
+                ledger_claim_free(take_ptr(job->claim));
+        job->state = JOB_SETTLED;
+}
+
+static void job_give_up(struct job *job, const struct error *error)
+{
+        job_settle(job);
+        job_fail(job, error);
+        job_advance(job);
+}
+
+/* ---- room ---- */
+
+static void explain_full(struct job *job, int outcome, struct error *error)
+{
+        __attribute__((cleanup(cleanup_text))) struct text holders = TEXT_NULL;
+        const struct ledger *ledger = job->prepare->options.ledger;
+
+        if (outcome == LEDGER_TOO_LARGE) {
+                error_set(error, -ENOSPC, "the claim wants %u TDs and this node runs %u: choose another node",
+                          ledger_claim_weight(job->claim), ledger_total(ledger));
+                return;
+        }
+        ledger_describe_holders(ledger, HOLDERS_NAMED, &holders);
+        error_set(error, -EAGAIN, "no TD is free: %u of %u held by %s; delete a pod of theirs or choose another node",
+                  ledger_held(ledger), ledger_total(ledger), holders.bytes ? holders.bytes : "nobody");
+}
+
+static void on_wait_over(uv_timer_t *timer)
+{
+        struct error error = ERROR_NULL;
+        struct job *job = timer->data;
+
+        explain_full(job, LEDGER_FULL, &error);
+        job_give_up(job, &error);
+}
+
+static void on_saved(void *owner, const struct error *error)
+{
+        struct job *job = owner;
+        struct prepare *prepare = job->prepare;
+
+        job->state = JOB_SETTLED;
+        if (error->code) {
+                ledger_claim_free(ledger_release(prepare->options.ledger, job->uid));
+                prepare->options.on_held_changed(prepare->options.owner);
+                job_fail(job, error);
+                prepare_retry_waiting(prepare);
+        } else {
+                const struct ledger_claim *claim = ledger_find(prepare->options.ledger, job->uid);
+
+                log_info("claim prepared", log_str("claim", job->name), log_str("namespace", job->namespace_),
+                         log_str("uid", job->uid), log_int("tds", ledger_claim_weight(claim)),
+                         log_int("held", ledger_held(prepare->options.ledger)),
+                         log_int("total", ledger_total(prepare->options.ledger)));
+                job_answer_held(job, claim);
+        }
+        job_advance(job);
+}
+
+/* Take the claim into the ledger. An unreadable record of the same claim makes way, and comes back if it does not fit. */
+static int job_hold(struct job *job)
+{
+        struct ledger *ledger = job->prepare->options.ledger;
+        _cleanup_(ledger_claim) struct ledger_claim *uncertain = ledger_release(ledger, job->uid);
+        int r;
+
+        r = ledger_hold(ledger, job->claim);
+        if (r && uncertain)
+                ledger_restore(ledger, take_ptr(uncertain));
+        return r;
+}
+
+/* JOB_SAVING when there was room; otherwise an outcome of ledger_hold() and nothing has changed. */
+static int job_try_hold(struct job *job)
+{
+        struct prepare *prepare = job->prepare;
+        const struct ledger_claim *claim = job->claim;
+        int r;
+
+        r = job_hold(job);
+        if (r)
+                return r;
+        job->claim = NULL; /* the ledger's now */
+        uv_timer_stop(job->timer);
+        list_unlink(&job->waiting);
+        job->state = JOB_SAVING;
+        prepare->options.on_held_changed(prepare->options.owner);
+        checkpoint_save(prepare->checkpoint, claim, on_saved, job);
+        return 0;
+}
+
+static void job_find_room(struct job *job)
+{
+        struct prepare *prepare = job->prepare;
+        uint64_t now = uv_now(prepare->options.loop);
+        struct error error = ERROR_NULL;
+        int r;
+
+        r = job_try_hold(job);
+        if (!r)
+                return;
+        if (r == LEDGER_FULL && job->deadline_ms > now) {
+                log_info("claim waits for a TD", log_str("claim", job->name), log_str("namespace", job->namespace_),
+                         log_int("held", ledger_held(prepare->options.ledger)),
+                         log_int("total", ledger_total(prepare->options.ledger)));
+                job->state = JOB_WAITING;
+                list_add_tail(&prepare->waiting, &job->waiting);
+                uv_timer_start(job->timer, on_wait_over, job->deadline_ms - now, 0);
+                return;
+        }
+        explain_full(job, r, &error);
+        job_give_up(job, &error);
+}
+
+void prepare_retry_waiting(struct prepare *prepare)
+{
+        struct list *position, *following;
+
+        /* Whoever fits goes, also past a larger claim that does not: no TD stays idle while somebody waits for it. */
+        list_for_each_safe(position, following, &prepare->waiting)
+                (void)job_try_hold(container_of(position, struct job, waiting));
+}
+
+/* ---- reading the claim ---- */
+
+/* The claim as the API server has it, checked against what kubelet and this node say. */
+static int job_check(const struct job *job, const struct claim *claim, struct error *error)
+{
+        const char *pool = job->prepare->options.pool;
+        unsigned index;
+
+        if (!claim->uid || strcmp(claim->uid, job->uid) != 0)
+                return error_set(error, -ESTALE,
+                                 "the claim was deleted and made anew (UID is %.64s now); delete the pod",
+                                 claim->uid ? claim->uid : "none");
+        if (!claim->is_allocated)
+                return error_set(error, -EAGAIN, "the claim is not allocated; the scheduler has to do that first");
+        if (!claim->n_results)
+                return error_set(error, -EINVAL, "the claim's allocation has no device of driver " DRIVER_NAME);
+        for (size_t i = 0; i < claim->n_results; ++i) {
+                const struct claim_result *result = &claim->results[i];
+
+                if (strcmp(result->pool, pool) != 0)
+                        return error_set(error, -EINVAL, "device %.63s is of pool %.253s, this node's pool is %s",
+                                         result->device, result->pool, pool);
+                if (parse_device_name(result->device, &index) < 0)
+                        return error_set(error, -EINVAL,
+                                         "there is no device %.63s in pool %s: devices are named tdx0 to tdx%u",
+                                         result->device, pool, DEVICE_INDEX_MAX - 1);
+        }
+        return 0;
+}
+
+static struct ledger_claim *to_ledger_claim(const struct job *job, const struct claim *claim)
+{
+        struct ledger_claim *held = ledger_claim_new(job->uid, job->namespace_, job->name, claim->n_results);
+
+        held->boot_id = xstrdup(job->prepare->boot_id);
+        for (size_t i = 0; i < claim->n_results; ++i) {
+                const struct claim_result *result = &claim->results[i];
+                struct ledger_device *device = &held->devices[i];
+
+                device->request = xstrdup(result->request);
+                device->pool = xstrdup(result->pool);
+                device->device = xstrdup(result->device);
+                device->is_admin_access = result->is_admin_access;
+                device->slot = LEDGER_NO_SLOT;
+        }
+        return held;
+}
+
+static void on_retry(uv_timer_t *timer)
+{
+        job_read(timer->data);
+}
+
+static void on_claim(void *owner, const struct kube_reply *reply)
+{
+        _cleanup_(claim) struct claim claim = CLAIM_NULL;
+        struct job *job = owner;
+        uint64_t now = uv_now(job->prepare->options.loop);
+        struct error error = reply->error;
+
+        job->get = NULL;
+        if (reply->outcome == KUBE_TRY_AGAIN && now < job->deadline_ms) {
+                uint64_t pause_ms =
+                        backoff_next_ms(&job->backoff, reply->retry_after_ms, (uint32_t)random());
+
+                if (pause_ms < job->deadline_ms - now) {
+                        uv_timer_start(job->timer, on_retry, pause_ms, 0);
+                        return;
+                }
+        }
+        if (reply->outcome != KUBE_OK) {
+                error_prefix(&error, "cannot read the claim");
+                job_give_up(job, &error);
+                return;
+        }
+        if (claim_parse(reply->object, DRIVER_NAME, &claim, &error) < 0 || job_check(job, &claim, &error) < 0) {
+                job_give_up(job, &error);
+                return;
+        }
+        job->claim = to_ledger_claim(job, &claim);
+        job_find_room(job);
+}
+
+static void job_read(struct job *job)
+{
+        __attribute__((cleanup(cleanup_free))) char *path = kube_path_claim(job->namespace_, job->name);
+        struct error error = ERROR_NULL;
+
+        job->state = JOB_READING;
+        if (!job->prepare->options.api) {
+                error_set(&error, -ENOTCONN,
+                          "the claim cannot be read: no API server is configured (--api-server, or run in a pod)");
+                job_give_up(job, &error);
+                return;
+        }
+        job->get = kube_get(job->prepare->options.api, path, "ResourceClaim", on_claim, job);
+}
+
+/* ---- releasing ---- */
+
+static void job_release_in_ledger(struct job *job)
+{
+        struct prepare *prepare = job->prepare;
+
+        ledger_claim_free(ledger_release(prepare->options.ledger, job->uid));
+        log_info("claim unprepared", log_str("claim", job->name), log_str("namespace", job->namespace_),
+                 log_str("uid", job->uid), log_int("held", ledger_held(prepare->options.ledger)),
+                 log_int("total", ledger_total(prepare->options.ledger)));
+        prepare->options.on_held_changed(prepare->options.owner);
+}
+
+static void on_removed(void *owner, const struct error *error)
+{
+        const struct error success = ERROR_NULL;
+        struct job *job = owner;
+        struct prepare *prepare = job->prepare;
+
+        /* Refusing would keep the pod in Terminating for as long as the disk is broken. A record that stays behind is
+         * found out after the next start, when restored claims are compared with the API server's. */
+        if (error->code)
+                log_error("the record of an unprepared claim cannot be removed, going on without",
+                          log_str("uid", job->uid), log_str("reason", error->text));
+        job->state = JOB_SETTLED;
+        job_release_in_ledger(job);
+        answer_all(&job->releases, NULL, &success);
+        prepare_retry_waiting(prepare);
+        job_advance(job);
+}
+
+/* ---- the job's one place of decision ---- */
+
+/* Settled, and something may have changed: start what is asked for next, or end. */
+static void job_advance(struct job *job)
+{
+        static const struct error stopping = { -ESHUTDOWN, "the driver is stopping; kubelet tries again by itself" };
+        static const struct error unprepared = { -ECANCELED, "the claim was unprepared while it was being prepared" };
+        const struct error success = ERROR_NULL;
+        struct prepare *prepare = job->prepare;
+        const struct ledger_claim *held = ledger_find(prepare->options.ledger, job->uid);
+
+        if (job->state != JOB_SETTLED && job->state != JOB_HELD)
+                return;
+        job->state = JOB_SETTLED;
+        if (prepare->is_stopping) {
+                answer_all(&job->prepares, NULL, &stopping);
+                answer_all(&job->releases, NULL, &stopping);
+        } else if (!prepare->is_active) {
+                job->state = JOB_HELD;
+                return;
+        }
+        if (!list_is_empty(&job->releases)) {
+                answer_all(&job->prepares, NULL, &unprepared);
+                if (held) {
+                        job->state = JOB_REMOVING;
+                        checkpoint_remove(prepare->checkpoint, job->uid, on_removed, job);
+                        return;
+                }
+                answer_all(&job->releases, NULL, &success);
+        }
+        if (!list_is_empty(&job->prepares)) {
+                if (!held || held->is_uncertain) {
+                        job_read(job);
+                        return;
+                }
+                job_answer_held(job, held);
+        }
+        job_free(job);
+}
+
+/* ---- the engine ---- */
+
+struct prepare *prepare_new(const struct prepare_options *options)
+{
+        struct prepare *prepare = xcalloc(1, sizeof(*prepare));
+
+        prepare->options = *options;
+        list_init(&prepare->waiting);
+        return prepare;
+}
+
+void prepare_free(struct prepare *prepare)
+{
+        if (!prepare)
+                return;
+        assert(prepare_is_idle(prepare));
+        table_deinit(&prepare->jobs);
+        free(prepare->boot_id);
+        free(prepare);
+}
+
+/* Advance every job there is; jobs end meanwhile, so the table is read out first. */
+static void advance_all(struct prepare *prepare)
+{
+        __attribute__((cleanup(cleanup_free))) struct job **jobs = xcalloc(prepare->jobs.n_nodes, sizeof(struct job *));
+        size_t n = 0;
+
+        for (struct table_node *node = table_next(&prepare->jobs, NULL); node; node = table_next(&prepare->jobs, node))
+                jobs[n++] = container_of(node, struct job, node);
+        for (size_t i = 0; i < n; ++i) {
+                if (prepare->is_stopping && (jobs[i]->state == JOB_READING || jobs[i]->state == JOB_WAITING))
+                        job_settle(jobs[i]);
+                job_advance(jobs[i]);
+        }
+}
+
+void prepare_activate(struct prepare *prepare, struct checkpoint *checkpoint, const char *boot_id)
+{
+        prepare->checkpoint = checkpoint;
+        prepare->boot_id = xstrdup(boot_id);
+        prepare->is_active = true;
+        advance_all(prepare);
+}
+
+void prepare_stop(struct prepare *prepare)
+{
+        prepare->is_stopping = true;
+        advance_all(prepare);
+}
+
+bool prepare_is_idle(const struct prepare *prepare)
+{
+        return prepare->jobs.n_nodes == 0;
+}
+
+/* The claim's job, made where there is none. */
+static struct job *find_job(struct prepare *prepare, const struct prepare_claim_id *id)
+{
+        struct table_node *node = table_find(&prepare->jobs, id->uid);
+
+        return node ? container_of(node, struct job, node) : job_new(prepare, id);
+}
+
+void prepare_claim(struct prepare *prepare, struct prepare_request *request, const struct prepare_claim_id *id,
+                   uint64_t patience_ms)
+{
+        struct job *job = find_job(prepare, id);
+        uint64_t wait_ms = patience_ms > ANSWER_MARGIN_MS ? patience_ms - ANSWER_MARGIN_MS : 0;
+        uint64_t deadline_ms;
+
+        if (wait_ms > prepare->options.wait_ms)
+                wait_ms = prepare->options.wait_ms;
+        deadline_ms = uv_now(prepare->options.loop) + wait_ms;
+        if (deadline_ms > job->deadline_ms)
+                job->deadline_ms = deadline_ms;
+        request->job = job;
+        list_add_tail(&job->prepares, &request->link);
+        job_advance(job);
+}
+
+void prepare_release(struct prepare *prepare, struct prepare_request *request, const struct prepare_claim_id *id)
+{
+        struct job *job = find_job(prepare, id);
+
+        request->job = job;
+        list_add_tail(&job->releases, &request->link);
+        if (job->state == JOB_READING || job->state == JOB_WAITING)
+                job_settle(job);
+        job_advance(job);
+}
+
+void prepare_cancel(struct prepare_request *request)
+{
+        struct job *job = request->job;
+
+        if (!job)
+                return;
+        request->job = NULL;
+        list_unlink(&request->link);
+        if (!list_is_empty(&job->prepares) || !list_is_empty(&job->releases))
+                return;
+        if (job->state == JOB_SAVING || job->state == JOB_REMOVING)
+                return;
+        job_settle(job);
+        job_free(job);
+}

@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The inventory as ResourceSlices: one pool, named as the node, of slices of at most 64 devices (resource.k8s.io/v1; the
+ * bound holds also for devices with taints). What is there is followed by one list+watch; whatever differs from what is
+ * wanted, whoever changed it, is put right. kubelet deletes our slices on each of its starts, and when it has not
+ * reached us for 30 s.
+ */
+#pragma once
+
+#include <uv.h>
+
+struct inventory;
+struct kube_api;
+struct publisher;
+
+#define PUBLISHER_SLICE_DEVICES 64
+
+struct publisher_options {
+        uv_loop_t *loop;
+        struct kube_api *api;
+        const char *node_name;
+        /* The Node was read; events about it can be attached from now on. */
+        void (*on_node_uid)(void *owner, const char *uid);
+        void *owner;
+};
+
+/* Borrows what options points to. Nothing is sent before publisher_set(). */
+struct publisher *publisher_new(const struct publisher_options *options);
+/* The memory goes when the loop has turned. NULL is fine. */
+void publisher_free(struct publisher *publisher);
+
+/* What shall be published from now on; copied. An inventory that is not known changes nothing. */
+void publisher_set(struct publisher *publisher, const struct inventory *inventory);
+
+/* Look again at what is there, now: kubelet has just started, and may have wiped it. */
+void publisher_resync(struct publisher *publisher);

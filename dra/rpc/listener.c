@@ -1,0 +1,257 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "rpc/listener.h"
+
+#include "base/error.h"
+#include "base/log.h"
+#include "base/memory.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+
+#define BACKLOG 128
+#define ACCEPTS_PER_WAKE 16  /* then the loop serves its other sources */
+#define OUT_OF_FDS_PAUSE_MS 100
+
+struct rpc_listener {
+        uv_loop_t *loop;
+        char *path;
+        rpc_on_connection *on_connection;
+        void *owner;
+
+        int fd;
+        dev_t device; /* of the socket file, to tell ours from a successor's */
+        ino_t inode;
+        uv_poll_t *poll; /* allocated apart: libuv holds on to it until its close callback */
+        uv_timer_t pause;
+};
+
+static void free_handle(uv_handle_t *handle)
+{
+        free(handle);
+}
+
+static int parse_path(const char *path, struct sockaddr_un *ret_address)
+{
+        if (strlen(path) >= sizeof(ret_address->sun_path))
+                return -ENAMETOOLONG;
+        *ret_address = (struct sockaddr_un){ .sun_family = AF_UNIX };
+        memcpy(ret_address->sun_path, path, strlen(path) + 1);
+        return 0;
+}
+
+/* "dir/.name": kubelet ignores dot-names. */
+static char *hidden_name(const char *path)
+{
+        const char *slash = strrchr(path, '/');
+        size_t n_directory = slash ? (size_t)(slash - path) + 1 : 0;
+
+        return xasprintf("%.*s.%s", (int)n_directory, path, path + n_directory);
+}
+
+int rpc_listener_check_path(const char *path, struct error *err)
+{
+        /* The dot of the hidden name is the byte that path itself may not use. */
+        size_t n = strlen(path) + 1;
+
+        if (path[0] != '/')
+                return error_set(err, -EINVAL, "socket path %s is not absolute", path);
+        if (n > RPC_LISTENER_PATH_MAX)
+                return error_set(err, -EINVAL,
+                                 "socket path %s has %zu bytes, a unix socket takes at most %d here: shorten --kubelet-dir",
+                                 path, n - 1, RPC_LISTENER_PATH_MAX - 1);
+        return 0;
+}
+
+static bool is_peer_trusted(int fd)
+{
+        struct ucred peer;
+        socklen_t n = sizeof(peer);
+
+        if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &n) < 0)
+                return false;
+        if (peer.uid == 0 || peer.uid == geteuid())
+                return true;
+        log_warn("refused a connection: only root may call", log_int("uid", peer.uid), log_int("pid", peer.pid));
+        return false;
+}
+
+static void on_readable(uv_poll_t *poll, int status, int events);
+
+static void on_pause_over(uv_timer_t *pause)
+{
+        struct rpc_listener *listener = pause->data;
+
+        if (listener->poll)
+                uv_poll_start(listener->poll, UV_READABLE, on_readable);
+}
+
+/* A listener that cannot accept stays readable: without a pause the loop would spin until descriptors are free again. */
+static void pause_accepting(struct rpc_listener *listener, int code)
+{
+        log_warn("cannot accept a connection, trying again shortly", log_str("socket", listener->path),
+                 log_str("reason", strerror(code)));
+        uv_poll_stop(listener->poll);
+        uv_timer_start(&listener->pause, on_pause_over, OUT_OF_FDS_PAUSE_MS, 0);
+}
+
+static void on_readable(uv_poll_t *poll, int status, int events)
+{
+        struct rpc_listener *listener = poll->data;
+
+        for (int i = 0; i < ACCEPTS_PER_WAKE; ++i) {
+                int fd = accept4(listener->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+
+                if (fd < 0) {
+                        if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM)
+                                pause_accepting(listener, errno);
+                        return;
+                }
+                if (is_peer_trusted(fd))
+                        listener->on_connection(listener->owner, fd);
+                else
+                        close(fd);
+        }
+}
+
+struct rpc_listener *rpc_listener_new(uv_loop_t *loop, const char *path, rpc_on_connection *on_connection, void *owner)
+{
+        struct rpc_listener *listener = xcalloc(1, sizeof(*listener));
+
+        listener->loop = loop;
+        listener->path = xstrdup(path);
+        listener->on_connection = on_connection;
+        listener->owner = owner;
+        listener->fd = -1;
+        uv_timer_init(loop, &listener->pause);
+        listener->pause.data = listener;
+        return listener;
+}
+
+/* Bound and listening under the hidden name; identity of its file in ret_stat. */
+static int bind_hidden(const char *hidden, int *ret_fd, struct stat *ret_stat)
+{
+        __attribute__((cleanup(cleanup_close))) int fd = -1;
+        struct sockaddr_un address;
+        int r;
+
+        r = parse_path(hidden, &address);
+        if (r < 0)
+                return r;
+        fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+        if (fd < 0)
+                return -errno;
+        if (unlink(hidden) < 0 && errno != ENOENT)
+                return -errno;
+        if (bind(fd, (struct sockaddr *)&address, sizeof(address)) < 0)
+                return -errno;
+        if (chmod(hidden, 0600) < 0 || listen(fd, BACKLOG) < 0 || lstat(hidden, ret_stat) < 0)
+                return -errno;
+        *ret_fd = take_fd(&fd);
+        return 0;
+}
+
+static int poll_socket(struct rpc_listener *listener, int fd)
+{
+        uv_poll_t *poll = xcalloc(1, sizeof(*poll));
+        int r;
+
+        r = uv_poll_init(listener->loop, poll, fd);
+        if (r < 0) {
+                free(poll);
+                return r;
+        }
+        poll->data = listener;
+        listener->poll = poll;
+        listener->fd = fd;
+        return uv_poll_start(poll, UV_READABLE, on_readable);
+}
+
+static void stop_accepting(struct rpc_listener *listener)
+{
+        uv_timer_stop(&listener->pause);
+        if (listener->poll)
+                uv_close((uv_handle_t *)take_ptr(listener->poll), free_handle);
+        if (listener->fd >= 0)
+                close(take_fd(&listener->fd));
+}
+
+int rpc_listener_listen(struct rpc_listener *listener, struct error *err)
+{
+        __attribute__((cleanup(cleanup_free))) char *hidden = hidden_name(listener->path);
+        __attribute__((cleanup(cleanup_close))) int fd = -1;
+        struct stat new_file, old_file;
+        int r;
+
+        if (!lstat(listener->path, &old_file) && !S_ISSOCK(old_file.st_mode))
+                return error_set(err, -EEXIST, "%s exists and is no socket: remove it", listener->path);
+        r = bind_hidden(hidden, &fd, &new_file);
+        if (!r && rename(hidden, listener->path) < 0)
+                r = -errno;
+        if (r < 0) {
+                (void)unlink(hidden);
+                return error_errno(err, r, "cannot listen on %s", listener->path);
+        }
+        stop_accepting(listener);
+        listener->device = new_file.st_dev;
+        listener->inode = new_file.st_ino;
+        r = poll_socket(listener, fd);
+        if (r < 0)
+                return error_errno(err, r, "cannot poll %s", listener->path);
+        (void)take_fd(&fd);
+        return 0;
+}
+
+bool rpc_listener_is_in_place(const struct rpc_listener *listener)
+{
+        struct stat file;
+
+        return listener->fd >= 0 && lstat(listener->path, &file) == 0 && file.st_dev == listener->device &&
+               file.st_ino == listener->inode;
+}
+
+const char *rpc_listener_path(const struct rpc_listener *listener)
+{
+        return listener->path;
+}
+
+void rpc_listener_withdraw(struct rpc_listener *listener)
+{
+        /* Unlink before close: a closed socket's inode number is free to be given to a successor's. */
+        if (rpc_listener_is_in_place(listener))
+                (void)unlink(listener->path);
+        stop_accepting(listener);
+}
+
+static void on_pause_closed(uv_handle_t *handle)
+{
+        struct rpc_listener *listener = handle->data;
+
+        free(listener->path);
+        free(listener);
+}
+
+void rpc_listener_free(struct rpc_listener *listener)
+{
+        if (!listener)
+                return;
+        rpc_listener_withdraw(listener);
+        uv_close((uv_handle_t *)&listener->pause, on_pause_closed);
+}
+
+bool rpc_listener_sweep_dead(const char *path)
+{
+        __attribute__((cleanup(cleanup_close))) int fd = -1;
+        struct sockaddr_un address;
+        struct stat file;
+
+        if (lstat(path, &file) < 0 || !S_ISSOCK(file.st_mode) || parse_path(path, &address) < 0)
+                return false;
+        fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+        if (fd < 0 || connect(fd, (struct sockaddr *)&address, sizeof(address)) == 0 || errno != ECONNREFUSED)
+                return false;
+        return unlink(path) == 0;
+}

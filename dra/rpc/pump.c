@@ -1,0 +1,128 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "rpc/pump.h"
+
+#include "base/log.h"
+#include "base/memory.h"
+
+#include <assert.h>
+#include <grpc/grpc.h>
+#include <grpc/support/log.h>
+#include <grpc/support/time.h>
+#include <pthread.h>
+
+struct rpc_pump {
+        grpc_completion_queue *queue;
+        pthread_t thread;
+        uv_async_t wake;
+        void (*on_stopped)(void *owner);
+        void *owner;
+
+        pthread_mutex_t lock; /* over what follows */
+        struct rpc_tag *first;
+        struct rpc_tag **last;
+        bool is_drained;
+};
+
+static void *forward_completions(void *argument)
+{
+        struct rpc_pump *pump = argument;
+
+        for (;;) {
+                grpc_event event =
+                        grpc_completion_queue_next(pump->queue, gpr_inf_future(GPR_CLOCK_MONOTONIC), NULL);
+                bool is_drained = event.type == GRPC_QUEUE_SHUTDOWN;
+
+                pthread_mutex_lock(&pump->lock);
+                if (is_drained) {
+                        pump->is_drained = true;
+                } else {
+                        struct rpc_tag *tag = event.tag;
+
+                        tag->is_ok = event.success;
+                        tag->next = NULL;
+                        *pump->last = tag;
+                        pump->last = &tag->next;
+                }
+                pthread_mutex_unlock(&pump->lock);
+                uv_async_send(&pump->wake);
+                if (is_drained)
+                        return NULL;
+        }
+}
+
+static void on_wake_closed(uv_handle_t *handle)
+{
+        struct rpc_pump *pump = handle->data;
+        void (*on_stopped)(void *) = pump->on_stopped;
+        void *owner = pump->owner;
+
+        pthread_mutex_destroy(&pump->lock);
+        free(pump);
+        if (on_stopped)
+                on_stopped(owner);
+}
+
+static void finish(struct rpc_pump *pump)
+{
+        pthread_join(pump->thread, NULL);
+        grpc_completion_queue_destroy(pump->queue);
+        grpc_shutdown_blocking();
+        uv_close((uv_handle_t *)&pump->wake, on_wake_closed);
+}
+
+static void on_wake(uv_async_t *wake)
+{
+        struct rpc_pump *pump = wake->data;
+        struct rpc_tag *tag, *following;
+        bool is_drained;
+
+        pthread_mutex_lock(&pump->lock);
+        tag = pump->first;
+        pump->first = NULL;
+        pump->last = &pump->first;
+        is_drained = pump->is_drained;
+        pthread_mutex_unlock(&pump->lock);
+
+        for (; tag; tag = following) {
+                following = tag->next; /* on_done may free the tag's object */
+                assert(tag->magic == RPC_TAG_MAGIC);
+                tag->on_done(tag, tag->is_ok);
+        }
+        if (is_drained)
+                finish(pump);
+}
+
+/* Peers' raw bytes stand in some of gRPC's messages; log_write() bounds and quotes them. */
+static void log_for_grpc(gpr_log_func_args *args)
+{
+        if (args->severity == GPR_LOG_SEVERITY_ERROR)
+                log_warn("gRPC complains", log_str("message", args->message));
+}
+
+struct rpc_pump *rpc_pump_start(uv_loop_t *loop)
+{
+        struct rpc_pump *pump = xcalloc(1, sizeof(*pump));
+
+        gpr_set_log_function(log_for_grpc);
+        grpc_init();
+        pump->queue = grpc_completion_queue_create_for_next(NULL);
+        pump->last = &pump->first;
+        pthread_mutex_init(&pump->lock, NULL);
+        pump->wake.data = pump;
+        /* Neither fails with sane arguments, short of the descriptors and threads that nothing here can do without. */
+        if (uv_async_init(loop, &pump->wake, on_wake) || pthread_create(&pump->thread, NULL, forward_completions, pump))
+                abort();
+        return pump;
+}
+
+struct grpc_completion_queue *rpc_pump_queue(struct rpc_pump *pump)
+{
+        return pump->queue;
+}
+
+void rpc_pump_stop(struct rpc_pump *pump, void (*on_stopped)(void *owner), void *owner)
+{
+        pump->on_stopped = on_stopped;
+        pump->owner = owner;
+        grpc_completion_queue_shutdown(pump->queue);
+}

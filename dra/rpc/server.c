@@ -1,0 +1,337 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "rpc/server.h"
+
+#include "base/list.h"
+#include "base/memory.h"
+#include "rpc/pump.h"
+#include "rpc/wire.h"
+
+#include <assert.h>
+#include <grpc/grpc.h>
+#include <grpc/grpc_posix.h>
+#include <grpc/grpc_security.h>
+#include <grpc/support/time.h>
+#include <string.h>
+
+_Static_assert((int)RPC_INVALID_ARGUMENT == (int)GRPC_STATUS_INVALID_ARGUMENT, "gRPC's own number");
+_Static_assert((int)RPC_UNIMPLEMENTED == (int)GRPC_STATUS_UNIMPLEMENTED, "gRPC's own number");
+_Static_assert((int)RPC_UNAVAILABLE == (int)GRPC_STATUS_UNAVAILABLE, "gRPC's own number");
+
+struct rpc_service {
+        const struct rpc_method *methods;
+        size_t n_methods;
+        void *owner;
+};
+
+struct rpc_server {
+        grpc_server *server;
+        grpc_completion_queue *queue;
+        grpc_server_credentials *credentials;
+        struct rpc_service services[RPC_SERVICES_MAX];
+        size_t n_services;
+        struct list calls; /* every call that gRPC may still report on */
+
+        bool is_stopping;
+        bool is_shut_down; /* gRPC has reported the end of every call */
+        struct rpc_tag on_shutdown;
+        uv_timer_t grace;
+        void (*on_stopped)(void *owner);
+        void *stop_owner;
+};
+
+/* One call, from "somebody may call" until gRPC holds no batch of it any more. */
+struct rpc_call {
+        struct rpc_server *server;
+        const struct rpc_method *method;
+        void *owner; /* of the method's service */
+        struct list link;
+        grpc_call *call;
+        grpc_call_details details;
+        grpc_metadata_array metadata;
+        grpc_byte_buffer *request;
+        grpc_byte_buffer *reply;
+        grpc_slice status_text;
+        int is_cancelled; /* gRPC's out parameter; valid once closed has come */
+
+        unsigned n_batches; /* on their way in gRPC */
+        bool is_answered;
+        bool is_gone;
+        void (*on_gone)(void *owner);
+        void *gone_owner;
+
+        struct rpc_tag accepted; /* grpc_server_request_call() */
+        struct rpc_tag received; /* the request message */
+        struct rpc_tag closed;   /* the end of the call, however it came */
+        struct rpc_tag sent;     /* our answer */
+};
+
+static void accept_next(struct rpc_server *server);
+
+static void maybe_finish_server(struct rpc_server *server);
+
+static void call_free(struct rpc_call *call)
+{
+        struct rpc_server *server = call->server;
+
+        list_unlink(&call->link);
+        grpc_call_details_destroy(&call->details);
+        grpc_metadata_array_destroy(&call->metadata);
+        if (call->request)
+                grpc_byte_buffer_destroy(call->request);
+        if (call->reply)
+                grpc_byte_buffer_destroy(call->reply);
+        grpc_slice_unref(call->status_text);
+        if (call->call)
+                grpc_call_unref(call->call);
+        free(call);
+        maybe_finish_server(server);
+}
+
+static void call_end_batch(struct rpc_call *call)
+{
+        if (--call->n_batches == 0 && call->is_answered)
+                call_free(call);
+}
+
+static void call_start_batch(struct rpc_call *call, const grpc_op *ops, size_t n_ops, struct rpc_tag *tag)
+{
+        grpc_call_error r = grpc_call_start_batch(call->call, ops, n_ops, tag, NULL);
+
+        /* Anything but OK means that we broke the rules of the API: nothing a peer does can cause it. */
+        assert(r == GRPC_CALL_OK);
+        (void)r;
+        ++call->n_batches;
+}
+
+static void on_sent(struct rpc_tag *tag, bool is_ok)
+{
+        call_end_batch(container_of(tag, struct rpc_call, sent));
+}
+
+static void call_answer(struct rpc_call *call, grpc_status_code status, const char *text)
+{
+        grpc_op ops[3] = { 0 };
+        size_t n = 0;
+
+        assert(!call->is_answered);
+        call->is_answered = true;
+        call->on_gone = NULL;
+        call->status_text = grpc_slice_from_copied_string(text);
+        ops[n++].op = GRPC_OP_SEND_INITIAL_METADATA;
+        if (call->reply) {
+                ops[n].op = GRPC_OP_SEND_MESSAGE;
+                ops[n++].data.send_message.send_message = call->reply;
+        }
+        ops[n].op = GRPC_OP_SEND_STATUS_FROM_SERVER;
+        ops[n].data.send_status_from_server.status = status;
+        ops[n++].data.send_status_from_server.status_details = &call->status_text;
+        call_start_batch(call, ops, n, &call->sent);
+}
+
+void rpc_call_reply(struct rpc_call *call, const ProtobufCMessage *reply)
+{
+        call->reply = rpc_wire_pack(reply);
+        call_answer(call, GRPC_STATUS_OK, "");
+}
+
+void rpc_call_fail(struct rpc_call *call, enum rpc_status status, const char *text)
+{
+        call_answer(call, (grpc_status_code)status, text);
+}
+
+void rpc_call_on_gone(struct rpc_call *call, void (*on_gone)(void *owner), void *owner)
+{
+        call->on_gone = on_gone;
+        call->gone_owner = owner;
+        if (call->is_gone && on_gone) {
+                call->on_gone = NULL;
+                on_gone(owner);
+        }
+}
+
+uint64_t rpc_call_remaining_ms(const struct rpc_call *call)
+{
+        gpr_timespec now = gpr_now(call->details.deadline.clock_type);
+
+        if (gpr_time_cmp(call->details.deadline, gpr_inf_future(call->details.deadline.clock_type)) >= 0)
+                return UINT64_MAX;
+        if (gpr_time_cmp(call->details.deadline, now) <= 0)
+                return 0;
+        return (uint64_t)gpr_time_to_millis(gpr_time_sub(call->details.deadline, now));
+}
+
+static void on_closed(struct rpc_tag *tag, bool is_ok)
+{
+        struct rpc_call *call = container_of(tag, struct rpc_call, closed);
+
+        call->is_gone = true;
+        if (call->on_gone) {
+                void (*on_gone)(void *) = call->on_gone;
+
+                call->on_gone = NULL;
+                on_gone(call->gone_owner);
+        }
+        call_end_batch(call);
+}
+
+static bool call_find_method(struct rpc_call *call)
+{
+        const struct rpc_server *server = call->server;
+
+        for (size_t i = 0; i < server->n_services; ++i) {
+                const struct rpc_service *service = &server->services[i];
+
+                for (size_t j = 0; j < service->n_methods; ++j)
+                        if (grpc_slice_str_cmp(call->details.method, service->methods[j].path) == 0) {
+                                call->method = &service->methods[j];
+                                call->owner = service->owner;
+                                return true;
+                        }
+        }
+        return false;
+}
+
+static void on_received(struct rpc_tag *tag, bool is_ok)
+{
+        struct rpc_call *call = container_of(tag, struct rpc_call, received);
+        ProtobufCMessage *request = rpc_wire_unpack(call->method->request, call->request);
+
+        /* on_call may answer at once; this batch keeps the call alive until the end of the function. */
+        if (request) {
+                call->method->on_call(call->owner, call, request);
+                protobuf_c_message_free_unpacked(request, NULL);
+        } else {
+                /* Either garbage, or a peer that reset the stream before its message came. */
+                rpc_call_fail(call, RPC_INVALID_ARGUMENT, "the request is not a valid protobuf message of this method");
+        }
+        call_end_batch(call);
+}
+
+static void on_accepted(struct rpc_tag *tag, bool is_ok)
+{
+        struct rpc_call *call = container_of(tag, struct rpc_call, accepted);
+        grpc_op close_op = { .op = GRPC_OP_RECV_CLOSE_ON_SERVER };
+        grpc_op receive_op = { .op = GRPC_OP_RECV_MESSAGE };
+
+        if (!is_ok) { /* the server is shutting down: nobody called */
+                call_free(call);
+                return;
+        }
+        accept_next(call->server);
+        close_op.data.recv_close_on_server.cancelled = &call->is_cancelled;
+        call_start_batch(call, &close_op, 1, &call->closed);
+        if (!call_find_method(call)) {
+                rpc_call_fail(call, RPC_UNIMPLEMENTED, "this driver does not serve that method");
+                return;
+        }
+        receive_op.data.recv_message.recv_message = &call->request;
+        call_start_batch(call, &receive_op, 1, &call->received);
+}
+
+/* Exactly one request for a call is outstanding at any time; calls that come faster queue inside gRPC. */
+static void accept_next(struct rpc_server *server)
+{
+        struct rpc_call *call;
+
+        if (server->is_stopping)
+                return;
+        call = xcalloc(1, sizeof(*call));
+        call->server = server;
+        call->accepted = (struct rpc_tag)RPC_TAG(on_accepted);
+        call->received = (struct rpc_tag)RPC_TAG(on_received);
+        call->closed = (struct rpc_tag)RPC_TAG(on_closed);
+        call->sent = (struct rpc_tag)RPC_TAG(on_sent);
+        call->status_text = grpc_empty_slice();
+        grpc_call_details_init(&call->details);
+        grpc_metadata_array_init(&call->metadata);
+        list_add_tail(&server->calls, &call->link);
+        grpc_server_request_call(server->server, &call->call, &call->details, &call->metadata, server->queue,
+                                 server->queue, &call->accepted);
+}
+
+/* kubelet keeps one idle connection for days and pings as it likes: neither may get it a GOAWAY, because half a minute
+ * without a connection makes it delete our ResourceSlices. */
+static const grpc_arg channel_arguments[] = {
+        { .type = GRPC_ARG_INTEGER, .key = (char *)GRPC_ARG_HTTP2_MAX_PING_STRIKES, .value.integer = 0 },
+        { .type = GRPC_ARG_INTEGER,
+          .key = (char *)GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS,
+          .value.integer = 0 },
+};
+
+struct rpc_server *rpc_server_new(uv_loop_t *loop, struct rpc_pump *pump)
+{
+        const grpc_channel_args arguments = { .num_args = array_size(channel_arguments),
+                                              .args = (grpc_arg *)channel_arguments };
+        struct rpc_server *server = xcalloc(1, sizeof(*server));
+
+        server->queue = rpc_pump_queue(pump);
+        list_init(&server->calls);
+        uv_timer_init(loop, &server->grace);
+        server->grace.data = server;
+        server->credentials = grpc_insecure_server_credentials_create();
+        server->server = grpc_server_create(&arguments, NULL);
+        grpc_server_register_completion_queue(server->server, server->queue, NULL);
+        grpc_server_start(server->server);
+        accept_next(server);
+        return server;
+}
+
+void rpc_server_add_service(struct rpc_server *server, const struct rpc_method *methods, size_t n_methods, void *owner)
+{
+        assert(server->n_services < RPC_SERVICES_MAX);
+        server->services[server->n_services++] = (struct rpc_service){ methods, n_methods, owner };
+}
+
+void rpc_server_adopt(struct rpc_server *server, int fd)
+{
+        if (server->is_stopping)
+                close(fd);
+        else
+                grpc_server_add_channel_from_fd(server->server, fd, server->credentials);
+}
+
+static void on_grace_closed(uv_handle_t *handle)
+{
+        struct rpc_server *server = handle->data;
+        void (*on_stopped)(void *) = server->on_stopped;
+        void *owner = server->stop_owner;
+
+        grpc_server_credentials_release(server->credentials);
+        grpc_server_destroy(server->server);
+        free(server);
+        on_stopped(owner);
+}
+
+/* gRPC reports the shutdown before the last tags of the calls have come through the mailbox. */
+static void maybe_finish_server(struct rpc_server *server)
+{
+        if (server->is_shut_down && list_is_empty(&server->calls) && !uv_is_closing((uv_handle_t *)&server->grace))
+                uv_close((uv_handle_t *)&server->grace, on_grace_closed);
+}
+
+static void on_shut_down(struct rpc_tag *tag, bool is_ok)
+{
+        struct rpc_server *server = container_of(tag, struct rpc_server, on_shutdown);
+
+        server->is_shut_down = true;
+        uv_timer_stop(&server->grace);
+        maybe_finish_server(server);
+}
+
+/* Peers that ignore GOAWAY, and calls nobody answered, would hold up the shutdown for ever. */
+static void on_grace_over(uv_timer_t *grace)
+{
+        struct rpc_server *server = grace->data;
+
+        grpc_server_cancel_all_calls(server->server);
+}
+
+void rpc_server_stop(struct rpc_server *server, uint32_t grace_ms, void (*on_stopped)(void *owner), void *owner)
+{
+        server->is_stopping = true;
+        server->on_stopped = on_stopped;
+        server->stop_owner = owner;
+        server->on_shutdown = (struct rpc_tag)RPC_TAG(on_shut_down);
+        grpc_server_shutdown_and_notify(server->server, server->queue, &server->on_shutdown);
+        uv_timer_start(&server->grace, on_grace_over, grace_ms, 0);
+}

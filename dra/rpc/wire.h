@@ -1,0 +1,12 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Between protobuf-c's messages and gRPC core's byte buffers; for dra/rpc/ only. */
+#pragma once
+
+#include <grpc/byte_buffer.h>
+#include <protobuf-c/protobuf-c.h>
+
+/* The packed message; the caller's. */
+grpc_byte_buffer *rpc_wire_pack(const ProtobufCMessage *message);
+
+/* NULL: no buffer, or not a message of that kind. Free with protobuf_c_message_free_unpacked(). */
+ProtobufCMessage *rpc_wire_unpack(const ProtobufCMessageDescriptor *kind, grpc_byte_buffer *buffer);

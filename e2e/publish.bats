@@ -1,0 +1,137 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: Apache-2.0
+# ResourceSlices that stay right against everybody else.
+
+setup() { load scenario; enter_node 4; }
+teardown() { leave_node; }
+
+published() { api wait-devices "${1:-4}" 10s; }
+
+@test "the slice belongs to the node, the driver and the node's pool" {
+        driver
+        published
+        api slices-json | jq -e --arg node "$NODE" '[.. | objects | select(.kind? == "ResourceSlice" or .spec?.driver?)][0] as $s |
+                $s.spec.driver == "tdx.kubevirt.io" and $s.spec.nodeName == $node and $s.spec.pool.name == $node and
+                $s.spec.pool.resourceSliceCount == 1 and
+                $s.metadata.ownerReferences[0].uid == "11111111-2222-3333-4444-555555555555"'
+}
+
+@test "slices that were deleted come back" {
+        driver
+        published
+        api delete-slices
+        published
+}
+
+@test "a kubelet restart wipes the slices and they are back within seconds" {
+        driver
+        published
+        kubelet restart
+        kubelet wait-registered tdx.kubevirt.io 10s
+        published
+}
+
+@test "a foreign edit is put right" {
+        driver
+        published
+        local name
+        name=$(api slices | grep -o "$NODE-tdx[^ ]*" | head -1)
+        api edit-slice "$name" '{"spec":{"devices":[{"name":"tdx0"}]}}'
+        published
+}
+
+@test "in steady state the API server sees one watch and no request" {
+        driver
+        published
+        sleep 1
+        api stats reset
+        sleep 3
+        run api stats
+        [[ $output == *watches*1* ]]
+        ! grep -qE '(GET|POST|PUT|DELETE|LIST)[^0-9]*[1-9]' <<<"$output"
+}
+
+@test "a change of many slices bumps the generation, of one slice does not" {
+        driver --capacity 100
+        published 100
+        stop_driver
+        driver --capacity 101
+        published 101
+        api slices
+        api slices-json | jq -e '[.. | objects | select(.spec?.pool?) | .spec.pool.generation] | unique | length == 1'
+        stop_driver
+        driver --capacity 130
+        published 130
+        api slices-json | jq -e '[.. | objects | select(.spec?.pool?) | .spec.pool.generation] | unique == [2]'
+}
+
+@test "a conflict, a lost answer and a 410 are gone through" {
+        driver
+        published
+        api fail 2 409 PUT
+        printf 'tdx 5\n' >"$MISC"
+        published 5
+        api drop 1 PUT --after-apply
+        printf 'tdx 6\n' >"$MISC"
+        published 6
+        api expire
+        api kill-watches
+        api delete-slices
+        published 6
+}
+
+@test "429 with Retry-After and 5xx are waited out" {
+        api fail 2 429 POST --retry-after 1
+        driver
+        published
+        api fail 3 503
+        api delete-slices
+        published
+}
+
+@test "the driver starts without an API server and publishes when it comes" {
+        api refuse
+        driver
+        kubelet prepare-empty
+        api accept
+        published
+}
+
+@test "an API server that was away is caught up with" {
+        driver
+        published
+        api refuse
+        api kill-watches
+        printf 'tdx 9\n' >"$MISC"
+        said driver "tds=9"
+        api accept
+        published 9
+}
+
+@test "a token that was rotated is read again" {
+        echo first >"$T/token"
+        api token first
+        driver --token-file "$T/token"
+        published
+        echo second >"$T/token"
+        api token second
+        api kill-watches
+        api delete-slices
+        published
+}
+
+@test "a cluster without resource.k8s.io/v1 is told once, and the driver goes on" {
+        api no-dra
+        driver
+        said driver "resource.k8s.io"
+        sleep 1
+        [ "$(grep -c 'resource.k8s.io' "$T/driver.log")" -le 2 ]
+        kubelet prepare-empty
+}
+
+@test "plain http goes to this machine only" {
+        run "$DRIVER" run --node-name "$NODE" --kubelet-dir "$K" --cdi-dir "$CDI" --qgs-socket "$QGS" --capacity 1 \
+                --api-server http://10.1.2.3:80
+        [ "$status" -ne 0 ]
+        [[ $output == *https* ]]
+}

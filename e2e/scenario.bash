@@ -1,0 +1,115 @@
+# SPDX-License-Identifier: Apache-2.0
+# What the scenarios share: a node between stand-ins, in a directory of its own. Sourced by *.bats and demo.
+#
+#   api COMMAND...       speak to the API server's stand-in      kubelet COMMAND...   to kubelet's
+#   driver [FLAG...]     start the driver (stop_driver, kill_driver end it)
+#   eventually TIME COMMAND...   until COMMAND succeeds
+# shellcheck shell=bash disable=SC2034
+
+ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+SIM=$ROOT/e2e/sim
+DRIVER=${DRIVER:-$ROOT/build/plain-gcc/dra-driver-tdx}
+NODE=node1
+
+api() { "$SIM/ctl" "$T/api.ctl" "$@"; }
+kubelet() { "$SIM/ctl" "$T/kubelet.ctl" "$@"; }
+qgs() { "$SIM/ctl" "$T/qgs.ctl" "$@"; }
+
+# Everything started here is ended by its pid in leave_node.
+start() { # NAME COMMAND...
+        local name=$1
+        shift
+        "$@" >"$T/$name.log" 2>&1 3>&- 4>&- &
+        echo $! >"$T/$name.pid"
+}
+
+pid_of() { cat "$T/$1.pid"; }
+
+end() { # NAME [SIGNAL]
+        local pid
+        pid=$(cat "$T/$1.pid" 2>/dev/null) || return 0
+        kill "-${2:-TERM}" "$pid" 2>/dev/null
+        wait "$pid" 2>/dev/null
+        local status=$?
+        rm -f "$T/$1.pid"
+        return $status
+}
+
+eventually() { # SECONDS COMMAND...
+        local end=$((${EPOCHREALTIME/./} + $1 * 1000000))
+        shift
+        until "$@" >/dev/null 2>&1; do
+                [ "${EPOCHREALTIME/./}" -lt "$end" ] || return 1
+                sleep 0.02
+        done
+}
+
+says() { grep -q -- "$2" "$T/$1.log"; }
+said() { eventually "${3:-5}" says "$1" "$2"; } # LOG PATTERN [SECONDS]
+
+# A node: API server, kubelet and a host that runs $1 TDs (default 4). No driver yet.
+enter_node() {
+        # Short, because unix socket paths are.
+        T=$(mktemp -d /tmp/dra.XXXXXX)
+        K=$T/k
+        REGISTRY=$K/plugins_registry
+        STATE=$K/plugins/tdx.kubevirt.io
+        CDI=$T/cdi
+        QGS=$T/host/run/tdx-qgs/qgs.socket
+        MISC=$T/misc.capacity
+        mkdir -p "$K" "$T/host/run"
+        printf 'sev 509\nsev_es 100\ntdx %s\n' "${1:-4}" >"$MISC"
+        start_api
+        start_kubelet
+}
+
+start_api() {
+        start api "$SIM/apiserver-sim" --control "$T/api.ctl" --port "${API_PORT:-0}" --port-file "$T/api.port" \
+                --node "$NODE:11111111-2222-3333-4444-555555555555"
+        eventually 10 api ok || { cat "$T/api.log"; return 1; }
+        API=http://127.0.0.1:$(cat "$T/api.port")
+}
+
+start_kubelet() {
+        start kubelet "$SIM/kubelet-sim" --dir "$K" --control "$T/kubelet.ctl" --api "$API" --node "$NODE"
+        eventually 10 kubelet plugins || { cat "$T/kubelet.log"; return 1; }
+}
+
+leave_node() {
+        local name
+        for name in "$T"/*.pid; do
+                name=${name##*/}
+                [ "$name" = '*.pid' ] || end "${name%.pid}"
+        done
+        rm -rf "$T"
+}
+
+driver_flags() {
+        FLAGS=(--node-name "$NODE" --kubelet-dir "$K" --cdi-dir "$CDI" --qgs-socket "$QGS" --misc-capacity "$MISC"
+                --api-server "$API" --poll-interval 200ms --log-level debug)
+}
+
+launch_driver() { # NAME [FLAG...]: does not wait
+        local name=$1
+        shift
+        driver_flags
+        start "$name" "$DRIVER" run "${FLAGS[@]}" "$@"
+}
+
+driver() { # [FLAG...]: until kubelet has registered it
+        launch_driver driver "$@"
+        kubelet wait-registered tdx.kubevirt.io 15s >/dev/null || { cat "$T/driver.log"; return 1; }
+}
+
+# An orderly stop succeeds; sanitizers report at exit, so their findings fail the test here.
+stop_driver() { end "${1:-driver}" TERM; }
+kill_driver() { end "${1:-driver}" KILL || true; }
+
+inspect() {
+        driver_flags
+        "$DRIVER" inspect "${FLAGS[@]}"
+}
+
+held() { inspect | sed -n 's/^held  *\([0-9]*\) TDs.*/\1/p'; }
+holds() { [ "$(held)" = "$1" ]; }
+cdi_devices() { jq -r '.devices[].name' "$CDI/kubevirt.io-tdx.json" | wc -l; }
