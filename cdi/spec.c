@@ -5,8 +5,9 @@
 #include "base/memory.h"
 #include "base/text.h"
 
-/* A read-only bind is enough to connect. Nothing in the directory is a program or a device, and nothing that is mounted
- * into it later on the host is the VM's business: the runtime applies "bind", not "rbind", and no propagation. */
+/* A read-only bind is enough to connect. Nothing in the directory is a program or a device, and
+ * nothing that is mounted into it later on the host is the VM's business: the runtime applies
+ * "bind", not "rbind", and no propagation. */
 static const char mount_options[] = "[\"bind\",\"ro\",\"nosuid\",\"nodev\",\"noexec\"]";
 
 static void add_quoted(struct text *text, const char *string)
@@ -34,7 +35,8 @@ char *cdi_spec_build(const struct cdi_spec *spec, size_t *ret_n)
         text_add(&text, "{\"cdiVersion\":\"0.3.0\",\"kind\":\"" CDI_KIND "\",\"devices\":[");
         for (size_t i = 0; i < spec->n_prefixes; ++i)
                 for (size_t j = 0; j < spec->n_devices; ++j) {
-                        text_addf(&text, "%s{\"name\":\"%s%zu\",\"containerEdits\":", separator, spec->prefixes[i], j);
+                        text_addf(&text, "%s{\"name\":\"%s%zu\",\"containerEdits\":", separator,
+                                  spec->prefixes[i], j);
                         text_add_bytes(&text, edits.bytes, edits.n);
                         text_add(&text, "}");
                         separator = ",";

@@ -2,17 +2,18 @@
 /*
  * The CDI spec of this driver as data (CNCF Container Device Interface, SPEC.md): pure.
  *
- * One static spec with a device per TD and path ("dra-tdx5"; the classic plugin's "plugin-tdx5" comes with it), since
- * the edits depend on the TD and not on the claim. Each device mounts the directory of the QGS socket at the path the
- * VM expects. The lowest cdiVersion that the fields need is declared, because a runtime drops a file that is newer than
- * its library: 0.3.0 for mounts with options and without a type.
+ * One static spec with a device per TD and path ("dra-tdx5"; the classic plugin's "plugin-tdx5"
+ * comes with it), since the edits depend on the TD and not on the claim. Each device mounts the
+ * directory of the QGS socket at the path the VM expects. The lowest cdiVersion that the fields
+ * need is declared, because a runtime drops a file that is newer than its library: 0.3.0 for mounts
+ * with options and without a type.
  */
 #pragma once
 
 #include <stdbool.h>
 #include <stddef.h>
 
-#define CDI_KIND "kubevirt.io/tdx"
+#define CDI_KIND      "kubevirt.io/tdx"
 #define CDI_SPEC_FILE "kubevirt.io-tdx.json"
 
 struct cdi_mount {
@@ -21,13 +22,15 @@ struct cdi_mount {
 };
 
 struct cdi_spec {
-        const char *const *prefixes; /* device name prefixes, each gives n_devices devices: "dra-tdx" */
+        const char *const
+                *prefixes; /* device name prefixes, each gives n_devices devices: "dra-tdx" */
         size_t n_prefixes;
         size_t n_devices;
         struct cdi_mount mount; /* the same for every device; bound read-only */
 };
 
-/* The file's bytes, compact JSON with a final newline; the caller's. n_devices 0 gives NULL: CDI wants at least one. */
+/* The file's bytes, compact JSON with a final newline; the caller's. n_devices 0 gives NULL: CDI
+ * wants at least one. */
 char *cdi_spec_build(const struct cdi_spec *spec, size_t *ret_n);
 
 /* "kubevirt.io/tdx=dra-tdx5"; the caller's. */

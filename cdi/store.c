@@ -45,7 +45,8 @@ static bool is_same_file(const struct stat *a, const struct stat *b)
                a->st_ctim.tv_sec == b->st_ctim.tv_sec && a->st_ctim.tv_nsec == b->st_ctim.tv_nsec;
 }
 
-/* The file as it lies there has the wanted bytes: after a restart, or when somebody has only touched it. */
+/* The file as it lies there has the wanted bytes: after a restart, or when somebody has only
+ * touched it. */
 static bool holds_wanted(const struct cdi_store *store)
 {
         __attribute__((cleanup(cleanup_free))) char *bytes = NULL;
@@ -62,9 +63,12 @@ static int write_spec(struct cdi_store *store, struct error *err)
 
         r = file_open_directory(store->directory, 0755, &directory_fd, err);
         if (!r)
-                r = file_replace(directory_fd, CDI_SPEC_FILE, store->bytes, store->n, 0644, FILE_UNSYNCED, err);
-        if (r < 0)
-                return error_prefix(err, "the CDI spec cannot be written to %s", store->directory);
+                r = file_replace(directory_fd, CDI_SPEC_FILE, store->bytes, store->n, 0644,
+                                 FILE_UNSYNCED, err);
+        if (r < 0) {
+                error_prefix(err, "the CDI spec cannot be written to %s", store->directory);
+                return r;
+        }
         store->is_written = stat(store->path, &store->file) == 0;
         return CDI_STORE_WRITTEN;
 }
@@ -109,5 +113,7 @@ int cdi_ensure_mount_source(const char *host_path, struct error *err)
         int r;
 
         r = file_open_directory(host_path, 0755, &fd, err);
-        return r < 0 ? error_prefix(err, "the directory that VMs mount is not there") : r;
+        if (r < 0)
+                error_prefix(err, "the directory that VMs mount is not there");
+        return r;
 }

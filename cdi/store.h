@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The CDI spec as a file in the runtime's directory (/var/run/cdi): atomically replaced within that directory, since
- * runtimes notice a rename there and nothing else (CDI pkg/cdi/cache.go); restored when someone deletes or damages it.
+ * The CDI spec as a file in the runtime's directory (/var/run/cdi): atomically replaced within that
+ * directory, since runtimes notice a rename there and nothing else (CDI pkg/cdi/cache.go); restored
+ * when someone deletes or damages it.
  */
 #pragma once
 
@@ -22,12 +23,15 @@ enum cdi_store_outcome {
         CDI_STORE_WRITTEN = 1 /* the file was missing or differed and was written */
 };
 
-/* What the file must hold from now on: n bytes, copied (NULL: no file), then as cdi_store_verify(). */
+/* What the file must hold from now on: n bytes, copied (NULL: no file), then as cdi_store_verify().
+ */
 int cdi_store_set(struct cdi_store *store, const char *bytes, size_t n, struct error *err);
 
-/* Make sure the file holds what was set. Cheap where it does (one stat: same inode, size and mtime as we wrote). 0: it
- * does; CDI_STORE_WRITTEN; or -errno. Call it before every answer that names a device of the spec. */
+/* Make sure the file holds what was set. Cheap where it does (one stat: same inode, size and mtime
+ * as we wrote). 0: it does; CDI_STORE_WRITTEN; or -errno. Call it before every answer that names a
+ * device of the spec. */
 int cdi_store_verify(struct cdi_store *store, struct error *err);
 
-/* Create the directory a mount needs (0755, only what is missing): CDI mounts of a missing path fail the container. */
+/* Create the directory a mount needs (0755, only what is missing): CDI mounts of a missing path
+ * fail the container. */
 int cdi_ensure_mount_source(const char *host_path, struct error *err);

@@ -18,11 +18,11 @@
 #include <sys/stat.h>
 #include <time.h>
 
-#define MAGIC "dra-driver-tdx claim "
-#define VERSION "1"
-#define RECORD_MAX (1 << 20)
+#define MAGIC       "dra-driver-tdx claim "
+#define VERSION     "1"
+#define RECORD_MAX  (1 << 20)
 #define DEVICES_MAX 32 /* AllocationResultsMaxSize of resource.k8s.io/v1 */
-#define UID_MAX 64
+#define UID_MAX     64
 
 /* One order: write these bytes as the record of uid, or remove it. */
 struct order {
@@ -51,8 +51,9 @@ struct checkpoint {
 /* CRC-32C (Castagnoli, reflected), bit by bit into a table of 16: records are small and few. */
 static uint32_t crc32c(const char *bytes, size_t n)
 {
-        static const uint32_t nibbles[16] = { 0x00000000, 0x105ec76f, 0x20bd8ede, 0x30e349b1, 0x417b1dbc, 0x5125dad3,
-                                              0x61c69362, 0x7198540d, 0x82f63b78, 0x92a8fc17, 0xa24bb5a6, 0xb21572c9,
+        static const uint32_t nibbles[16] = { 0x00000000, 0x105ec76f, 0x20bd8ede, 0x30e349b1,
+                                              0x417b1dbc, 0x5125dad3, 0x61c69362, 0x7198540d,
+                                              0x82f63b78, 0x92a8fc17, 0xa24bb5a6, 0xb21572c9,
                                               0xc38d26c4, 0xd3d3e1ab, 0xe330a81a, 0xf36e6f75 };
         uint32_t crc = ~0U;
 
@@ -97,20 +98,23 @@ char *checkpoint_encode(const struct ledger_claim *claim, size_t *ret_n)
                 json_append(devices, entry);
         }
         json = json_print(record);
-        text_addf(&text, MAGIC VERSION " crc32c %08x %zu bytes\n%s", crc32c(json, strlen(json)), strlen(json), json);
+        text_addf(&text, MAGIC VERSION " crc32c %08x %zu bytes\n%s", crc32c(json, strlen(json)),
+                  strlen(json), json);
         *ret_n = text.n;
         return text_take(&text);
 }
 
 /* The header line, byte for byte as it must be for these JSON bytes. */
-static int check_header(const char *bytes, size_t n_header, const char *json, size_t n_json, struct error *err)
+static int check_header(const char *bytes, size_t n_header, const char *json, size_t n_json,
+                        struct error *err)
 {
         __attribute__((cleanup(cleanup_free))) char *wanted =
                 xasprintf(MAGIC VERSION " crc32c %08x %zu bytes\n", crc32c(json, n_json), n_json);
 
         if (strlen(wanted) == n_header && memcmp(wanted, bytes, n_header) == 0)
                 return 0;
-        return error_set(err, -EBADMSG, "damaged or truncated: its checksum or length does not match");
+        return error_set(err, -EBADMSG,
+                         "damaged or truncated: its checksum or length does not match");
 }
 
 static int take_string(const struct json *object, const char *key, char **ret, struct error *err)
@@ -136,14 +140,15 @@ static int decode_device(const struct json *entry, struct ledger_device *device,
         if (r < 0)
                 return r;
         (void)json_bool(json_get(entry, "adminAccess"), &device->is_admin_access);
-        if (!device->is_admin_access &&
-            (json_int64(json_get(entry, "slot"), &slot) < 0 || slot < 0 || slot >= DEVICE_INDEX_MAX))
+        if (!device->is_admin_access && (json_int64(json_get(entry, "slot"), &slot) < 0 ||
+                                         slot < 0 || slot >= DEVICE_INDEX_MAX))
                 return error_set(err, -EBADMSG, "slot is missing or out of range");
         device->slot = (uint32_t)slot;
         return 0;
 }
 
-static int decode_json(const struct json *record, struct ledger_claim **ret_claim, struct error *err)
+static int decode_json(const struct json *record, struct ledger_claim **ret_claim,
+                       struct error *err)
 {
         const struct json *devices = json_get(record, "devices"), *entry;
         const char *uid = json_string(json_get(record, "uid"));
@@ -167,7 +172,8 @@ static int decode_json(const struct json *record, struct ledger_claim **ret_clai
         return 0;
 }
 
-int checkpoint_decode(const char *bytes, size_t n, struct ledger_claim **ret_claim, struct error *err)
+int checkpoint_decode(const char *bytes, size_t n, struct ledger_claim **ret_claim,
+                      struct error *err)
 {
         _cleanup_(json) struct json *record = NULL;
         const char *newline = memchr(bytes, '\n', n);
@@ -179,8 +185,10 @@ int checkpoint_decode(const char *bytes, size_t n, struct ledger_claim **ret_cla
                 return error_set(err, -EBADMSG, "truncated, or no record of this driver");
         n_header = (size_t)(newline - bytes) + 1;
         n_version = strspn(version, "0123456789");
-        if (n_version && version[n_version] == ' ' && (n_version != 1 || version[0] != VERSION[0])) {
-                error_set(err, -EPROTO, "written by a newer version of this driver (format %.*s)", (int)n_version, version);
+        if (n_version && version[n_version] == ' ' &&
+            (n_version != 1 || version[0] != VERSION[0])) {
+                error_set(err, -EPROTO, "written by a newer version of this driver (format %.*s)",
+                          (int)n_version, version);
                 return CHECKPOINT_NEWER;
         }
         r = check_header(bytes, n_header, newline + 1, n - n_header, err);
@@ -196,8 +204,10 @@ int checkpoint_decode(const char *bytes, size_t n, struct ledger_claim **ret_cla
 /* To state_dir/<where>/<uid>.<time>: kept for whoever wants to know what happened. */
 static void move_aside(const struct checkpoint *checkpoint, const char *uid, const char *where)
 {
-        __attribute__((cleanup(cleanup_free))) char *directory = xasprintf("%s/../%s", checkpoint->directory, where);
-        __attribute__((cleanup(cleanup_free))) char *name = xasprintf("%s.%lld", uid, (long long)time(NULL));
+        __attribute__((cleanup(cleanup_free))) char *directory =
+                xasprintf("%s/../%s", checkpoint->directory, where);
+        __attribute__((cleanup(cleanup_free))) char *name =
+                xasprintf("%s.%lld", uid, (long long)time(NULL));
         __attribute__((cleanup(cleanup_close))) int fd = -1;
 
         /* On a read-only disk the record stays where it is, and is found again. */
@@ -213,8 +223,8 @@ static struct ledger_claim *uncertain_claim(const char *uid)
         return claim;
 }
 
-static int read_record(const struct checkpoint *checkpoint, const char *uid, struct ledger_claim **ret_claim,
-                       struct error *err)
+static int read_record(const struct checkpoint *checkpoint, const char *uid,
+                       struct ledger_claim **ret_claim, struct error *err)
 {
         __attribute__((cleanup(cleanup_free))) char *bytes = NULL;
         _cleanup_(ledger_claim) struct ledger_claim *claim = NULL;
@@ -225,14 +235,15 @@ static int read_record(const struct checkpoint *checkpoint, const char *uid, str
         if (!r)
                 r = checkpoint_decode(bytes, n, &claim, err);
         if (!r && strcmp(claim->uid, uid) != 0)
-                r = error_set(err, -EBADMSG, "it is the record of another claim, %.64s", claim->uid);
+                r = error_set(err, -EBADMSG, "it is the record of another claim, %.64s",
+                              claim->uid);
         if (!r)
                 *ret_claim = take_ptr(claim);
         return r;
 }
 
-int checkpoint_load(struct checkpoint *checkpoint, struct ledger *ledger, checkpoint_on_damaged *on_damaged, void *owner,
-                    struct error *err)
+int checkpoint_load(struct checkpoint *checkpoint, struct ledger *ledger,
+                    checkpoint_on_damaged *on_damaged, void *owner, struct error *err)
 {
         const struct dirent *entry;
         DIR *directory;
@@ -252,7 +263,8 @@ int checkpoint_load(struct checkpoint *checkpoint, struct ledger *ledger, checkp
                 if (r) {
                         claim = uncertain_claim(entry->d_name);
                         error_prefix(&reason, "record %s/%s", checkpoint->directory, entry->d_name);
-                        move_aside(checkpoint, entry->d_name, r == CHECKPOINT_NEWER ? "newer" : "damaged");
+                        move_aside(checkpoint, entry->d_name,
+                                   r == CHECKPOINT_NEWER ? "newer" : "damaged");
                         on_damaged(owner, entry->d_name, &reason);
                 }
                 ledger_restore(ledger, claim);
@@ -266,31 +278,33 @@ int checkpoint_load(struct checkpoint *checkpoint, struct ledger *ledger, checkp
 static void carry_out(const struct checkpoint *checkpoint, struct order *order)
 {
         if (order->bytes)
-                (void)file_replace(checkpoint->directory_fd, order->uid, order->bytes, order->n, 0600,
-                                   checkpoint->is_durable ? FILE_SYNCED : FILE_UNSYNCED, &order->error);
+                (void)file_replace(checkpoint->directory_fd, order->uid, order->bytes, order->n,
+                                   0600, checkpoint->is_durable ? FILE_SYNCED : FILE_UNSYNCED,
+                                   &order->error);
         else if (unlinkat(checkpoint->directory_fd, order->uid, 0) < 0 && errno != ENOENT)
                 error_errno(&order->error, -errno, "cannot remove %s", order->uid);
 }
 
-/* Each file is synced before its rename; the renames and removals of the whole round share one sync of the directory. */
+/* Each file is synced before its rename; the renames and removals of the whole round share one sync
+ * of the directory. */
 static void on_worker(uv_work_t *work)
 {
         struct checkpoint *checkpoint = work->data;
         struct list *position;
         int r = 0;
 
-        list_for_each(position, &checkpoint->round)
+        list_for_each (position, &checkpoint->round)
                 carry_out(checkpoint, container_of(position, struct order, link));
         if (checkpoint->is_durable && fsync(checkpoint->directory_fd) < 0)
                 r = -errno;
-        list_for_each(position, &checkpoint->round)
-        {
+        list_for_each (position, &checkpoint->round) {
                 struct order *order = container_of(position, struct order, link);
 
                 if (r < 0 && !order->error.code)
                         error_errno(&order->error, r, "cannot sync");
                 if (order->error.code)
-                        error_prefix(&order->error, "cannot record the claim in %s", checkpoint->directory);
+                        error_prefix(&order->error, "cannot record the claim in %s",
+                                     checkpoint->directory);
         }
 }
 
@@ -344,8 +358,8 @@ static void place_order(struct checkpoint *checkpoint, const char *uid, char *by
         start_round(checkpoint);
 }
 
-void checkpoint_save(struct checkpoint *checkpoint, const struct ledger_claim *claim, checkpoint_on_done *on_done,
-                     void *owner)
+void checkpoint_save(struct checkpoint *checkpoint, const struct ledger_claim *claim,
+                     checkpoint_on_done *on_done, void *owner)
 {
         size_t n;
         char *bytes = checkpoint_encode(claim, &n);
@@ -353,14 +367,16 @@ void checkpoint_save(struct checkpoint *checkpoint, const struct ledger_claim *c
         place_order(checkpoint, claim->uid, bytes, n, on_done, owner);
 }
 
-void checkpoint_remove(struct checkpoint *checkpoint, const char *uid, checkpoint_on_done *on_done, void *owner)
+void checkpoint_remove(struct checkpoint *checkpoint, const char *uid, checkpoint_on_done *on_done,
+                       void *owner)
 {
         place_order(checkpoint, uid, NULL, 0, on_done, owner);
 }
 
 /* ---- the checkpoint ---- */
 
-int checkpoint_open(uv_loop_t *loop, const char *state_dir, bool is_durable, struct checkpoint **ret, struct error *err)
+int checkpoint_open(uv_loop_t *loop, const char *state_dir, bool is_durable,
+                    struct checkpoint **ret, struct error *err)
 {
         __attribute__((cleanup(cleanup_free))) char *directory = xasprintf("%s/claims", state_dir);
         struct checkpoint *checkpoint;

@@ -2,14 +2,15 @@
 /*
  * The ledger on disk: one record a claim, in <state>/claims/<uid>.
  *
- * A record is a line "dra-driver-tdx claim 1 crc32c <8 hex digits> <n bytes>\n" and that many bytes of JSON; the checksum is taken
- * over those bytes as they lie there, so that a field added by a later version never looks like damage. A file a claim,
- * rather than one file for all, keeps the cost of a Prepare flat however many claims are held, confines damage to one
- * claim whose UID the file name still tells, and lets Unprepare succeed on a full disk, since removing needs no room.
+ * A record is a line "dra-driver-tdx claim 1 crc32c <8 hex digits> <n bytes>\n" and that many bytes
+ * of JSON; the checksum is taken over those bytes as they lie there, so that a field added by a
+ * later version never looks like damage. A file a claim, rather than one file for all, keeps the
+ * cost of a Prepare flat however many claims are held, confines damage to one claim whose UID the
+ * file name still tells, and lets Unprepare succeed on a full disk, since removing needs no room.
  *
- * Writes are durable before they are reported: written to a temporary name, synced, renamed, directory synced. They run
- * on a worker thread of libuv; those that come while one is on its way go together in the next round and share its
- * directory sync.
+ * Writes are durable before they are reported: written to a temporary name, synced, renamed,
+ * directory synced. They run on a worker thread of libuv; those that come while one is on its way
+ * go together in the next round and share its directory sync.
  */
 #pragma once
 
@@ -30,31 +31,38 @@ enum checkpoint_outcome {
 
 /* The record's bytes; the caller's. */
 char *checkpoint_encode(const struct ledger_claim *claim, size_t *ret_n);
-/* 0 and a claim of the caller's; CHECKPOINT_NEWER; or -EBADMSG with the reason: truncated, checksum, not our format. */
-int checkpoint_decode(const char *bytes, size_t n, struct ledger_claim **ret_claim, struct error *err);
+/* 0 and a claim of the caller's; CHECKPOINT_NEWER; or -EBADMSG with the reason: truncated,
+ * checksum, not our format. */
+int checkpoint_decode(const char *bytes, size_t n, struct ledger_claim **ret_claim,
+                      struct error *err);
 
 /* Whether a claim UID can be a file name: 1 to 64 letters, digits and dashes. */
 bool checkpoint_uid_is_valid(const char *uid);
 
-/* Open (creating it where missing, 0700) the directory state_dir/claims. is_durable false leaves out the syncs: for
- * measurements only. */
-int checkpoint_open(uv_loop_t *loop, const char *state_dir, bool is_durable, struct checkpoint **ret, struct error *err);
+/* Open (creating it where missing, 0700) the directory state_dir/claims. is_durable false leaves
+ * out the syncs: for measurements only. */
+int checkpoint_open(uv_loop_t *loop, const char *state_dir, bool is_durable,
+                    struct checkpoint **ret, struct error *err);
 /* Only when nothing is pending (see checkpoint_is_idle). */
 void checkpoint_free(struct checkpoint *checkpoint);
 bool checkpoint_is_idle(const struct checkpoint *checkpoint);
 
-/* Read every record into the ledger. A damaged record is moved to state_dir/damaged/<uid>.<unix time>, one of a newer
- * version to state_dir/newer/<uid>.<unix time>; either way its claim goes into the ledger as is_uncertain, and
- * on_damaged hears of it. Left-over temporary files are removed. 0, or -errno where the directory cannot be read. */
+/* Read every record into the ledger. A damaged record is moved to state_dir/damaged/<uid>.<unix
+ * time>, one of a newer version to state_dir/newer/<uid>.<unix time>; either way its claim goes
+ * into the ledger as is_uncertain, and on_damaged hears of it. Left-over temporary files are
+ * removed. 0, or -errno where the directory cannot be read. */
 typedef void checkpoint_on_damaged(void *owner, const char *uid, const struct error *reason);
-int checkpoint_load(struct checkpoint *checkpoint, struct ledger *ledger, checkpoint_on_damaged *on_damaged, void *owner,
-                    struct error *err);
+int checkpoint_load(struct checkpoint *checkpoint, struct ledger *ledger,
+                    checkpoint_on_damaged *on_damaged, void *owner, struct error *err);
 
-/* Called on the loop thread when the write is durable (error->code 0) or has failed and left the disk as it was. */
+/* Called on the loop thread when the write is durable (error->code 0) or has failed and left the
+ * disk as it was. */
 typedef void checkpoint_on_done(void *owner, const struct error *error);
 
-/* Write (or replace) the claim's record; the claim is encoded before this returns. Orders per claim are kept. */
-void checkpoint_save(struct checkpoint *checkpoint, const struct ledger_claim *claim, checkpoint_on_done *on_done,
-                     void *owner);
+/* Write (or replace) the claim's record; the claim is encoded before this returns. Orders per claim
+ * are kept. */
+void checkpoint_save(struct checkpoint *checkpoint, const struct ledger_claim *claim,
+                     checkpoint_on_done *on_done, void *owner);
 /* Remove the record of a UID; one that is not there counts as removed. */
-void checkpoint_remove(struct checkpoint *checkpoint, const char *uid, checkpoint_on_done *on_done, void *owner);
+void checkpoint_remove(struct checkpoint *checkpoint, const char *uid, checkpoint_on_done *on_done,
+                       void *owner);

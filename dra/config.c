@@ -20,16 +20,19 @@ struct option {
         const char *argument;
         const char *fallback; /* shown and parsed; NULL: none */
         const char *meaning;
-        int (*parse)(const struct option *option, const char *value, void *field, struct error *err);
+        int (*parse)(const struct option *option, const char *value, void *field,
+                     struct error *err);
         size_t offset;
 };
 
-static int invalid(const struct option *option, const char *value, const char *wanted, struct error *err)
+static int invalid(const struct option *option, const char *value, const char *wanted,
+                   struct error *err)
 {
         return error_set(err, -EINVAL, "--%s: \"%.128s\" is not %s", option->name, value, wanted);
 }
 
-static int parse_string(const struct option *option, const char *value, void *field, struct error *err)
+static int parse_string(const struct option *option, const char *value, void *field,
+                        struct error *err)
 {
         char **string = field;
 
@@ -40,7 +43,8 @@ static int parse_string(const struct option *option, const char *value, void *fi
         return 0;
 }
 
-static int parse_capacity(const struct option *option, const char *value, void *field, struct error *err)
+static int parse_capacity(const struct option *option, const char *value, void *field,
+                          struct error *err)
 {
         uint64_t n;
 
@@ -50,7 +54,8 @@ static int parse_capacity(const struct option *option, const char *value, void *
         return 0;
 }
 
-static int parse_reserve(const struct option *option, const char *value, void *field, struct error *err)
+static int parse_reserve(const struct option *option, const char *value, void *field,
+                         struct error *err)
 {
         int64_t n;
         int r;
@@ -61,17 +66,20 @@ static int parse_reserve(const struct option *option, const char *value, void *f
         return r;
 }
 
-static int parse_prepare_wait(const struct option *option, const char *value, void *field, struct error *err)
+static int parse_prepare_wait(const struct option *option, const char *value, void *field,
+                              struct error *err)
 {
         uint64_t ms;
 
         if (parse_duration_ms(value, &ms) < 0 || ms > PREPARE_WAIT_MAX_MS)
-                return invalid(option, value, "a duration from 0 to 40s (kubelet gives up after 45s)", err);
+                return invalid(option, value,
+                               "a duration from 0 to 40s (kubelet gives up after 45s)", err);
         *(uint64_t *)field = ms;
         return 0;
 }
 
-static int parse_poll_interval(const struct option *option, const char *value, void *field, struct error *err)
+static int parse_poll_interval(const struct option *option, const char *value, void *field,
+                               struct error *err)
 {
         uint64_t ms;
 
@@ -81,7 +89,8 @@ static int parse_poll_interval(const struct option *option, const char *value, v
         return 0;
 }
 
-static int parse_yes_no(const struct option *option, const char *value, void *field, struct error *err)
+static int parse_yes_no(const struct option *option, const char *value, void *field,
+                        struct error *err)
 {
         bool is_yes = strcmp(value, "yes") == 0;
 
@@ -91,7 +100,8 @@ static int parse_yes_no(const struct option *option, const char *value, void *fi
         return 0;
 }
 
-static int parse_log_level(const struct option *option, const char *value, void *field, struct error *err)
+static int parse_log_level(const struct option *option, const char *value, void *field,
+                           struct error *err)
 {
         static const char *const names[] = { "error", "warn", "info", "debug" };
 
@@ -103,7 +113,8 @@ static int parse_log_level(const struct option *option, const char *value, void 
         return invalid(option, value, "one of error, warn, info, debug", err);
 }
 
-static int parse_log_format(const struct option *option, const char *value, void *field, struct error *err)
+static int parse_log_format(const struct option *option, const char *value, void *field,
+                            struct error *err)
 {
         bool is_json = strcmp(value, "json") == 0;
 
@@ -139,7 +150,8 @@ static const struct option options[] = {
 };
 /* clang-format on */
 
-static int set(const struct option *option, const char *value, struct config *config, struct error *err)
+static int set(const struct option *option, const char *value, struct config *config,
+               struct error *err)
 {
         return option->parse(option, value, (char *)config + option->offset, err);
 }
@@ -175,8 +187,10 @@ static int set_from_environment(struct config *config, struct error *err)
                 if (!value && !options[i].fallback)
                         continue;
                 r = set(&options[i], value ? value : options[i].fallback, config, err);
+                if (r < 0 && value)
+                        error_prefix(err, "environment variable %s", name);
                 if (r < 0)
-                        return value ? error_prefix(err, "environment variable %s", name) : r;
+                        return r;
         }
         return 0;
 }
@@ -200,14 +214,17 @@ static int set_from_arguments(int argc, char **argv, struct config *config, stru
                 if (strcmp(argv[i], "-h") == 0 || strcmp(argv[i], "--help") == 0)
                         return CONFIG_HELP;
                 if (strncmp(argv[i], "--", 2) != 0)
-                        return error_set(err, -EINVAL, "\"%.128s\" is not a flag; see --help", argv[i]);
+                        return error_set(err, -EINVAL, "\"%.128s\" is not a flag; see --help",
+                                         argv[i]);
                 n = strcspn(name, "=");
                 option = find_option(name, n);
                 if (!option)
-                        return error_set(err, -EINVAL, "there is no flag \"%.128s\"; see --help", argv[i]);
+                        return error_set(err, -EINVAL, "there is no flag \"%.128s\"; see --help",
+                                         argv[i]);
                 value = name[n] ? name + n + 1 : i + 1 < argc ? argv[++i] : NULL;
                 if (!value)
-                        return error_set(err, -EINVAL, "--%s needs a value: %s", option->name, option->argument);
+                        return error_set(err, -EINVAL, "--%s needs a value: %s", option->name,
+                                         option->argument);
                 r = set(option, value, config, err);
                 if (r < 0)
                         return r;
@@ -215,8 +232,9 @@ static int set_from_arguments(int argc, char **argv, struct config *config, stru
         return 0;
 }
 
-/* Where kubelet finds us. With a pod UID each instance has sockets of its own, so that the next one can stand ready
- * while this one still serves (k8s.io/dynamic-resource-allocation/kubeletplugin, RollingUpdate). */
+/* Where kubelet finds us. With a pod UID each instance has sockets of its own, so that the next one
+ * can stand ready while this one still serves (k8s.io/dynamic-resource-allocation/kubeletplugin,
+ * RollingUpdate). */
 static void derive_paths(struct config *config)
 {
         const char *uid = config->pod_uid;
@@ -259,10 +277,13 @@ int config_check(const struct config *config, struct error *err)
 
         if (!config->node_name)
                 return error_set(err, -EINVAL,
-                                 "the node's name is not known: give --node-name, or NODE_NAME from the downward API");
+                                 "the node's name is not known: give --node-name, or NODE_NAME "
+                                 "from the downward API");
         if (!text_is_dns_subdomain(config->node_name))
-                return error_set(err, -EINVAL, "--node-name: \"%.253s\" is no name of a Node", config->node_name);
-        if (config->pod_uid && strspn(config->pod_uid, "0123456789abcdefABCDEF-") != strlen(config->pod_uid))
+                return error_set(err, -EINVAL, "--node-name: \"%.253s\" is no name of a Node",
+                                 config->node_name);
+        if (config->pod_uid &&
+            strspn(config->pod_uid, "0123456789abcdefABCDEF-") != strlen(config->pod_uid))
                 return error_set(err, -EINVAL, "--pod-uid: \"%.128s\" is no UID", config->pod_uid);
         r = check_absolute("kubelet-dir", config->kubelet_dir, err);
         if (!r)

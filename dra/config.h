@@ -2,8 +2,9 @@
 /*
  * Flags and environment turned into one immutable struct.
  *
- * Every flag has an environment variable: --qgs-socket is DRA_QGS_SOCKET; a flag wins over its variable. The node's name
- * and the pod's UID are also taken from NODE_NAME and POD_UID, as the downward API usually gives them.
+ * Every flag has an environment variable: --qgs-socket is DRA_QGS_SOCKET; a flag wins over its
+ * variable. The node's name and the pod's UID are also taken from NODE_NAME and POD_UID, as the
+ * downward API usually gives them.
  */
 #pragma once
 
@@ -19,8 +20,8 @@ struct text;
 #define DRIVER_NAME "tdx.kubevirt.io"
 
 struct config {
-        char *node_name;  /* the pool's name too */
-        char *pod_uid;    /* NULL: one instance at a time, with the plain socket names */
+        char *node_name; /* the pool's name too */
+        char *pod_uid;   /* NULL: one instance at a time, with the plain socket names */
         char *kubelet_dir;
         char *cdi_dir;
         char *qgs_socket; /* on the host; its directory is mounted */
@@ -49,16 +50,21 @@ struct config {
         char *registration_socket; /* in <kubelet>/plugins_registry */
 };
 
-#define CONFIG_NULL { .capacity = -1 }
+#define CONFIG_NULL            \
+        {                      \
+                .capacity = -1 \
+        }
 
 /* Outcomes. */
 enum config_outcome {
         CONFIG_HELP = 1 /* --help was asked for */
 };
 
-/* Parse the arguments after the subcommand. On failure -EINVAL, err names the flag and what it takes. */
+/* Parse the arguments after the subcommand. On failure -EINVAL, err names the flag and what it
+ * takes. */
 int config_parse(int argc, char **argv, struct config *ret, struct error *err);
-/* What only `run` needs beyond that: the node's name, socket paths that fit, a QGS directory fit to be mounted. */
+/* What only `run` needs beyond that: the node's name, socket paths that fit, a QGS directory fit to
+ * be mounted. */
 int config_check(const struct config *config, struct error *err);
 void config_deinit(struct config *config);
 static inline void cleanup_config(struct config *config)

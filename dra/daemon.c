@@ -35,7 +35,7 @@
 #include <string.h>
 #include <uv.h>
 
-#define STOP_GRACE_MS 2000
+#define STOP_GRACE_MS            2000
 #define REGISTRATION_PATIENCE_MS 60000
 
 enum socket_role { SOCKET_DRA, SOCKET_REGISTRATION, N_SOCKETS };
@@ -113,11 +113,13 @@ static void warn_once(struct error *known, const struct error *now, const char *
                 log_error(message, log_str("reason", now->text));
 }
 
-/* A device for every TD there is, and for every one that is still held from when there were more. */
+/* A device for every TD there is, and for every one that is still held from when there were more.
+ */
 static void write_cdi_spec(struct daemon *daemon)
 {
         static const char *const prefixes[] = { PREPARE_CDI_PREFIX };
-        __attribute__((cleanup(cleanup_free))) char *directory = xstrdup(daemon->config->qgs_socket);
+        __attribute__((cleanup(cleanup_free))) char *directory =
+                xstrdup(daemon->config->qgs_socket);
         __attribute__((cleanup(cleanup_free))) char *bytes = NULL;
         unsigned n_devices = ledger_total(daemon->ledger);
         struct error error = ERROR_NULL;
@@ -127,13 +129,15 @@ static void write_cdi_spec(struct daemon *daemon)
         for (const struct ledger_claim *claim = ledger_next(daemon->ledger, NULL); claim;
              claim = ledger_next(daemon->ledger, claim))
                 for (size_t i = 0; i < claim->n_devices; ++i)
-                        if (claim->devices[i].slot != LEDGER_NO_SLOT && claim->devices[i].slot >= n_devices)
+                        if (claim->devices[i].slot != LEDGER_NO_SLOT &&
+                            claim->devices[i].slot >= n_devices)
                                 n_devices = claim->devices[i].slot + 1;
         *strrchr(directory, '/') = '\0';
         spec = (struct cdi_spec){ .prefixes = prefixes,
                                   .n_prefixes = array_size(prefixes),
                                   .n_devices = n_devices,
-                                  .mount = { .host_path = directory, .container_path = directory } };
+                                  .mount = { .host_path = directory,
+                                             .container_path = directory } };
         bytes = cdi_spec_build(&spec, &n);
         if (cdi_store_set(daemon->cdi, bytes, n, &error) >= 0)
                 (void)cdi_ensure_mount_source(directory, &error);
@@ -170,11 +174,12 @@ static void set_total(struct daemon *daemon, uint64_t capacity, const char *sour
         publish(daemon);
 }
 
-static void log_capacity_outcome(struct daemon *daemon, int outcome, uint64_t capacity, const struct error *error,
-                                 const char *path)
+static void log_capacity_outcome(struct daemon *daemon, int outcome, uint64_t capacity,
+                                 const struct error *error, const char *path)
 {
         if (outcome < 0) {
-                warn_once(&daemon->capacity_error, error, "the TDX capacity cannot be read, keeping what is known");
+                warn_once(&daemon->capacity_error, error,
+                          "the TDX capacity cannot be read, keeping what is known");
                 return;
         }
         daemon->capacity_error = (struct error)ERROR_NULL;
@@ -182,15 +187,18 @@ static void log_capacity_outcome(struct daemon *daemon, int outcome, uint64_t ca
                 return;
         daemon->capacity_outcome = outcome;
         if (outcome == CAPACITY_NO_TDX)
-                log_warn("this host offers no TDs: misc.capacity has no tdx line. Load kvm_intel with tdx=1 and see dmesg "
+                log_warn("this host offers no TDs: misc.capacity has no tdx line. Load kvm_intel "
+                         "with tdx=1 and see dmesg "
                          "for virt/tdx, or give --capacity",
                          log_str("file", path));
         else if (outcome == CAPACITY_NO_FILE)
-                log_warn("this host offers no TDs: there is no misc.capacity. Mount the host's /sys/fs/cgroup and name the "
+                log_warn("this host offers no TDs: there is no misc.capacity. Mount the host's "
+                         "/sys/fs/cgroup and name the "
                          "file with --misc-capacity, or give --capacity",
                          log_str("below", daemon->config->cgroup_root));
         else if (capacity > DEVICE_INDEX_MAX)
-                log_warn("more TDs than can be offered, ignoring the rest", log_int("offered", DEVICE_INDEX_MAX));
+                log_warn("more TDs than can be offered, ignoring the rest",
+                         log_int("offered", DEVICE_INDEX_MAX));
 }
 
 static void read_capacity(struct daemon *daemon)
@@ -224,7 +232,8 @@ static void on_connection(void *owner, int fd)
 static int listen_on(struct daemon *daemon, enum socket_role role, struct error *err)
 {
         struct rpc_listener *listener = daemon->sockets[role];
-        __attribute__((cleanup(cleanup_free))) char *directory = xstrdup(rpc_listener_path(listener));
+        __attribute__((cleanup(cleanup_free))) char *directory =
+                xstrdup(rpc_listener_path(listener));
         __attribute__((cleanup(cleanup_close))) int directory_fd = -1;
         int r;
 
@@ -237,7 +246,8 @@ static int listen_on(struct daemon *daemon, enum socket_role role, struct error 
         return r;
 }
 
-/* The registration socket comes last: kubelet dials the other one as soon as it has read about it there. */
+/* The registration socket comes last: kubelet dials the other one as soon as it has read about it
+ * there. */
 static int listen_on_all(struct daemon *daemon, struct error *err)
 {
         int r = 0;
@@ -257,7 +267,8 @@ static void keep_sockets(struct daemon *daemon)
                 return;
         for (int role = 0; role < N_SOCKETS; ++role)
                 was_in_place[role] = rpc_listener_is_in_place(daemon->sockets[role]);
-        /* kubelet <= 1.35 forgets to try again after a failed registration (k/k#133725); a new file makes it. */
+        /* kubelet <= 1.35 forgets to try again after a failed registration (k/k#133725); a new file
+         * makes it. */
         if (!daemon->is_registered && was_in_place[SOCKET_REGISTRATION] &&
             uv_now(&daemon->loop) - daemon->listening_since_ms > REGISTRATION_PATIENCE_MS) {
                 log_debug("kubelet has not registered us, offering the socket anew");
@@ -303,7 +314,8 @@ static void on_damaged(void *owner, const char *uid, const struct error *reason)
 {
         struct daemon *daemon = owner;
 
-        log_error("the record of a claim is not readable and was moved aside; the claim stays held until kubelet prepares "
+        log_error("the record of a claim is not readable and was moved aside; the claim stays held "
+                  "until kubelet prepares "
                   "or unprepares it",
                   log_str("uid", uid), log_str("reason", reason->text));
         if (daemon->events)
@@ -325,7 +337,8 @@ static int activate(struct daemon *daemon, struct error *err)
         char boot_id[BOOT_ID_SIZE];
         int r;
 
-        r = checkpoint_open(&daemon->loop, config->state_dir, config->is_durable, &daemon->checkpoint, err);
+        r = checkpoint_open(&daemon->loop, config->state_dir, config->is_durable,
+                            &daemon->checkpoint, err);
         if (!r)
                 r = checkpoint_load(daemon->checkpoint, daemon->ledger, on_damaged, daemon, err);
         if (!r)
@@ -333,7 +346,8 @@ static int activate(struct daemon *daemon, struct error *err)
         if (r < 0)
                 return r;
         if (ledger_n_claims(daemon->ledger))
-                log_info("claims held from before", log_int("claims", (int64_t)ledger_n_claims(daemon->ledger)),
+                log_info("claims held from before",
+                         log_int("claims", (int64_t)ledger_n_claims(daemon->ledger)),
                          log_int("tds", ledger_held(daemon->ledger)));
         daemon->is_active = true;
         read_capacity(daemon);
@@ -342,8 +356,8 @@ static int activate(struct daemon *daemon, struct error *err)
         prepare_activate(daemon->prepare, daemon->checkpoint, boot_id);
         sweep_sockets(daemon);
         if (daemon->api)
-                daemon->reconcile = reconcile_start(&daemon->loop, daemon->api, daemon->ledger, daemon->prepare,
-                                                    RECONCILE_AFTER_MS);
+                daemon->reconcile = reconcile_start(&daemon->loop, daemon->api, daemon->ledger,
+                                                    daemon->prepare, RECONCILE_AFTER_MS);
         publish(daemon);
         return 0;
 }
@@ -410,7 +424,8 @@ static int set_up_kube(struct daemon *daemon, struct error *err)
 
         r = kube_credentials_resolve(&options, &daemon->credentials, err);
         if (r == KUBE_CREDENTIALS_NONE) {
-                log_warn("no API server: this is no pod, and --api-server is not given. Nothing is published, and no claim "
+                log_warn("no API server: this is no pod, and --api-server is not given. Nothing is "
+                         "published, and no claim "
                          "can be prepared");
                 return 0;
         }
@@ -439,9 +454,12 @@ static void set_up_rpc(struct daemon *daemon)
         daemon->draplugin = (struct draplugin){ .prepare = daemon->prepare };
         daemon->pump = rpc_pump_start(&daemon->loop);
         daemon->server = rpc_server_new(&daemon->loop, daemon->pump);
-        rpc_server_add_service(daemon->server, registration_methods, registration_n_methods, &daemon->registration);
-        rpc_server_add_service(daemon->server, draplugin_methods, draplugin_n_methods, &daemon->draplugin);
-        daemon->sockets[SOCKET_DRA] = rpc_listener_new(&daemon->loop, config->dra_socket, on_connection, daemon);
+        rpc_server_add_service(daemon->server, registration_methods, registration_n_methods,
+                               &daemon->registration);
+        rpc_server_add_service(daemon->server, draplugin_methods, draplugin_n_methods,
+                               &daemon->draplugin);
+        daemon->sockets[SOCKET_DRA] =
+                rpc_listener_new(&daemon->loop, config->dra_socket, on_connection, daemon);
         daemon->sockets[SOCKET_REGISTRATION] =
                 rpc_listener_new(&daemon->loop, config->registration_socket, on_connection, daemon);
 }
@@ -449,7 +467,8 @@ static void set_up_rpc(struct daemon *daemon)
 static void set_up_watches(struct daemon *daemon)
 {
         const struct config *config = daemon->config;
-        __attribute__((cleanup(cleanup_free))) char *registry = xstrdup(config->registration_socket);
+        __attribute__((cleanup(cleanup_free))) char *registry =
+                xstrdup(config->registration_socket);
 
         *strrchr(registry, '/') = '\0';
         daemon->watches[0] = dirwatch_new(&daemon->loop, registry, look_again, daemon);
@@ -491,12 +510,15 @@ static int set_up(struct daemon *daemon, struct error *err)
                                             .owner = daemon };
         daemon->prepare = prepare_new(&options);
         set_up_rpc(daemon);
-        r = instance_start(&daemon->loop, config->state_dir, on_lock, daemon, &daemon->instance, err);
+        r = instance_start(&daemon->loop, config->state_dir, on_lock, daemon, &daemon->instance,
+                           err);
         if (r < 0)
                 return r;
         if (r == INSTANCE_STANDBY) {
-                log_info(config->pod_uid ? "standing by: another instance serves this node; calls are held until it has left"
-                                         : "another instance serves this node, waiting for it to leave (with --pod-uid both "
+                log_info(config->pod_uid ? "standing by: another instance serves this node; calls "
+                                           "are held until it has left"
+                                         : "another instance serves this node, waiting for it to "
+                                           "leave (with --pod-uid both "
                                            "could listen meanwhile)");
                 /* Without a pod UID the socket names are the other's, too. */
                 if (config->pod_uid)
@@ -508,7 +530,8 @@ static int set_up(struct daemon *daemon, struct error *err)
         if (r < 0)
                 return r;
         set_up_watches(daemon);
-        uv_timer_start(&daemon->housekeeping, on_housekeeping, config->poll_interval_ms, config->poll_interval_ms);
+        uv_timer_start(&daemon->housekeeping, on_housekeeping, config->poll_interval_ms,
+                       config->poll_interval_ms);
         return 0;
 }
 

@@ -5,5 +5,6 @@
 struct config;
 struct error;
 
-/* Serve until SIGTERM or SIGINT. 0 after an orderly stop, -errno where the driver could not start. */
+/* Serve until SIGTERM or SIGINT. 0 after an orderly stop, -errno where the driver could not start.
+ */
 int daemon_run(const struct config *config, struct error *err);

@@ -64,7 +64,8 @@ static Dra__Device *build_device(const struct ledger_device *held)
         return device;
 }
 
-static void fill_devices(Dra__NodePrepareResourceResponse *response, const struct ledger_claim *claim)
+static void fill_devices(Dra__NodePrepareResourceResponse *response,
+                         const struct ledger_claim *claim)
 {
         response->n_devices = claim->n_devices;
         response->devices = xcalloc(claim->n_devices, sizeof(*response->devices));
@@ -75,8 +76,10 @@ static void fill_devices(Dra__NodePrepareResourceResponse *response, const struc
 static void send_prepared(struct batch *batch)
 {
         Dra__NodePrepareResourcesResponse response = DRA__NODE_PREPARE_RESOURCES_RESPONSE__INIT;
-        Dra__NodePrepareResourcesResponse__ClaimsEntry *entries = xcalloc(batch->n_items, sizeof(*entries));
-        __attribute__((cleanup(cleanup_free))) Dra__NodePrepareResourcesResponse__ClaimsEntry **pointers =
+        Dra__NodePrepareResourcesResponse__ClaimsEntry *entries =
+                xcalloc(batch->n_items, sizeof(*entries));
+        __attribute__((cleanup(cleanup_free)))
+        Dra__NodePrepareResourcesResponse__ClaimsEntry **pointers =
                 xcalloc(batch->n_items, sizeof(*pointers));
 
         for (size_t i = 0; i < batch->n_items; ++i) {
@@ -94,8 +97,10 @@ static void send_prepared(struct batch *batch)
 static void send_unprepared(struct batch *batch)
 {
         Dra__NodeUnprepareResourcesResponse response = DRA__NODE_UNPREPARE_RESOURCES_RESPONSE__INIT;
-        Dra__NodeUnprepareResourcesResponse__ClaimsEntry *entries = xcalloc(batch->n_items, sizeof(*entries));
-        __attribute__((cleanup(cleanup_free))) Dra__NodeUnprepareResourcesResponse__ClaimsEntry **pointers =
+        Dra__NodeUnprepareResourcesResponse__ClaimsEntry *entries =
+                xcalloc(batch->n_items, sizeof(*entries));
+        __attribute__((cleanup(cleanup_free)))
+        Dra__NodeUnprepareResourcesResponse__ClaimsEntry **pointers =
                 xcalloc(batch->n_items, sizeof(*pointers));
 
         for (size_t i = 0; i < batch->n_items; ++i) {
@@ -184,7 +189,8 @@ static void on_done(void *owner, const struct ledger_claim *claim, const struct 
         batch_end_one(item->batch);
 }
 
-static struct batch *batch_new(struct rpc_call *call, bool is_prepare, Dra__Claim *const *claims, size_t n_claims)
+static struct batch *batch_new(struct rpc_call *call, bool is_prepare, Dra__Claim *const *claims,
+                               size_t n_claims)
 {
         struct batch *batch = xcalloc(1, sizeof(*batch) + n_claims * sizeof(batch->items[0]));
 
@@ -206,26 +212,29 @@ static struct batch *batch_new(struct rpc_call *call, bool is_prepare, Dra__Clai
         return batch;
 }
 
-/* What comes from kubelet goes into file names and URLs, so it is checked like anything from outside. */
+/* What comes from kubelet goes into file names and URLs, so it is checked like anything from
+ * outside. */
 static int check_claim(const Dra__Claim *claim, struct error *error)
 {
         if (!checkpoint_uid_is_valid(claim->uid))
                 return error_set(error, -EINVAL, "\"%.64s\" is no UID of a claim", claim->uid);
         if (!text_is_dns_label(claim->namespace_))
-                return error_set(error, -EINVAL, "\"%.64s\" is no name of a namespace", claim->namespace_);
+                return error_set(error, -EINVAL, "\"%.64s\" is no name of a namespace",
+                                 claim->namespace_);
         if (!text_is_dns_subdomain(claim->name))
                 return error_set(error, -EINVAL, "\"%.64s\" is no name of a claim", claim->name);
         return 0;
 }
 
-static void start_batch(struct draplugin *plugin, struct rpc_call *call, bool is_prepare, Dra__Claim *const *claims,
-                        size_t n_claims)
+static void start_batch(struct draplugin *plugin, struct rpc_call *call, bool is_prepare,
+                        Dra__Claim *const *claims, size_t n_claims)
 {
         struct batch *batch = batch_new(call, is_prepare, claims, n_claims);
         uint64_t patience_ms = rpc_call_remaining_ms(call);
 
         for (size_t i = 0; i < n_claims; ++i) {
-                const struct prepare_claim_id id = { claims[i]->namespace_, claims[i]->name, claims[i]->uid };
+                const struct prepare_claim_id id = { claims[i]->namespace_, claims[i]->name,
+                                                     claims[i]->uid };
                 struct item *item = &batch->items[i];
                 struct error error = ERROR_NULL;
 

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * kubelet's DRA plugin service (k8s.io/kubelet pkg/apis/dra/v1 and v1beta1; KEP-4381): batches of claims in, one answer
- * a claim out. A claim that fails never fails its batch: kubelet treats an error of the whole call as one of every claim.
+ * kubelet's DRA plugin service (k8s.io/kubelet pkg/apis/dra/v1 and v1beta1; KEP-4381): batches of
+ * claims in, one answer a claim out. A claim that fails never fails its batch: kubelet treats an
+ * error of the whole call as one of every claim.
  */
 #pragma once
 

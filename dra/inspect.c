@@ -20,7 +20,7 @@
 #include <sys/file.h>
 
 #define RECORD_MAX (1 << 20)
-#define SPEC_MAX (16 << 20)
+#define SPEC_MAX   (16 << 20)
 
 static void print_capacity(const struct config *config)
 {
@@ -30,7 +30,8 @@ static void print_capacity(const struct config *config)
         int r;
 
         if (config->capacity >= 0) {
-                printf("capacity   %lld TDs (--capacity), %u reserved\n", (long long)config->capacity, config->reserve);
+                printf("capacity   %lld TDs (--capacity), %u reserved\n",
+                       (long long)config->capacity, config->reserve);
                 return;
         }
         r = capacity_read(config->misc_capacity, config->cgroup_root, &capacity, path, &error);
@@ -41,7 +42,8 @@ static void print_capacity(const struct config *config)
         else if (r == CAPACITY_NO_FILE)
                 printf("capacity   0 TDs: no misc.capacity below %s\n", config->cgroup_root);
         else
-                printf("capacity   %llu TDs (%s), %u reserved\n", (unsigned long long)capacity, path, config->reserve);
+                printf("capacity   %llu TDs (%s), %u reserved\n", (unsigned long long)capacity,
+                       path, config->reserve);
 }
 
 static void print_instance(const struct config *config)
@@ -52,7 +54,8 @@ static void print_instance(const struct config *config)
         if (fd < 0)
                 printf("driver     has never run here (%s: %s)\n", path, strerror(errno));
         else
-                printf("driver     %s\n", flock(fd, LOCK_SH | LOCK_NB) == 0 ? "not running" : "running");
+                printf("driver     %s\n",
+                       flock(fd, LOCK_SH | LOCK_NB) == 0 ? "not running" : "running");
 }
 
 static void print_claim(const struct ledger_claim *claim)
@@ -92,7 +95,8 @@ static unsigned print_record(int directory_fd, const char *uid)
 
 static void print_claims(const struct config *config)
 {
-        __attribute__((cleanup(cleanup_free))) char *path = xasprintf("%s/claims", config->state_dir);
+        __attribute__((cleanup(cleanup_free))) char *path =
+                xasprintf("%s/claims", config->state_dir);
         unsigned n_claims = 0, n_held = 0;
         const struct dirent *entry;
         DIR *directory = opendir(path);
@@ -114,13 +118,15 @@ static void print_claims(const struct config *config)
 
 static void print_cdi(const struct config *config)
 {
-        __attribute__((cleanup(cleanup_free))) char *path = xasprintf("%s/%s", config->cdi_dir, CDI_SPEC_FILE);
+        __attribute__((cleanup(cleanup_free))) char *path =
+                xasprintf("%s/%s", config->cdi_dir, CDI_SPEC_FILE);
         __attribute__((cleanup(cleanup_free))) char *bytes = NULL;
         _cleanup_(json) struct json *spec = NULL;
         struct error error = ERROR_NULL;
         size_t n;
 
-        if (file_read(AT_FDCWD, path, SPEC_MAX, &bytes, &n, &error) < 0 || json_parse(bytes, n, &spec, &error) < 0)
+        if (file_read(AT_FDCWD, path, SPEC_MAX, &bytes, &n, &error) < 0 ||
+            json_parse(bytes, n, &spec, &error) < 0)
                 printf("CDI spec   %s\n", error.text);
         else
                 printf("CDI spec   %s, %zu devices\n", path, json_count(json_get(spec, "devices")));

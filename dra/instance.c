@@ -14,7 +14,8 @@
 #include <string.h>
 #include <sys/file.h>
 
-#define RETRY_MS 50 /* while standing by only: a file lock offers nothing to wait on but a thread */
+#define RETRY_MS 50 /* while standing by only: a file lock offers nothing to wait on but a thread \
+                     */
 
 struct instance {
         uv_timer_t timer;
@@ -38,8 +39,8 @@ static void on_retry(uv_timer_t *timer)
         instance->on_active(instance->owner);
 }
 
-int instance_start(uv_loop_t *loop, const char *state_dir, void (*on_active)(void *owner), void *owner,
-                   struct instance **ret, struct error *err)
+int instance_start(uv_loop_t *loop, const char *state_dir, void (*on_active)(void *owner),
+                   void *owner, struct instance **ret, struct error *err)
 {
         __attribute__((cleanup(cleanup_close))) int directory_fd = -1;
         __attribute__((cleanup(cleanup_close))) int lock_fd = -1;
@@ -49,7 +50,8 @@ int instance_start(uv_loop_t *loop, const char *state_dir, void (*on_active)(voi
         r = file_open_directory(state_dir, 0700, &directory_fd, err);
         if (r < 0)
                 return r;
-        lock_fd = openat(directory_fd, "lock", O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+        /* Read-only: a descriptor open for writing would keep an admin from remounting the disk. */
+        lock_fd = openat(directory_fd, "lock", O_RDONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
         if (lock_fd < 0)
                 return error_errno(err, -errno, "cannot open %s/lock", state_dir);
         instance = xcalloc(1, sizeof(*instance));

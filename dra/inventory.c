@@ -17,8 +17,8 @@ void inventory_compute(const struct ledger *ledger, bool is_known, struct invent
                 return;
         for (unsigned i = 0; i < DEVICE_INDEX_MAX; ++i)
                 n_held += ledger_is_device_held(ledger, i);
-        /* Two claims may hold the same name for a moment (a forced deletion). The pool is not shortened for that: Prepare
-         * counts TDs by itself. */
+        /* Two claims may hold the same name for a moment (a forced deletion). The pool is not
+         * shortened for that: Prepare counts TDs by itself. */
         n_free = total > n_held ? total - n_held : 0;
         n_devices = n_held + n_free;
         ret->devices = xcalloc(n_devices, sizeof(*ret->devices));
@@ -38,13 +38,15 @@ void inventory_copy(const struct inventory *inventory, struct inventory *ret)
         *ret = *inventory;
         ret->devices = xcalloc(inventory->n_devices, sizeof(*ret->devices));
         if (inventory->n_devices)
-                memcpy(ret->devices, inventory->devices, inventory->n_devices * sizeof(*ret->devices));
+                memcpy(ret->devices, inventory->devices,
+                       inventory->n_devices * sizeof(*ret->devices));
 }
 
 bool inventory_equal(const struct inventory *a, const struct inventory *b)
 {
         return a->is_known == b->is_known && a->n_devices == b->n_devices &&
-               (!a->n_devices || memcmp(a->devices, b->devices, a->n_devices * sizeof(*a->devices)) == 0);
+               (!a->n_devices ||
+                memcmp(a->devices, b->devices, a->n_devices * sizeof(*a->devices)) == 0);
 }
 
 void inventory_deinit(struct inventory *inventory)

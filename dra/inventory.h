@@ -2,9 +2,10 @@
 /*
  * What this node offers to the scheduler, computed from facts: pure.
  *
- * DRA is offered as many device names as the node has TDs. Where the total shrinks, what is withdrawn is always unheld:
- * names that claims hold stay listed, then the lowest free names fill up. Otherwise the scheduler, which derives free
- * devices from the slice and the claims (KEP-4381), would count room that is not there.
+ * DRA is offered as many device names as the node has TDs. Where the total shrinks, what is
+ * withdrawn is always unheld: names that claims hold stay listed, then the lowest free names fill
+ * up. Otherwise the scheduler, which derives free devices from the slice and the claims (KEP-4381),
+ * would count room that is not there.
  */
 #pragma once
 
@@ -15,12 +16,16 @@
 struct ledger;
 
 struct inventory {
-        bool is_known; /* false before the first reading of the capacity: publish nothing, withdraw nothing */
+        bool is_known; /* false before the first reading of the capacity: publish nothing, withdraw
+                          nothing */
         size_t n_devices;
         uint16_t *devices; /* indexes of "tdx<index>", ascending; owned */
 };
 
-#define INVENTORY_NULL { 0 }
+#define INVENTORY_NULL \
+        {              \
+                0      \
+        }
 
 void inventory_compute(const struct ledger *ledger, bool is_known, struct inventory *ret);
 void inventory_copy(const struct inventory *inventory, struct inventory *ret);

@@ -8,16 +8,21 @@
 #include <assert.h>
 #include <string.h>
 
+#define SLOTS_PER_WORD 64U
+#define N_WORDS        (DEVICE_INDEX_MAX / SLOTS_PER_WORD)
+
 struct ledger {
         struct table claims; /* by UID */
         unsigned total;
+        bool is_total_known;
         unsigned held;
-        unsigned hint; /* a free slot is looked for from here on: holds come in rows */
-        bool is_taken[DEVICE_INDEX_MAX];          /* slots */
-        uint16_t n_named[DEVICE_INDEX_MAX];       /* claims' devices of each name */
+        uint64_t taken[N_WORDS];            /* slots, a bit each */
+        unsigned first_word;                /* no word below it has a free slot */
+        uint16_t n_named[DEVICE_INDEX_MAX]; /* claims' devices of each name */
 };
 
-struct ledger_claim *ledger_claim_new(const char *uid, const char *namespace_, const char *name, size_t n_devices)
+struct ledger_claim *ledger_claim_new(const char *uid, const char *namespace_, const char *name,
+                                      size_t n_devices)
 {
         struct ledger_claim *claim = xcalloc(1, sizeof(*claim));
 
@@ -85,7 +90,7 @@ void ledger_set_total(struct ledger *ledger, unsigned total)
 {
         assert(total <= DEVICE_INDEX_MAX);
         ledger->total = total;
-        ledger->hint = 0;
+        ledger->is_total_known = true;
 }
 
 unsigned ledger_total(const struct ledger *ledger)
@@ -103,28 +108,78 @@ size_t ledger_n_claims(const struct ledger *ledger)
         return ledger->claims.n_nodes;
 }
 
-/* A free slot below limit, if possible the one the device is named after. The caller knows that there is one: fewer than
- * limit are held. */
-static uint32_t take_slot(struct ledger *ledger, const char *device, unsigned limit)
-{
-        unsigned slot;
+/* ---- slots ---- */
 
-        if (parse_device_name(device, &slot) < 0 || slot >= limit || ledger->is_taken[slot]) {
-                slot = ledger->hint < limit ? ledger->hint : 0;
-                while (ledger->is_taken[slot])
-                        slot = slot + 1 < limit ? slot + 1 : 0;
-                ledger->hint = slot + 1;
-        }
-        ledger->is_taken[slot] = true;
-        return slot;
+static bool is_taken(const struct ledger *ledger, uint32_t slot)
+{
+        return ledger->taken[slot / SLOTS_PER_WORD] >> (slot % SLOTS_PER_WORD) & 1;
 }
+
+static void take_slot(struct ledger *ledger, uint32_t slot)
+{
+        ledger->taken[slot / SLOTS_PER_WORD] |= UINT64_C(1) << (slot % SLOTS_PER_WORD);
+}
+
+static void leave_slot(struct ledger *ledger, uint32_t slot)
+{
+        unsigned word = slot / SLOTS_PER_WORD;
+
+        ledger->taken[word] &= ~(UINT64_C(1) << (slot % SLOTS_PER_WORD));
+        if (word < ledger->first_word)
+                ledger->first_word = word;
+}
+
+/* The lowest, so that slots stay below the total and thus in the CDI spec. Looks at a word per 64
+ * slots that are taken since the hint was set: 64 words where the node is largest and full. */
+static uint32_t take_lowest_slot(struct ledger *ledger)
+{
+        for (; ledger->first_word < N_WORDS; ++ledger->first_word) {
+                uint64_t free_slots = ~ledger->taken[ledger->first_word];
+                uint32_t slot;
+
+                if (!free_slots)
+                        continue;
+                slot = ledger->first_word * SLOTS_PER_WORD + (uint32_t)__builtin_ctzll(free_slots);
+                take_slot(ledger, slot);
+                return slot;
+        }
+        return LEDGER_NO_SLOT;
+}
+
+/* The slot that the device is named after, where it is free and below limit; otherwise
+ * LEDGER_NO_SLOT. */
+static uint32_t take_named_slot(struct ledger *ledger, const char *device, unsigned limit)
+{
+        unsigned index;
+
+        if (parse_device_name(device, &index) < 0 || index >= limit || is_taken(ledger, index))
+                return LEDGER_NO_SLOT;
+        take_slot(ledger, index);
+        return index;
+}
+
+/* Names go first, so that no device takes the slot that another one of the claim is named after. */
+static void assign_slots(struct ledger *ledger, struct ledger_claim *claim, unsigned limit)
+{
+        struct ledger_device *end = claim->devices + claim->n_devices;
+
+        for (struct ledger_device *device = claim->devices; device < end; ++device)
+                if (device->slot == LEDGER_NO_SLOT && !device->is_admin_access)
+                        device->slot = take_named_slot(ledger, device->device, limit);
+        for (struct ledger_device *device = claim->devices; device < end; ++device)
+                if (device->slot == LEDGER_NO_SLOT && !device->is_admin_access)
+                        device->slot = take_lowest_slot(ledger);
+}
+
+/* ---- holding ---- */
 
 static void count_names(struct ledger *ledger, const struct ledger_claim *claim, int change)
 {
         unsigned index;
 
         for (size_t i = 0; i < claim->n_devices; ++i)
-                if (!claim->devices[i].is_admin_access && parse_device_name(claim->devices[i].device, &index) == 0)
+                if (!claim->devices[i].is_admin_access &&
+                    parse_device_name(claim->devices[i].device, &index) == 0)
                         ledger->n_named[index] = (uint16_t)(ledger->n_named[index] + change);
 }
 
@@ -140,14 +195,17 @@ int ledger_hold(struct ledger *ledger, struct ledger_claim *claim)
         unsigned weight = ledger_claim_weight(claim);
 
         assert(!ledger_find(ledger, claim->uid));
+        /* Not knowing the total is no reason to send the pod to another node. */
+        if (weight && !ledger->is_total_known)
+                return LEDGER_FULL;
         if (weight > ledger->total)
                 return LEDGER_TOO_LARGE;
         if (weight && ledger->held + weight > ledger->total)
                 return LEDGER_FULL;
         for (size_t i = 0; i < claim->n_devices; ++i)
-                claim->devices[i].slot = claim->devices[i].is_admin_access
-                                                 ? LEDGER_NO_SLOT
-                                                 : take_slot(ledger, claim->devices[i].device, ledger->total);
+                claim->devices[i].slot = LEDGER_NO_SLOT;
+        /* Fewer than total slots are taken, so the lowest free ones lie below it. */
+        assign_slots(ledger, claim, ledger->total);
         add(ledger, claim);
         return 0;
 }
@@ -158,13 +216,13 @@ void ledger_restore(struct ledger *ledger, struct ledger_claim *claim)
         for (size_t i = 0; i < claim->n_devices; ++i) {
                 struct ledger_device *device = &claim->devices[i];
 
-                if (device->is_admin_access)
+                if (device->is_admin_access || device->slot >= DEVICE_INDEX_MAX ||
+                    is_taken(ledger, device->slot))
                         device->slot = LEDGER_NO_SLOT;
-                else if (device->slot >= DEVICE_INDEX_MAX || ledger->is_taken[device->slot])
-                        device->slot = take_slot(ledger, device->device, DEVICE_INDEX_MAX);
                 else
-                        ledger->is_taken[device->slot] = true;
+                        take_slot(ledger, device->slot);
         }
+        assign_slots(ledger, claim, DEVICE_INDEX_MAX);
         add(ledger, claim);
 }
 
@@ -189,11 +247,12 @@ struct ledger_claim *ledger_release(struct ledger *ledger, const char *uid)
         count_names(ledger, claim, -1);
         for (size_t i = 0; i < claim->n_devices; ++i)
                 if (claim->devices[i].slot != LEDGER_NO_SLOT)
-                        ledger->is_taken[claim->devices[i].slot] = false;
+                        leave_slot(ledger, claim->devices[i].slot);
         return claim;
 }
 
-const struct ledger_claim *ledger_next(const struct ledger *ledger, const struct ledger_claim *previous)
+const struct ledger_claim *ledger_next(const struct ledger *ledger,
+                                       const struct ledger_claim *previous)
 {
         return claim_of(table_next(&ledger->claims, previous ? &previous->node : NULL));
 }
@@ -212,7 +271,8 @@ void ledger_describe_holders(const struct ledger *ledger, unsigned most, struct 
                 if (claim->is_uncertain)
                         text_addf(text, "%sclaim with UID %s", n_named > 1 ? ", " : "", claim->uid);
                 else
-                        text_addf(text, "%s%s/%s", n_named > 1 ? ", " : "", claim->namespace_, claim->name);
+                        text_addf(text, "%s%s/%s", n_named > 1 ? ", " : "", claim->namespace_,
+                                  claim->name);
         }
         if (n_claims > n_named)
                 text_addf(text, " and %zu more", n_claims - n_named);

@@ -2,10 +2,12 @@
 /*
  * Who holds a TD on this node: pure decisions, no I/O.
  *
- * One TD is as good as another, so room is a count: the holders' TDs never exceed the total, whatever the devices were
- * called when the scheduler chose them. A slot (0 ... DEVICE_INDEX_MAX-1) names a TD on the host side, that is the CDI
- * device a claim gets; it is the index of the allocated device's name where that is free, and another one otherwise.
- * Design: KEP-4381 (a driver re-checks at Prepare what the scheduler allocated), k/k#136269.
+ * One TD is as good as another, so room is a count: the holders' TDs never exceed the total,
+ * whatever the devices were called when the scheduler chose them. A slot (0 ... DEVICE_INDEX_MAX-1)
+ * names a TD on the host side, that is the CDI device a claim gets; it is the index of the
+ * allocated device's name where that is free and below the total, and the lowest free one
+ * otherwise. So the slots of new claims are always below the total. Design: KEP-4381 (a driver
+ * re-checks at Prepare what the scheduler allocated), k/k#136269.
  */
 #pragma once
 
@@ -19,7 +21,9 @@
 struct error;
 struct text;
 
-#define LEDGER_NO_SLOT UINT32_MAX /* adminAccess: looks at the device, consumes nothing */
+/* adminAccess: looks at the device, consumes nothing. Also what no slot is left for after a
+ * restore. */
+#define LEDGER_NO_SLOT UINT32_MAX
 
 struct ledger_device {
         char *request; /* base name of the claim's request, without "/subrequest" */
@@ -36,12 +40,14 @@ struct ledger_claim {
         char *namespace_;
         char *name;
         char *boot_id;     /* of the boot that prepared it */
-        bool is_uncertain; /* its record was unreadable: it holds one TD until kubelet speaks of it again */
+        bool is_uncertain; /* its record was unreadable: it holds one TD until kubelet speaks of it
+                              again */
         size_t n_devices;
         struct ledger_device *devices;
 };
 
-struct ledger_claim *ledger_claim_new(const char *uid, const char *namespace_, const char *name, size_t n_devices);
+struct ledger_claim *ledger_claim_new(const char *uid, const char *namespace_, const char *name,
+                                      size_t n_devices);
 void ledger_claim_free(struct ledger_claim *claim);
 DEFINE_CLEANUP(struct ledger_claim, ledger_claim, ledger_claim_free);
 
@@ -54,34 +60,39 @@ struct ledger *ledger_new(void); /* total unknown: nothing fits */
 void ledger_free(struct ledger *ledger);
 DEFINE_CLEANUP(struct ledger, ledger, ledger_free);
 
-/* The TDs this node may run. May fall below what is held: then nothing new fits until enough has left. */
+/* The TDs this node may run. May fall below what is held: then nothing new fits until enough has
+ * left. */
 void ledger_set_total(struct ledger *ledger, unsigned total);
 unsigned ledger_total(const struct ledger *ledger);
 unsigned ledger_held(const struct ledger *ledger);
 size_t ledger_n_claims(const struct ledger *ledger);
 
 enum ledger_outcome {
-        LEDGER_FULL = 1,     /* does not fit now; does when enough holders leave */
+        LEDGER_FULL =
+                1, /* does not fit now; does when enough holders leave, or the total is known */
         LEDGER_TOO_LARGE = 2 /* wants more TDs than the node has at all */
 };
 
-/* Take in a claim whose UID is not held, giving each device without adminAccess a slot: 0 and the ledger owns the
- * claim, or an outcome, the ledger unchanged and the claim still the caller's. */
+/* Take in a claim whose UID is not held, giving each device without adminAccess a slot: 0 and the
+ * ledger owns the claim, or an outcome, the ledger unchanged and the claim still the caller's. */
 int ledger_hold(struct ledger *ledger, struct ledger_claim *claim);
 
-/* Take in a claim as it was before a restart: its slots stand (a slot that another claim has, too, is given anew), and
- * the total does not matter: what is held is held. */
+/* Take in a claim as it was before a restart: its slots stand (a slot that another claim has, too,
+ * is given anew), and the total does not matter: what is held is held. */
 void ledger_restore(struct ledger *ledger, struct ledger_claim *claim);
 
 /* Whether a claim was allocated the device "tdx<index>" (adminAccess does not count). */
 bool ledger_is_device_held(const struct ledger *ledger, unsigned index);
 
-const struct ledger_claim *ledger_find(const struct ledger *ledger, const char *uid); /* NULL: not held */
+const struct ledger_claim *ledger_find(const struct ledger *ledger,
+                                       const char *uid); /* NULL: not held */
 /* Give a claim up: it is the caller's again. NULL: not held. */
 struct ledger_claim *ledger_release(struct ledger *ledger, const char *uid);
 
 /* Every claim once, in no order; the ledger must not change in between. NULL starts and ends. */
-const struct ledger_claim *ledger_next(const struct ledger *ledger, const struct ledger_claim *previous);
+const struct ledger_claim *ledger_next(const struct ledger *ledger,
+                                       const struct ledger_claim *previous);
 
-/* "default/a, default/b and 3 more", at most most names, for a person who asks who is in the way. */
+/* "default/a, default/b and 3 more", at most most names, for a person who asks who is in the way.
+ */
 void ledger_describe_holders(const struct ledger *ledger, unsigned most, struct text *text);

@@ -56,7 +56,8 @@ static void print_help(void)
 {
         __attribute__((cleanup(cleanup_text))) struct text text = TEXT_NULL;
 
-        text_add(&text, "dra-driver-tdx hands out the TDs (trust domains) that this host can run to Kubernetes VMs, by DRA.\n\n"
+        text_add(&text, "dra-driver-tdx hands out the TDs (trust domains) that this host can run "
+                        "to Kubernetes VMs, by DRA.\n\n"
                         "Usage: dra-driver-tdx COMMAND [FLAG...]\n\nCommands:\n");
         for (size_t i = 0; i < array_size(commands); ++i)
                 text_addf(&text, "  %-22s %s\n", commands[i].name, commands[i].meaning);
@@ -80,13 +81,16 @@ int main(int argc, char **argv)
         struct error error = ERROR_NULL;
         int r;
 
-        if (argc < 2 || strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0 || strcmp(argv[1], "help") == 0) {
+        if (argc < 2 || strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0 ||
+            strcmp(argv[1], "help") == 0) {
                 print_help();
                 return argc < 2 ? 2 : 0;
         }
         command = find_command(argv[1]);
         if (!command) {
-                fprintf(stderr, "dra-driver-tdx: there is no command \"%s\"; see dra-driver-tdx --help\n", argv[1]);
+                fprintf(stderr,
+                        "dra-driver-tdx: there is no command \"%s\"; see dra-driver-tdx --help\n",
+                        argv[1]);
                 return 2;
         }
         r = command->needs_config ? config_parse(argc - 2, argv + 2, &config, &error) : 0;

@@ -28,7 +28,8 @@ static bool check_config(const struct config *config)
         struct error error = ERROR_NULL;
         bool is_ok = config_check(config, &error) == 0;
 
-        return report(is_ok, "flags", is_ok ? "node name, socket paths and QGS directory are fit" : error.text);
+        return report(is_ok, "flags",
+                      is_ok ? "node name, socket paths and QGS directory are fit" : error.text);
 }
 
 static bool check_capacity(const struct config *config)
@@ -42,13 +43,15 @@ static bool check_capacity(const struct config *config)
         if (config->capacity >= 0)
                 capacity = (uint64_t)config->capacity;
         else
-                r = capacity_read(config->misc_capacity, config->cgroup_root, &capacity, path, &error);
+                r = capacity_read(config->misc_capacity, config->cgroup_root, &capacity, path,
+                                  &error);
         if (r < 0)
                 return report(false, "capacity", error.text);
         if (r == CAPACITY_NO_TDX)
                 snprintf(text, sizeof(text), "%s has no tdx line: load kvm_intel with tdx=1", path);
         else if (r == CAPACITY_NO_FILE)
-                snprintf(text, sizeof(text), "no misc.capacity below %s: see --misc-capacity", config->cgroup_root);
+                snprintf(text, sizeof(text), "no misc.capacity below %s: see --misc-capacity",
+                         config->cgroup_root);
         else
                 snprintf(text, sizeof(text), "%llu TDs (%s)", (unsigned long long)capacity,
                          *path ? path : "--capacity");
@@ -104,7 +107,8 @@ static bool check_api(const struct config *config)
                                                           .token_file = config->token_file,
                                                           .client_cert = config->client_cert,
                                                           .client_key = config->client_key };
-        __attribute__((cleanup(cleanup_kube_credentials))) struct kube_credentials credentials = KUBE_CREDENTIALS_NULL;
+        __attribute__((cleanup(cleanup_kube_credentials))) struct kube_credentials credentials =
+                KUBE_CREDENTIALS_NULL;
         __attribute__((cleanup(cleanup_free))) char *path = NULL;
         struct probe probe = { 0 };
         struct kube_api *api;
@@ -130,7 +134,8 @@ static bool check_api(const struct config *config)
                 kube_api_free(api);
         }
         uv_loop_close(&loop);
-        snprintf(text, sizeof(text), "%.200s knows node %.200s", credentials.url, config->node_name);
+        snprintf(text, sizeof(text), "%.200s knows node %.200s", credentials.url,
+                 config->node_name);
         return report(probe.is_ok, "API server", probe.is_ok ? text : probe.error.text);
 }
 

@@ -4,5 +4,6 @@
 
 struct config;
 
-/* Prints an item a line to standard output; returns the exit status: 0 when all are well, 1 otherwise. */
+/* Prints an item a line to standard output; returns the exit status: 0 when all are well, 1
+ * otherwise. */
 int preflight_run(const struct config *config);

@@ -21,8 +21,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define ANSWER_MARGIN_MS 2000 /* of the caller's patience, kept for recording the claim and answering */
-#define HOLDERS_NAMED 4       /* in a refusal; a pod event is read by a person */
+#define ANSWER_MARGIN_MS \
+        2000            /* of the caller's patience, kept for recording the claim and answering */
+#define HOLDERS_NAMED 4 /* in a refusal; a pod event is read by a person */
 
 enum job_state {
         JOB_HELD,     /* the engine is not active yet */
@@ -105,10 +106,12 @@ static struct job *job_new(struct prepare *prepare, const struct prepare_claim_i
 
 /* ---- answering ---- */
 
-static void answer_all(struct list *requests, const struct ledger_claim *claim, const struct error *error)
+static void answer_all(struct list *requests, const struct ledger_claim *claim,
+                       const struct error *error)
 {
         while (!list_is_empty(requests)) {
-                struct prepare_request *request = container_of(requests->next, struct prepare_request, link);
+                struct prepare_request *request =
+                        container_of(requests->next, struct prepare_request, link);
 
                 list_unlink(&request->link);
                 request->job = NULL;
@@ -118,12 +121,14 @@ static void answer_all(struct list *requests, const struct ledger_claim *claim, 
 
 static void job_fail(struct job *job, const struct error *error)
 {
-        log_warn("claim refused", log_str("claim", job->name), log_str("namespace", job->namespace_),
-                 log_str("uid", job->uid), log_str("reason", error->text));
+        log_warn("claim refused", log_str("claim", job->name),
+                 log_str("namespace", job->namespace_), log_str("uid", job->uid),
+                 log_str("reason", error->text));
         answer_all(&job->prepares, NULL, error);
 }
 
-/* The claim is held and recorded: what is left is that the runtime finds the devices that the answer names. */
+/* The claim is held and recorded: what is left is that the runtime finds the devices that the
+ * answer names. */
 static void job_answer_held(struct job *job, const struct ledger_claim *claim)
 {
         struct error error = ERROR_NULL;
@@ -167,13 +172,17 @@ static void explain_full(struct job *job, int outcome, struct error *error)
         const struct ledger *ledger = job->prepare->options.ledger;
 
         if (outcome == LEDGER_TOO_LARGE) {
-                error_set(error, -ENOSPC, "the claim wants %u TDs and this node runs %u: choose another node",
+                error_set(error, -ENOSPC,
+                          "the claim wants %u TDs and this node runs %u: choose another node",
                           ledger_claim_weight(job->claim), ledger_total(ledger));
                 return;
         }
         ledger_describe_holders(ledger, HOLDERS_NAMED, &holders);
-        error_set(error, -EAGAIN, "no TD is free: %u of %u held by %s; delete a pod of theirs or choose another node",
-                  ledger_held(ledger), ledger_total(ledger), holders.bytes ? holders.bytes : "nobody");
+        error_set(
+                error, -EAGAIN,
+                "no TD is free: %u of %u held by %s; delete a pod of theirs or choose another node",
+                ledger_held(ledger), ledger_total(ledger),
+                holders.bytes ? holders.bytes : "nobody");
 }
 
 static void on_wait_over(uv_timer_t *timer)
@@ -199,8 +208,9 @@ static void on_saved(void *owner, const struct error *error)
         } else {
                 const struct ledger_claim *claim = ledger_find(prepare->options.ledger, job->uid);
 
-                log_info("claim prepared", log_str("claim", job->name), log_str("namespace", job->namespace_),
-                         log_str("uid", job->uid), log_int("tds", ledger_claim_weight(claim)),
+                log_info("claim prepared", log_str("claim", job->name),
+                         log_str("namespace", job->namespace_), log_str("uid", job->uid),
+                         log_int("tds", ledger_claim_weight(claim)),
                          log_int("held", ledger_held(prepare->options.ledger)),
                          log_int("total", ledger_total(prepare->options.ledger)));
                 job_answer_held(job, claim);
@@ -208,7 +218,8 @@ static void on_saved(void *owner, const struct error *error)
         job_advance(job);
 }
 
-/* Take the claim into the ledger. An unreadable record of the same claim makes way, and comes back if it does not fit. */
+/* Take the claim into the ledger. An unreadable record of the same claim makes way, and comes back
+ * if it does not fit. */
 static int job_hold(struct job *job)
 {
         struct ledger *ledger = job->prepare->options.ledger;
@@ -251,7 +262,8 @@ static void job_find_room(struct job *job)
         if (!r)
                 return;
         if (r == LEDGER_FULL && job->deadline_ms > now) {
-                log_info("claim waits for a TD", log_str("claim", job->name), log_str("namespace", job->namespace_),
+                log_info("claim waits for a TD", log_str("claim", job->name),
+                         log_str("namespace", job->namespace_),
                          log_int("held", ledger_held(prepare->options.ledger)),
                          log_int("total", ledger_total(prepare->options.ledger)));
                 job->state = JOB_WAITING;
@@ -267,8 +279,9 @@ void prepare_retry_waiting(struct prepare *prepare)
 {
         struct list *position, *following;
 
-        /* Whoever fits goes, also past a larger claim that does not: no TD stays idle while somebody waits for it. */
-        list_for_each_safe(position, following, &prepare->waiting)
+        /* Whoever fits goes, also past a larger claim that does not: no TD stays idle while
+         * somebody waits for it. */
+        list_for_each_safe (position, following, &prepare->waiting)
                 (void)job_try_hold(container_of(position, struct job, waiting));
 }
 
@@ -281,22 +294,27 @@ static int job_check(const struct job *job, const struct claim *claim, struct er
         unsigned index;
 
         if (!claim->uid || strcmp(claim->uid, job->uid) != 0)
-                return error_set(error, -ESTALE,
-                                 "the claim was deleted and made anew (UID is %.64s now); delete the pod",
-                                 claim->uid ? claim->uid : "none");
+                return error_set(
+                        error, -ESTALE,
+                        "the claim was deleted and made anew (UID is %.64s now); delete the pod",
+                        claim->uid ? claim->uid : "none");
         if (!claim->is_allocated)
-                return error_set(error, -EAGAIN, "the claim is not allocated; the scheduler has to do that first");
+                return error_set(error, -EAGAIN,
+                                 "the claim is not allocated; the scheduler has to do that first");
         if (!claim->n_results)
-                return error_set(error, -EINVAL, "the claim's allocation has no device of driver " DRIVER_NAME);
+                return error_set(error, -EINVAL,
+                                 "the claim's allocation has no device of driver " DRIVER_NAME);
         for (size_t i = 0; i < claim->n_results; ++i) {
                 const struct claim_result *result = &claim->results[i];
 
                 if (strcmp(result->pool, pool) != 0)
-                        return error_set(error, -EINVAL, "device %.63s is of pool %.253s, this node's pool is %s",
+                        return error_set(error, -EINVAL,
+                                         "device %.63s is of pool %.253s, this node's pool is %s",
                                          result->device, result->pool, pool);
                 if (parse_device_name(result->device, &index) < 0)
                         return error_set(error, -EINVAL,
-                                         "there is no device %.63s in pool %s: devices are named tdx0 to tdx%u",
+                                         "there is no device %.63s in pool %s: devices are named "
+                                         "tdx0 to tdx%u",
                                          result->device, pool, DEVICE_INDEX_MAX - 1);
         }
         return 0;
@@ -304,7 +322,8 @@ static int job_check(const struct job *job, const struct claim *claim, struct er
 
 static struct ledger_claim *to_ledger_claim(const struct job *job, const struct claim *claim)
 {
-        struct ledger_claim *held = ledger_claim_new(job->uid, job->namespace_, job->name, claim->n_results);
+        struct ledger_claim *held =
+                ledger_claim_new(job->uid, job->namespace_, job->name, claim->n_results);
 
         held->boot_id = xstrdup(job->prepare->boot_id);
         for (size_t i = 0; i < claim->n_results; ++i) {
@@ -335,7 +354,7 @@ static void on_claim(void *owner, const struct kube_reply *reply)
         job->get = NULL;
         if (reply->outcome == KUBE_TRY_AGAIN && now < job->deadline_ms) {
                 uint64_t pause_ms =
-                        backoff_next_ms(&job->backoff, reply->retry_after_ms, (uint32_t)random());
+                        backoff_next_ms(&job->backoff, reply->retry_after_ms, backoff_random());
 
                 if (pause_ms < job->deadline_ms - now) {
                         uv_timer_start(job->timer, on_retry, pause_ms, 0);
@@ -347,7 +366,8 @@ static void on_claim(void *owner, const struct kube_reply *reply)
                 job_give_up(job, &error);
                 return;
         }
-        if (claim_parse(reply->object, DRIVER_NAME, &claim, &error) < 0 || job_check(job, &claim, &error) < 0) {
+        if (claim_parse(reply->object, DRIVER_NAME, &claim, &error) < 0 ||
+            job_check(job, &claim, &error) < 0) {
                 job_give_up(job, &error);
                 return;
         }
@@ -357,13 +377,15 @@ static void on_claim(void *owner, const struct kube_reply *reply)
 
 static void job_read(struct job *job)
 {
-        __attribute__((cleanup(cleanup_free))) char *path = kube_path_claim(job->namespace_, job->name);
+        __attribute__((cleanup(cleanup_free))) char *path =
+                kube_path_claim(job->namespace_, job->name);
         struct error error = ERROR_NULL;
 
         job->state = JOB_READING;
         if (!job->prepare->options.api) {
                 error_set(&error, -ENOTCONN,
-                          "the claim cannot be read: no API server is configured (--api-server, or run in a pod)");
+                          "the claim cannot be read: no API server is configured (--api-server, or "
+                          "run in a pod)");
                 job_give_up(job, &error);
                 return;
         }
@@ -377,8 +399,9 @@ static void job_release_in_ledger(struct job *job)
         struct prepare *prepare = job->prepare;
 
         ledger_claim_free(ledger_release(prepare->options.ledger, job->uid));
-        log_info("claim unprepared", log_str("claim", job->name), log_str("namespace", job->namespace_),
-                 log_str("uid", job->uid), log_int("held", ledger_held(prepare->options.ledger)),
+        log_info("claim unprepared", log_str("claim", job->name),
+                 log_str("namespace", job->namespace_), log_str("uid", job->uid),
+                 log_int("held", ledger_held(prepare->options.ledger)),
                  log_int("total", ledger_total(prepare->options.ledger)));
         prepare->options.on_held_changed(prepare->options.owner);
 }
@@ -389,8 +412,9 @@ static void on_removed(void *owner, const struct error *error)
         struct job *job = owner;
         struct prepare *prepare = job->prepare;
 
-        /* Refusing would keep the pod in Terminating for as long as the disk is broken. A record that stays behind is
-         * found out after the next start, when restored claims are compared with the API server's. */
+        /* Refusing would keep the pod in Terminating for as long as the disk is broken. A record
+         * that stays behind is found out after the next start, when restored claims are compared
+         * with the API server's. */
         if (error->code)
                 log_error("the record of an unprepared claim cannot be removed, going on without",
                           log_str("uid", job->uid), log_str("reason", error->text));
@@ -406,8 +430,12 @@ static void on_removed(void *owner, const struct error *error)
 /* Settled, and something may have changed: start what is asked for next, or end. */
 static void job_advance(struct job *job)
 {
-        static const struct error stopping = { -ESHUTDOWN, "the driver is stopping; kubelet tries again by itself" };
-        static const struct error unprepared = { -ECANCELED, "the claim was unprepared while it was being prepared" };
+        static const struct error stopping = {
+                -ESHUTDOWN, "the driver is stopping; kubelet tries again by itself"
+        };
+        static const struct error unprepared = {
+                -ECANCELED, "the claim was unprepared while it was being prepared"
+        };
         const struct error success = ERROR_NULL;
         struct prepare *prepare = job->prepare;
         const struct ledger_claim *held = ledger_find(prepare->options.ledger, job->uid);
@@ -465,13 +493,16 @@ void prepare_free(struct prepare *prepare)
 /* Advance every job there is; jobs end meanwhile, so the table is read out first. */
 static void advance_all(struct prepare *prepare)
 {
-        __attribute__((cleanup(cleanup_free))) struct job **jobs = xcalloc(prepare->jobs.n_nodes, sizeof(struct job *));
+        __attribute__((cleanup(cleanup_free))) struct job **jobs =
+                xcalloc(prepare->jobs.n_nodes, sizeof(struct job *));
         size_t n = 0;
 
-        for (struct table_node *node = table_next(&prepare->jobs, NULL); node; node = table_next(&prepare->jobs, node))
+        for (struct table_node *node = table_next(&prepare->jobs, NULL); node;
+             node = table_next(&prepare->jobs, node))
                 jobs[n++] = container_of(node, struct job, node);
         for (size_t i = 0; i < n; ++i) {
-                if (prepare->is_stopping && (jobs[i]->state == JOB_READING || jobs[i]->state == JOB_WAITING))
+                if (prepare->is_stopping &&
+                    (jobs[i]->state == JOB_READING || jobs[i]->state == JOB_WAITING))
                         job_settle(jobs[i]);
                 job_advance(jobs[i]);
         }
@@ -504,8 +535,8 @@ static struct job *find_job(struct prepare *prepare, const struct prepare_claim_
         return node ? container_of(node, struct job, node) : job_new(prepare, id);
 }
 
-void prepare_claim(struct prepare *prepare, struct prepare_request *request, const struct prepare_claim_id *id,
-                   uint64_t patience_ms)
+void prepare_claim(struct prepare *prepare, struct prepare_request *request,
+                   const struct prepare_claim_id *id, uint64_t patience_ms)
 {
         struct job *job = find_job(prepare, id);
         uint64_t wait_ms = patience_ms > ANSWER_MARGIN_MS ? patience_ms - ANSWER_MARGIN_MS : 0;
@@ -521,7 +552,8 @@ void prepare_claim(struct prepare *prepare, struct prepare_request *request, con
         job_advance(job);
 }
 
-void prepare_release(struct prepare *prepare, struct prepare_request *request, const struct prepare_claim_id *id)
+void prepare_release(struct prepare *prepare, struct prepare_request *request,
+                     const struct prepare_claim_id *id)
 {
         struct job *job = find_job(prepare, id);
 

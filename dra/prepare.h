@@ -1,14 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Preparing and unpreparing one claim, whoever asks and however often: read the claim, check it, find room in the
- * ledger, make that durable, answer.
+ * Preparing and unpreparing one claim, whoever asks and however often: read the claim, check it,
+ * find room in the ledger, make that durable, answer.
  *
- * Everything about one claim UID runs through one job, so that concurrent and repeated calls for it share their work and
- * get the same answer. Where a claim finds no room it waits here for a release: kubelet tries a refused Prepare again
- * only after 60 to 90 s, and on a forced deletion it prepares the new claim before it unprepares the old one.
+ * Everything about one claim UID runs through one job, so that concurrent and repeated calls for it
+ * share their work and get the same answer. Where a claim finds no room it waits here for a
+ * release: kubelet tries a refused Prepare again only after 60 to 90 s, and on a forced deletion it
+ * prepares the new claim before it unprepares the old one.
  *
- * Before prepare_activate() every request is held: an instance that waits for its predecessor to leave takes calls, but
- * must not write.
+ * Before prepare_activate() every request is held: an instance that waits for its predecessor to
+ * leave takes calls, but must not write.
  */
 #pragma once
 
@@ -46,7 +47,8 @@ struct prepare *prepare_new(const struct prepare_options *options);
 /* Only when it is idle. */
 void prepare_free(struct prepare *prepare);
 
-/* From now on requests are served, those held so far first. The checkpoint was loaded into the ledger. */
+/* From now on requests are served, those held so far first. The checkpoint was loaded into the
+ * ledger. */
 void prepare_activate(struct prepare *prepare, struct checkpoint *checkpoint, const char *boot_id);
 
 struct prepare_claim_id {
@@ -55,12 +57,14 @@ struct prepare_claim_id {
         const char *uid;
 };
 
-/* claim is what the claim holds, borrowed for the duration of the call back, or NULL with the reason in error (after a
- * release claim is always NULL, and error->code tells). The request may be freed in it; the engine must not be called. */
-typedef void prepare_on_done(void *owner, const struct ledger_claim *claim, const struct error *error);
+/* claim is what the claim holds, borrowed for the duration of the call back, or NULL with the
+ * reason in error (after a release claim is always NULL, and error->code tells). The request may be
+ * freed in it; the engine must not be called. */
+typedef void prepare_on_done(void *owner, const struct ledger_claim *claim,
+                             const struct error *error);
 
-/* One caller's wish for one claim, in the caller's storage: set on_done and owner, leave the rest. It stays until
- * on_done was called (which may happen at once) or prepare_cancel(). */
+/* One caller's wish for one claim, in the caller's storage: set on_done and owner, leave the rest.
+ * It stays until on_done was called (which may happen at once) or prepare_cancel(). */
 struct prepare_request {
         prepare_on_done *on_done;
         void *owner;
@@ -69,17 +73,19 @@ struct prepare_request {
 };
 
 /* patience_ms: how long the caller itself will wait. */
-void prepare_claim(struct prepare *prepare, struct prepare_request *request, const struct prepare_claim_id *id,
-                   uint64_t patience_ms);
+void prepare_claim(struct prepare *prepare, struct prepare_request *request,
+                   const struct prepare_claim_id *id, uint64_t patience_ms);
 /* Never asks the API server, and succeeds for a claim that is not held. */
-void prepare_release(struct prepare *prepare, struct prepare_request *request, const struct prepare_claim_id *id);
-/* The caller has gone: on_done is not called any more, and work that nobody else wants stops where it can. Harmless for
- * a request that is not pending. */
+void prepare_release(struct prepare *prepare, struct prepare_request *request,
+                     const struct prepare_claim_id *id);
+/* The caller has gone: on_done is not called any more, and work that nobody else wants stops where
+ * it can. Harmless for a request that is not pending. */
 void prepare_cancel(struct prepare_request *request);
 
 /* The total has changed: whoever waits is looked at again. */
 void prepare_retry_waiting(struct prepare *prepare);
 
-/* Refuse everything that is not yet being written, now and from now on; what is being written ends by itself. */
+/* Refuse everything that is not yet being written, now and from now on; what is being written ends
+ * by itself. */
 void prepare_stop(struct prepare *prepare);
 bool prepare_is_idle(const struct prepare *prepare); /* no job is left */

@@ -33,10 +33,11 @@ struct publisher {
         char *node_uid;
         struct observed *observed;
         size_t n_observed;
-        bool is_listed; /* observed is the truth; false until the first list, and after a write of unknown outcome */
+        bool is_listed; /* observed is the truth; false until the first list, and after a write of
+                           unknown outcome */
         bool was_complete;
 
-        struct kube_call *call; /* at most one request is on its way */
+        struct kube_call *call;     /* at most one request is on its way */
         struct sliceplan_step step; /* what it does */
         char *deleting_uid;         /* of the slice it deletes */
         struct backoff backoff;
@@ -50,13 +51,15 @@ static void work(struct publisher *publisher);
 
 static unsigned n_wanted(const struct publisher *publisher)
 {
-        size_t n = (publisher->wanted.n_devices + PUBLISHER_SLICE_DEVICES - 1) / PUBLISHER_SLICE_DEVICES;
+        size_t n = (publisher->wanted.n_devices + PUBLISHER_SLICE_DEVICES - 1) /
+                   PUBLISHER_SLICE_DEVICES;
 
-        return n ? (unsigned)n : 1; /* an empty slice says: the driver is there, and has no device */
+        return n ? (unsigned)n
+                 : 1; /* an empty slice says: the driver is there, and has no device */
 }
 
-static struct json *build(const struct publisher *publisher, unsigned index, int64_t generation, int64_t count,
-                          const char *resource_version)
+static struct json *build(const struct publisher *publisher, unsigned index, int64_t generation,
+                          int64_t count, const char *resource_version)
 {
         char names[PUBLISHER_SLICE_DEVICES][sizeof("tdx4095")];
         struct slice_device devices[PUBLISHER_SLICE_DEVICES];
@@ -65,7 +68,8 @@ static struct json *build(const struct publisher *publisher, unsigned index, int
 
         for (; n < PUBLISHER_SLICE_DEVICES && first + n < wanted->n_devices; ++n) {
                 assert(wanted->devices[first + n] < DEVICE_INDEX_MAX);
-                snprintf(names[n], sizeof(names[n]), "tdx%u", wanted->devices[first + n] % DEVICE_INDEX_MAX);
+                snprintf(names[n], sizeof(names[n]), "tdx%u",
+                         wanted->devices[first + n] % DEVICE_INDEX_MAX);
                 devices[n] = (struct slice_device){ .name = names[n] };
         }
         return slice_build(&(struct slice_options){ .driver = DRIVER_NAME,
@@ -118,7 +122,8 @@ static void forget_all(struct publisher *publisher)
 static void forget_uid(struct publisher *publisher, const char *uid)
 {
         for (size_t i = 0; i < publisher->n_observed; ++i)
-                if (publisher->observed[i].slice.uid && strcmp(publisher->observed[i].slice.uid, uid) == 0) {
+                if (publisher->observed[i].slice.uid &&
+                    strcmp(publisher->observed[i].slice.uid, uid) == 0) {
                         forget(publisher, i);
                         return;
                 }
@@ -141,7 +146,8 @@ static void compare_with_wanted(const struct publisher *publisher, struct observ
         observed->has_wanted_contents = false;
         if (index == n_wanted(publisher) || !publisher->node_uid)
                 return;
-        /* Generation and count are the plan's business: compare with what the slice itself says of them. */
+        /* Generation and count are the plan's business: compare with what the slice itself says of
+         * them. */
         wanted = build(publisher, index, observed->slice.generation, observed->slice.count, NULL);
         observed->has_wanted_contents = !slice_spec_differs(wanted, observed->object);
 }
@@ -155,7 +161,8 @@ static bool is_older(const char *version, const char *known)
                parse_u64(known, strlen(known), &b) == 0 && a < b;
 }
 
-/* Take in a slice as the server showed it, unless we know it newer: a watch lags behind the answers to our writes. */
+/* Take in a slice as the server showed it, unless we know it newer: a watch lags behind the answers
+ * to our writes. */
 static void observe(struct publisher *publisher, const struct json *object)
 {
         __attribute__((cleanup(cleanup_slice))) struct slice slice = SLICE_NULL;
@@ -164,7 +171,8 @@ static void observe(struct publisher *publisher, const struct json *object)
         size_t at;
 
         if (slice_parse(object, &slice, &error) < 0) {
-                log_warn("a ResourceSlice cannot be read, ignoring it", log_str("reason", error.text));
+                log_warn("a ResourceSlice cannot be read, ignoring it",
+                         log_str("reason", error.text));
                 return;
         }
         if (!slice.driver || strcmp(slice.driver, DRIVER_NAME) != 0 || !slice.node_name ||
@@ -172,7 +180,8 @@ static void observe(struct publisher *publisher, const struct json *object)
                 return; /* not ours, whatever the server's selector let through */
         at = find(publisher, slice.name);
         if (at < publisher->n_observed) {
-                if (is_older(slice.resource_version, publisher->observed[at].slice.resource_version))
+                if (is_older(slice.resource_version,
+                             publisher->observed[at].slice.resource_version))
                         return;
                 observed_deinit(&publisher->observed[at]);
         } else {
@@ -211,13 +220,15 @@ static void on_event(void *owner, enum kube_watch_type type, const struct json *
 
 /* ---- trouble ---- */
 
-static void log_trouble(struct publisher *publisher, enum kube_outcome outcome, const struct error *error)
+static void log_trouble(struct publisher *publisher, enum kube_outcome outcome,
+                        const struct error *error)
 {
         if (publisher->trouble == outcome)
                 return;
         publisher->trouble = outcome;
         if (outcome == KUBE_NOT_SERVED)
-                log_error("this cluster does not serve resource.k8s.io/v1 (Kubernetes 1.34 and later do): nothing is published",
+                log_error("this cluster does not serve resource.k8s.io/v1 (Kubernetes 1.34 and "
+                          "later do): nothing is published",
                           log_str("reason", error->text));
         else
                 log_warn("cannot publish, trying again", log_str("reason", error->text));
@@ -248,7 +259,7 @@ static void on_pause_over(uv_timer_t *pause)
 
 static void try_later(struct publisher *publisher, const struct kube_reply *reply)
 {
-        uint64_t ms = backoff_next_ms(&publisher->backoff, reply->retry_after_ms, (uint32_t)random());
+        uint64_t ms = backoff_next_ms(&publisher->backoff, reply->retry_after_ms, backoff_random());
 
         log_trouble(publisher, reply->outcome, &reply->error);
         uv_timer_start(&publisher->pause, on_pause_over, ms, 0);
@@ -281,9 +292,10 @@ static void on_written(void *owner, const struct kube_reply *reply)
         case KUBE_ALREADY_EXISTS:
         case KUBE_CONFLICT:
         case KUBE_GONE:
-                /* Somebody else has written. Look again, though not in a tight loop with an adversary. */
+                /* Somebody else has written. Look again, though not in a tight loop with an
+                 * adversary. */
                 uv_timer_start(&publisher->pause, on_pause_over,
-                               backoff_next_ms(&publisher->backoff, 0, (uint32_t)random()), 0);
+                               backoff_next_ms(&publisher->backoff, 0, backoff_random()), 0);
                 look_again(publisher);
                 return;
         case KUBE_NOT_SERVED:
@@ -300,15 +312,20 @@ static void on_written(void *owner, const struct kube_reply *reply)
 static void write_slice(struct publisher *publisher)
 {
         const struct sliceplan_step *step = &publisher->step;
-        const struct slice *slice = step->verb == SLICEPLAN_UPDATE ? &publisher->observed[step->observed].slice : NULL;
-        _cleanup_(json) struct json *object = build(publisher, step->index, step->generation, n_wanted(publisher),
-                                                    slice ? slice->resource_version : NULL);
-        __attribute__((cleanup(cleanup_free))) char *path = slice ? kube_path_slice(slice->name) : NULL;
+        const struct slice *slice =
+                step->verb == SLICEPLAN_UPDATE ? &publisher->observed[step->observed].slice : NULL;
+        _cleanup_(json) struct json *object =
+                build(publisher, step->index, step->generation, n_wanted(publisher),
+                      slice ? slice->resource_version : NULL);
+        __attribute__((cleanup(cleanup_free))) char *path =
+                slice ? kube_path_slice(slice->name) : NULL;
 
         if (slice)
-                publisher->call = kube_replace(publisher->options.api, path, object, on_written, publisher);
+                publisher->call =
+                        kube_replace(publisher->options.api, path, object, on_written, publisher);
         else
-                publisher->call = kube_create(publisher->options.api, KUBE_PATH_SLICES, object, on_written, publisher);
+                publisher->call = kube_create(publisher->options.api, KUBE_PATH_SLICES, object,
+                                              on_written, publisher);
 }
 
 /* Only what we looked at is deleted, not what may have taken its name since. */
@@ -338,10 +355,12 @@ static void plan(struct publisher *publisher)
         for (size_t i = 0; i < publisher->n_observed; ++i) {
                 const struct observed *observed = &publisher->observed[i];
 
-                slices[i] = (struct sliceplan_slice){ .index = index_of(publisher, observed->slice.name),
-                                                      .generation = observed->slice.generation,
-                                                      .count = observed->slice.count,
-                                                      .has_wanted_contents = observed->has_wanted_contents };
+                slices[i] = (struct sliceplan_slice){
+                        .index = index_of(publisher, observed->slice.name),
+                        .generation = observed->slice.generation,
+                        .count = observed->slice.count,
+                        .has_wanted_contents = observed->has_wanted_contents
+                };
         }
         publisher->step = sliceplan_next(slices, publisher->n_observed, n_wanted(publisher));
 }
@@ -361,7 +380,9 @@ static void on_node(void *owner, const struct kube_reply *reply)
         const char *uid;
 
         publisher->call = NULL;
-        uid = reply->outcome == KUBE_OK ? json_string(json_get(json_get(reply->object, "metadata"), "uid")) : NULL;
+        uid = reply->outcome == KUBE_OK
+                      ? json_string(json_get(json_get(reply->object, "metadata"), "uid"))
+                      : NULL;
         if (!uid) {
                 try_later(publisher, reply);
                 return;
@@ -377,12 +398,15 @@ static void on_node(void *owner, const struct kube_reply *reply)
 /* The one place that decides what to do next; whatever has changed comes here. */
 static void work(struct publisher *publisher)
 {
-        if (!publisher->wanted.is_known || publisher->call || uv_is_active((uv_handle_t *)&publisher->pause))
+        if (!publisher->wanted.is_known || publisher->call ||
+            uv_is_active((uv_handle_t *)&publisher->pause))
                 return;
         if (!publisher->node_uid) {
-                __attribute__((cleanup(cleanup_free))) char *path = kube_path_node(publisher->options.node_name);
+                __attribute__((cleanup(cleanup_free))) char *path =
+                        kube_path_node(publisher->options.node_name);
 
-                publisher->call = kube_get(publisher->options.api, path, "Node", on_node, publisher);
+                publisher->call =
+                        kube_get(publisher->options.api, path, "Node", on_node, publisher);
                 return;
         }
         if (!publisher->is_listed)
@@ -399,7 +423,8 @@ static void work(struct publisher *publisher)
 
 struct publisher *publisher_new(const struct publisher_options *options)
 {
-        __attribute__((cleanup(cleanup_free))) char *selector = kube_slices_selector(DRIVER_NAME, options->node_name);
+        __attribute__((cleanup(cleanup_free))) char *selector =
+                kube_slices_selector(DRIVER_NAME, options->node_name);
         const struct kube_watch_options watch_options = { .path = KUBE_PATH_SLICES,
                                                           .field_selector = selector,
                                                           .list_kind = "ResourceSliceList" };
@@ -407,7 +432,8 @@ struct publisher *publisher_new(const struct publisher_options *options)
 
         publisher->options = *options;
         publisher->backoff = (struct backoff){ .first_ms = 200, .cap_ms = 30000 };
-        publisher->watch = kube_watch_new(options->loop, options->api, &watch_options, &callbacks, publisher);
+        publisher->watch =
+                kube_watch_new(options->loop, options->api, &watch_options, &callbacks, publisher);
         uv_timer_init(options->loop, &publisher->pause);
         publisher->pause.data = publisher;
         return publisher;

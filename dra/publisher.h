@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The inventory as ResourceSlices: one pool, named as the node, of slices of at most 64 devices (resource.k8s.io/v1; the
- * bound holds also for devices with taints). What is there is followed by one list+watch; whatever differs from what is
- * wanted, whoever changed it, is put right. kubelet deletes our slices on each of its starts, and when it has not
- * reached us for 30 s.
+ * The inventory as ResourceSlices: one pool, named as the node, of slices of at most 64 devices
+ * (resource.k8s.io/v1; the bound holds also for devices with taints). What is there is followed by
+ * one list+watch; whatever differs from what is wanted, whoever changed it, is put right. kubelet
+ * deletes our slices on each of its starts, and when it has not reached us for 30 s.
  */
 #pragma once
 

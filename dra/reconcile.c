@@ -59,8 +59,10 @@ static void on_claim(void *owner, const struct kube_reply *reply)
         if (held && is_gone) {
                 const struct prepare_claim_id id = { held->namespace_, held->name, uid };
 
-                log_warn("a claim held from before the restart does not exist any more, releasing it",
-                         log_str("namespace", held->namespace_), log_str("claim", held->name), log_str("uid", uid));
+                log_warn("a claim held from before the restart does not exist any more, releasing "
+                         "it",
+                         log_str("namespace", held->namespace_), log_str("claim", held->name),
+                         log_str("uid", uid));
                 prepare_cancel(&reconcile->release);
                 prepare_release(reconcile->prepare, &reconcile->release, &id);
         }
@@ -76,17 +78,20 @@ static void next(struct reconcile *reconcile)
 
                 /* An unreadable record names no claim to ask for; kubelet will, by its UID. */
                 if (held && !held->is_uncertain) {
-                        __attribute__((cleanup(cleanup_free))) char *path = kube_path_claim(held->namespace_, held->name);
+                        __attribute__((cleanup(cleanup_free))) char *path =
+                                kube_path_claim(held->namespace_, held->name);
 
-                        reconcile->get = kube_get(reconcile->api, path, "ResourceClaim", on_claim, reconcile);
+                        reconcile->get = kube_get(reconcile->api, path, "ResourceClaim", on_claim,
+                                                  reconcile);
                         return;
                 }
                 skip(reconcile);
         }
 }
 
-struct reconcile *reconcile_start(uv_loop_t *loop, struct kube_api *api, const struct ledger *ledger,
-                                  struct prepare *prepare, uint64_t after_ms)
+struct reconcile *reconcile_start(uv_loop_t *loop, struct kube_api *api,
+                                  const struct ledger *ledger, struct prepare *prepare,
+                                  uint64_t after_ms)
 {
         struct reconcile *reconcile = xcalloc(1, sizeof(*reconcile));
 
@@ -96,7 +101,8 @@ struct reconcile *reconcile_start(uv_loop_t *loop, struct kube_api *api, const s
         reconcile->pause_ms = after_ms;
         reconcile->release = (struct prepare_request){ .on_done = on_released };
         reconcile->uids = xcalloc(ledger_n_claims(ledger), sizeof(*reconcile->uids));
-        for (const struct ledger_claim *claim = ledger_next(ledger, NULL); claim; claim = ledger_next(ledger, claim))
+        for (const struct ledger_claim *claim = ledger_next(ledger, NULL); claim;
+             claim = ledger_next(ledger, claim))
                 reconcile->uids[reconcile->n_uids++] = xstrdup(claim->uid);
         uv_timer_init(loop, &reconcile->timer);
         reconcile->timer.data = reconcile;

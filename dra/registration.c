@@ -21,19 +21,22 @@ static void on_get_info(void *owner, struct rpc_call *call, const ProtobufCMessa
         rpc_call_reply(call, &info.base);
 }
 
-/* Always answered with success: kubelet <= 1.35 never tries again after an error here (k/k#133725). */
+/* Always answered with success: kubelet <= 1.35 never tries again after an error here (k/k#133725).
+ */
 static void on_notify(void *owner, struct rpc_call *call, const ProtobufCMessage *request)
 {
         const Registration__RegistrationStatus *status = (const void *)request;
         const struct registration *registration = owner;
-        Registration__RegistrationStatusResponse response = REGISTRATION__REGISTRATION_STATUS_RESPONSE__INIT;
+        Registration__RegistrationStatusResponse response =
+                REGISTRATION__REGISTRATION_STATUS_RESPONSE__INIT;
 
         rpc_call_reply(call, &response.base);
         registration->on_status(registration->owner, status->plugin_registered, status->error);
 }
 
 const struct rpc_method registration_methods[] = {
-        { "/pluginregistration.Registration/GetInfo", &registration__info_request__descriptor, on_get_info },
+        { "/pluginregistration.Registration/GetInfo", &registration__info_request__descriptor,
+          on_get_info },
         { "/pluginregistration.Registration/NotifyRegistrationStatus",
           &registration__registration_status__descriptor, on_notify },
 };

@@ -12,10 +12,12 @@ struct tally {
 
 static bool is_right(const struct sliceplan_slice *slice, int64_t generation, unsigned n_wanted)
 {
-        return slice->generation == generation && slice->count == n_wanted && slice->has_wanted_contents;
+        return slice->generation == generation && slice->count == n_wanted &&
+               slice->has_wanted_contents;
 }
 
-static struct tally take_tally(const struct sliceplan_slice *slices, size_t n_slices, unsigned n_wanted)
+static struct tally take_tally(const struct sliceplan_slice *slices, size_t n_slices,
+                               unsigned n_wanted)
 {
         struct tally tally = { 0 };
 
@@ -35,11 +37,12 @@ static struct tally take_tally(const struct sliceplan_slice *slices, size_t n_sl
         return tally;
 }
 
-/* Slices of the highest generation that are not as wanted must not become part of a complete pool, not even for a
- * moment: unless one write alone puts all right, they need a generation above. */
+/* Slices of the highest generation that are not as wanted must not become part of a complete pool,
+ * not even for a moment: unless one write alone puts all right, they need a generation above. */
 static int64_t choose_generation(const struct tally *tally, bool is_missing)
 {
-        bool is_single_change = tally->n_wrong == 1 && !tally->is_recounted && !tally->n_outdated && !is_missing;
+        bool is_single_change =
+                tally->n_wrong == 1 && !tally->is_recounted && !tally->n_outdated && !is_missing;
 
         if (!tally->n_wrong && tally->n_right)
                 return tally->highest;
@@ -54,7 +57,8 @@ static bool has_index(const struct sliceplan_slice *slices, size_t n_slices, uns
         return false;
 }
 
-struct sliceplan_step sliceplan_next(const struct sliceplan_slice *slices, size_t n_slices, unsigned n_wanted)
+struct sliceplan_step sliceplan_next(const struct sliceplan_slice *slices, size_t n_slices,
+                                     unsigned n_wanted)
 {
         struct sliceplan_step step = { .verb = SLICEPLAN_NOTHING };
         struct tally tally;

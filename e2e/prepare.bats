@@ -50,11 +50,12 @@ refused() { # TEXT COMMAND...: fails, saying TEXT
         driver
         api claim default/a tdx1
         api slow 300 GET /apis/resource.k8s.io/v1/namespaces
-        local i
+        local i pids=()
         for i in 1 2 3 4 5 6; do
                 kubelet prepare default/a >"$T/answer.$i" &
+                pids+=($!)
         done
-        wait
+        wait "${pids[@]}"
         [ "$(sort -u "$T"/answer.* | wc -l)" -eq 1 ]
         holds 1
 }
@@ -243,19 +244,18 @@ fill() {
         holds 0
 }
 
-@test "unprepare overtakes a prepare that waits" {
+@test "a prepare that waits ends at once when its own claim is unprepared" {
         driver
         fill
-        api claim default/late tdx0
+        local uid=aaaaaaaa-0000-0000-0000-000000000009
+        api claim default/late tdx0 --uid $uid
         kubelet prepare default/late >"$T/late" 2>&1 &
+        local late=$!
         said driver "claim waits for a TD"
-        local uid
-        uid=$(kubelet unprepare default/c0 >/dev/null; ls "$STATE/claims" | head -1)
-        [ -n "$uid" ]
-        wait
-        grep -q "default/late: tdx0" "$T/late"
-        kubelet unprepare default/late
-        holds 3
+        kubelet unprepare --uid $uid default/late
+        if wait $late; then return 1; fi
+        grep -q "unprepared while it was being prepared" "$T/late"
+        holds 4
 }
 
 @test "a deleted, a damaged and a vanished CDI spec is restored before a claim is answered" {
@@ -269,7 +269,7 @@ fill() {
         echo '{' >"$spec"
         eventually 5 test "$(cat "$spec")" = "$good" || kubelet prepare default/a
         [ "$(cat "$spec")" = "$good" ]
-        rm -rf "$CDI"
+        mv "$CDI" "$T/removed"
         kubelet prepare default/a
         [ "$(cat "$spec")" = "$good" ]
 }

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Feeds a fuzz target every file of the directories given, so that the corpora are tests on any machine. TAP. */
+/* Feeds a fuzz target every file of the directories given, so that the corpora are tests on any
+ * machine. TAP. */
 #include "base/error.h"
 #include "base/file.h"
 #include "base/memory.h"
@@ -13,7 +14,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n);
 
 static int replay(const char *directory, const struct dirent *entry, unsigned number)
 {
-        __attribute__((cleanup(cleanup_free))) char *path = xasprintf("%s/%s", directory, entry->d_name);
+        __attribute__((cleanup(cleanup_free))) char *path =
+                xasprintf("%s/%s", directory, entry->d_name);
         __attribute__((cleanup(cleanup_free))) char *bytes = NULL;
         struct error error = ERROR_NULL;
         size_t n;

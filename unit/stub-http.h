@@ -26,6 +26,7 @@ struct stub_answer {
         bool is_stream;      /* chunked, and not ended: stub_send() adds to it */
         bool is_cut;    /* Content-Length is one more than the body, then the connection closes */
         bool is_closed; /* the connection closes without an answer */
+        bool is_early;  /* answered, and the connection reset, when the headers are in */
 };
 
 struct stub_connection {
@@ -136,6 +137,8 @@ static void stub_answer(struct stub_connection *connection, const struct stub_an
                 stub_send(connection, answer->body);
         if (answer->is_cut)
                 stub_finish(connection);
+        if (answer->is_early)
+                stub_close(connection);
 }
 
 static size_t stub_content_length(const char *head)
@@ -157,6 +160,8 @@ static void stub_take_requests(struct stub_connection *connection)
                 char *head = xstrndup(connection->in.bytes, n_head);
 
                 n_body = stub_content_length(head);
+                if (server->answers[0].is_early)
+                        n_body = 0;
                 if (connection->in.n < n_head + n_body) {
                         free(head);
                         return;

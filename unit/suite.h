@@ -1,18 +1,19 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A test program: main() of one suite. Check forks each test, so that a crash is one failure and a leak is its own. */
+/* A test program: main() of one suite. Check forks each test, so that a crash is one failure and a
+ * leak is its own. */
 #pragma once
 
 #include <check.h>
 #include <stdlib.h>
 
 /* SUITE("parse", a_test, another_test) */
-#define SUITE(name, ...)                                                                           \
-        int main(void)                                                                             \
-        {                                                                                          \
-                const TTest *const tests[] = { __VA_ARGS__ };                                      \
-                                                                                                   \
-                return suite_run(name, tests, sizeof(tests) / sizeof(tests[0]));                   \
-        }                                                                                          \
+#define SUITE(name, ...)                                                         \
+        int main(void)                                                           \
+        {                                                                        \
+                const TTest *const tests[] = { __VA_ARGS__ };                    \
+                                                                                 \
+                return suite_run(name, tests, sizeof(tests) / sizeof(tests[0])); \
+        }                                                                        \
         _Static_assert(1, "takes the semicolon")
 
 static inline int suite_run(const char *name, const TTest *const *tests, size_t n)

@@ -104,7 +104,8 @@ START_TEST(a_failed_replacement_leaves_the_old_file_and_nothing_else)
 
         enter();
         mkdirat(directory_fd, "squatter", 0700);
-        ck_assert_int_lt(file_replace(directory_fd, "squatter", "x", 1, 0600, FILE_SYNCED, &error), 0);
+        ck_assert_int_lt(file_replace(directory_fd, "squatter", "x", 1, 0600, FILE_SYNCED, &error),
+                         0);
         ck_assert_ptr_nonnull(strstr(error.text, "squatter"));
         ck_assert_uint_eq(count_entries(), 1);
         unlinkat(directory_fd, "squatter", AT_REMOVEDIR);

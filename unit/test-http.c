@@ -327,6 +327,33 @@ START_TEST(no_answer_in_time_is_an_error)
 }
 END_TEST
 
+START_TEST(an_early_refusal_of_a_big_body_is_heard_despite_the_reset)
+{
+        static const struct stub_answer answers[] = { { 413, "Connection: close\r\n", NULL,
+                                                        .is_early = true } };
+        __attribute__((cleanup(cleanup_free))) char *body = xcalloc(1, 8000000);
+        struct seen seen = { 0 };
+        struct http_request request = { .method = "POST",
+                                        .path = "/x",
+                                        .body = body,
+                                        .n_body = 8000000,
+                                        .max_reply = 1000,
+                                        .timeout_ms = 5000,
+                                        .on_reply = on_reply,
+                                        .owner = &seen };
+
+        set_up(answers, 1, NULL);
+        http_start(http, &request);
+        stub_run_until(&server, &seen.n_replies);
+
+        /* Which of the two wins is up to the kernel; what may not happen is a wait for the timeout.
+         */
+        ck_assert(seen.status == 413 || seen.error.code == -ECONNRESET);
+        seen_deinit(&seen);
+        tear_down();
+}
+END_TEST
+
 START_TEST(retry_after_is_passed_on)
 {
         static const struct stub_answer answers[] = { { 429, "Retry-After: 7\r\n", NULL } };
@@ -630,7 +657,8 @@ SUITE("http", a_get_brings_status_and_body, a_body_of_any_size_is_sent_as_it_is,
       a_method_does_not_stick_to_the_next_request, requests_one_after_the_other_share_a_connection,
       a_connection_that_died_while_idle_costs_nothing, a_reply_beyond_the_limit_is_an_error,
       a_truncated_body_is_an_error, a_server_that_hangs_up_is_an_error,
-      nobody_listening_is_said_in_words, no_answer_in_time_is_an_error, retry_after_is_passed_on,
+      nobody_listening_is_said_in_words, no_answer_in_time_is_an_error,
+      an_early_refusal_of_a_big_body_is_heard_despite_the_reset, retry_after_is_passed_on,
       a_redirect_is_not_followed, a_proxy_from_the_environment_is_not_used,
       a_stream_comes_in_pieces_after_a_beginning, an_error_reply_does_not_reach_the_stream,
       a_cancelled_call_is_never_heard_of_again, a_call_may_be_cancelled_from_its_own_stream,

@@ -24,7 +24,8 @@ START_TEST(what_is_not_strict_json_is_refused_with_a_reason)
         struct json *root = NULL;
 
         for (size_t i = 0; i < array_size(cases); ++i) {
-                ck_assert_int_eq(json_parse(cases[i].text, strlen(cases[i].text), &root, &error), -EBADMSG);
+                ck_assert_int_eq(json_parse(cases[i].text, strlen(cases[i].text), &root, &error),
+                                 -EBADMSG);
                 ck_assert_msg(strstr(error.text, cases[i].reason) != NULL, "%s", error.text);
         }
         ck_assert_ptr_null(root);
@@ -51,7 +52,8 @@ END_TEST
 
 START_TEST(look_ups_chain_and_keep_types_and_case_apart)
 {
-        static const char text[] = "{\"a\":{\"b\":[1,2.5,\"x\",true,null,9007199254740993]},\"A\":7}";
+        static const char text[] =
+                "{\"a\":{\"b\":[1,2.5,\"x\",true,null,9007199254740993]},\"A\":7}";
         _cleanup_(json) struct json *root = NULL;
         const struct json *list, *element;
         int64_t number = 5;
@@ -94,7 +96,8 @@ START_TEST(what_is_built_prints_and_compares)
         json_add_string(json_add_object(built, "o"), "k", "");
         text = json_print(built);
 
-        ck_assert_str_eq(text, "{\"s\":\"a\\\"b\",\"n\":-3,\"t\":true,\"l\":[4096],\"o\":{\"k\":\"\"}}");
+        ck_assert_str_eq(text,
+                         "{\"s\":\"a\\\"b\",\"n\":-3,\"t\":true,\"l\":[4096],\"o\":{\"k\":\"\"}}");
         ck_assert_int_eq(json_parse(text, strlen(text), &parsed, NULL), 0);
         ck_assert(json_equal(built, parsed));
         json_add_int(parsed, "more", 1);

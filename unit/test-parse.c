@@ -45,11 +45,20 @@ START_TEST(durations_carry_their_unit)
                 int result;
                 uint64_t ms;
         } cases[] = {
-                { "0", 0, 0 },          { "500ms", 0, 500 },    { "30s", 0, 30000 },
-                { "2m", 0, 120000 },    { "1h", 0, 3600000 },   { "30", -EINVAL, 0 },
-                { "s", -EINVAL, 0 },    { "1.5s", -EINVAL, 0 }, { "-1s", -EINVAL, 0 },
-                { "1d", -EINVAL, 0 },   { "", -EINVAL, 0 },     { "1s ", -EINVAL, 0 },
-                { "999999h", -ERANGE, 0 }, { "18446744073709551615h", -ERANGE, 0 },
+                { "0", 0, 0 },
+                { "500ms", 0, 500 },
+                { "30s", 0, 30000 },
+                { "2m", 0, 120000 },
+                { "1h", 0, 3600000 },
+                { "30", -EINVAL, 0 },
+                { "s", -EINVAL, 0 },
+                { "1.5s", -EINVAL, 0 },
+                { "-1s", -EINVAL, 0 },
+                { "1d", -EINVAL, 0 },
+                { "", -EINVAL, 0 },
+                { "1s ", -EINVAL, 0 },
+                { "999999h", -ERANGE, 0 },
+                { "18446744073709551615h", -ERANGE, 0 },
         };
 
         for (size_t i = 0; i < array_size(cases); ++i) {

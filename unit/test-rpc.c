@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Server, listener and client over a real socket; e2e/ and test-peer.py bring clients that we did not write. */
+/* Server, listener and client over a real socket; e2e/ and test-peer.py bring clients that we did
+ * not write. */
 #include "base/error.h"
 #include "base/memory.h"
 #include "dra.pb-c.h"
@@ -29,7 +30,7 @@ static struct rpc_client *client;
 static struct rpc_call *kept_call; /* of METHOD, when should_keep */
 static bool should_keep, is_gone, is_stopped;
 static unsigned n_replies;
-static char reply_text[256];
+static char reply_text[ERROR_TEXT_SIZE];
 
 static void on_gone(void *owner)
 {
@@ -123,8 +124,9 @@ static void call(const char *method, char *name, uint32_t timeout_ms)
         claim.name = name;
         request.n_claims = 1;
         request.claims = claims;
-        rpc_client_call(client, method, &request.base, &dra__node_prepare_resource_response__descriptor, timeout_ms,
-                        on_reply, NULL);
+        rpc_client_call(client, method, &request.base,
+                        &dra__node_prepare_resource_response__descriptor, timeout_ms, on_reply,
+                        NULL);
 }
 
 START_TEST(a_call_is_answered)
@@ -229,7 +231,8 @@ START_TEST(nobody_listening_is_an_error_at_once_that_names_the_socket)
         call(METHOD, (char *)"x", 5000);
         turn_until(NULL, 1);
 
-        ck_assert_msg(strstr(reply_text, path) && strstr(reply_text, "status 14"), "%s", reply_text);
+        ck_assert_msg(strstr(reply_text, path) && strstr(reply_text, "status 14"), "%s",
+                      reply_text);
         leave();
 }
 END_TEST
@@ -324,10 +327,12 @@ START_TEST(a_path_that_is_too_long_is_refused_with_the_remedy)
 }
 END_TEST
 
-SUITE("rpc", a_call_is_answered, an_unknown_method_is_unimplemented_at_once, many_calls_at_once_are_all_answered,
+SUITE("rpc", a_call_is_answered, an_unknown_method_is_unimplemented_at_once,
+      many_calls_at_once_are_all_answered,
       a_message_beyond_four_mebibytes_is_refused_and_the_next_call_served,
-      a_caller_whose_time_is_up_is_noticed_and_may_still_be_answered, stopping_cuts_off_a_call_that_nobody_answers,
+      a_caller_whose_time_is_up_is_noticed_and_may_still_be_answered,
+      stopping_cuts_off_a_call_that_nobody_answers,
       nobody_listening_is_an_error_at_once_that_names_the_socket,
-      a_socket_that_vanished_can_be_put_back_while_connections_live_on, a_successors_socket_is_left_alone,
-      what_is_no_socket_is_not_replaced, only_dead_sockets_are_swept,
-      a_path_that_is_too_long_is_refused_with_the_remedy);
+      a_socket_that_vanished_can_be_put_back_while_connections_live_on,
+      a_successors_socket_is_left_alone, what_is_no_socket_is_not_replaced,
+      only_dead_sockets_are_swept, a_path_that_is_too_long_is_refused_with_the_remedy);

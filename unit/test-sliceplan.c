@@ -9,7 +9,8 @@
 
 #define SLICES_MAX 16
 
-/* A pool at the API server, and what is wanted of it. contents is a version number of the device list. */
+/* A pool at the API server, and what is wanted of it. contents is a version number of the device
+ * list. */
 struct pool {
         struct sliceplan_slice slices[SLICES_MAX];
         int contents[SLICES_MAX];
@@ -37,7 +38,8 @@ static void apply(struct pool *pool, const struct sliceplan_step *step)
         switch (step->verb) {
         case SLICEPLAN_DELETE:
                 --pool->n;
-                memmove(&pool->slices[at], &pool->slices[at + 1], (pool->n - at) * sizeof(pool->slices[0]));
+                memmove(&pool->slices[at], &pool->slices[at + 1],
+                        (pool->n - at) * sizeof(pool->slices[0]));
                 memmove(&pool->contents[at], &pool->contents[at + 1], (pool->n - at) * sizeof(int));
                 return;
         case SLICEPLAN_CREATE:
@@ -59,7 +61,8 @@ static unsigned settle(struct pool *pool)
 {
         unsigned n = 0;
 
-        for (struct sliceplan_step step = plan(pool); step.verb != SLICEPLAN_NOTHING; step = plan(pool)) {
+        for (struct sliceplan_step step = plan(pool); step.verb != SLICEPLAN_NOTHING;
+             step = plan(pool)) {
                 apply(pool, &step);
                 ck_assert_uint_lt(++n, 100);
         }
@@ -162,8 +165,9 @@ START_TEST(slices_of_other_names_go_first)
 }
 END_TEST
 
-/* Whatever the state, whoever interferes, and wherever we are killed: it ends as wanted, and no state on the way that
- * the scheduler would take for a complete pool mixes versions, unless somebody else's write made it so. */
+/* Whatever the state, whoever interferes, and wherever we are killed: it ends as wanted, and no
+ * state on the way that the scheduler would take for a complete pool mixes versions, unless
+ * somebody else's write made it so. */
 START_TEST(any_state_settles_and_no_complete_pool_is_mixed)
 {
         for (unsigned seed = 0; seed < 20000; ++seed) {
@@ -180,7 +184,8 @@ START_TEST(any_state_settles_and_no_complete_pool_is_mixed)
                         pool.n_wanted = 1 + (unsigned)random() % 5;
                         if (random() % 4 == 0 && pool.n) {
                                 struct sliceplan_step wipe = { .verb = SLICEPLAN_DELETE,
-                                                               .observed = (size_t)random() % pool.n };
+                                                               .observed =
+                                                                       (size_t)random() % pool.n };
 
                                 apply(&pool, &wipe);
                         }
@@ -190,11 +195,15 @@ START_TEST(any_state_settles_and_no_complete_pool_is_mixed)
 
                                 apply(&pool, &step);
                                 refresh(&pool);
-                                if (!was_complete && is_complete(&pool) && step.verb != SLICEPLAN_NOTHING)
+                                if (!was_complete && is_complete(&pool) &&
+                                    step.verb != SLICEPLAN_NOTHING)
                                         for (size_t j = 0; j < pool.n; ++j)
-                                                ck_assert_msg(pool.slices[j].has_wanted_contents ||
-                                                                      pool.slices[j].generation != step.generation,
-                                                              "seed %u: a mixed pool became complete", seed);
+                                                ck_assert_msg(
+                                                        pool.slices[j].has_wanted_contents ||
+                                                                pool.slices[j].generation !=
+                                                                        step.generation,
+                                                        "seed %u: a mixed pool became complete",
+                                                        seed);
                         }
                 }
                 n_steps = settle(&pool);
@@ -207,7 +216,8 @@ START_TEST(any_state_settles_and_no_complete_pool_is_mixed)
 }
 END_TEST
 
-SUITE("sliceplan", an_empty_pool_is_created_at_generation_one, a_change_of_one_slice_keeps_the_generation,
+SUITE("sliceplan", an_empty_pool_is_created_at_generation_one,
+      a_change_of_one_slice_keeps_the_generation,
       a_change_of_several_slices_writes_all_at_the_next_generation,
       growing_and_shrinking_bump_the_generation_and_rewrite_the_count,
       a_deleted_slice_comes_back_at_the_same_generation, slices_of_other_names_go_first,

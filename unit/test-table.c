@@ -28,7 +28,8 @@ START_TEST(a_table_finds_what_is_in_it_and_nothing_else)
 
         for (unsigned i = 0; i < 5000; ++i)
                 ck_assert_ptr_eq(table_find(&table, items[i].key), i % 2 ? &items[i].node : NULL);
-        for (struct table_node *node = table_next(&table, NULL); node; node = table_next(&table, node)) {
+        for (struct table_node *node = table_next(&table, NULL); node;
+             node = table_next(&table, node)) {
                 struct item *item = container_of(node, struct item, node);
 
                 ck_assert(!item->was_seen);
@@ -64,8 +65,7 @@ START_TEST(a_list_keeps_order_through_splices)
         list_splice_tail(&head, &other);
 
         ck_assert(list_is_empty(&other));
-        list_for_each_safe(position, following, &head)
-        {
+        list_for_each_safe (position, following, &head) {
                 ck_assert_ptr_eq(position, &members[n++]);
                 list_unlink(position);
                 list_unlink(position);

@@ -492,6 +492,23 @@ START_TEST(a_watch_that_fails_is_resumed_and_not_listed_again)
 }
 END_TEST
 
+START_TEST(a_watch_that_is_refused_begins_again_with_a_list)
+{
+        static const struct stub_answer answers[] = {
+                LIST("10", "[]"),
+                { 403 },
+                LIST("20", "[]"),
+                STREAM(LINE("ADDED", "a", "21")),
+        };
+
+        set_up(answers, 4);
+        run_until_told(5);
+
+        ck_assert_str_eq(story.bytes, "list[] trouble(forbidden) list[] recovered added(a) ");
+        tear_down();
+}
+END_TEST
+
 START_TEST(garbage_in_a_watch_is_made_good_by_a_list)
 {
         static const char *const garbage[] = {
@@ -730,9 +747,9 @@ SUITE("watch", lines_are_the_same_however_they_are_cut, a_line_may_stop_the_feed
       a_version_that_is_gone_is_listed_again_at_once,
       a_server_that_always_says_gone_is_not_hammered, trouble_is_told_once_until_it_changes,
       what_is_not_served_is_tried_again_later, a_watch_that_fails_is_resumed_and_not_listed_again,
-      garbage_in_a_watch_is_made_good_by_a_list, a_line_beyond_the_limit_is_made_good_by_a_list,
-      a_type_of_a_newer_server_is_passed_over, a_watch_proves_itself_by_lasting,
-      a_watch_that_is_not_answered_is_given_up, a_silent_watch_is_renewed_from_where_it_was,
-      a_resync_lists_again_at_once, nothing_is_told_after_a_stop_inside_any_callback,
-      a_resync_inside_a_callback_holds, everything_may_be_freed_from_an_event,
-      a_stopped_watch_may_be_started_again);
+      a_watch_that_is_refused_begins_again_with_a_list, garbage_in_a_watch_is_made_good_by_a_list,
+      a_line_beyond_the_limit_is_made_good_by_a_list, a_type_of_a_newer_server_is_passed_over,
+      a_watch_proves_itself_by_lasting, a_watch_that_is_not_answered_is_given_up,
+      a_silent_watch_is_renewed_from_where_it_was, a_resync_lists_again_at_once,
+      nothing_is_told_after_a_stop_inside_any_callback, a_resync_inside_a_callback_holds,
+      everything_may_be_freed_from_an_event, a_stopped_watch_may_be_started_again);

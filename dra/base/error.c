@@ -7,8 +7,8 @@
 #include <stdio.h>
 #include <string.h>
 
-/* text_make_utf8() everywhere: the text may hold foreign bytes, vsnprintf() may cut inside a character, and protobuf
- * peers refuse a string that is not UTF-8. */
+/* text_make_utf8() everywhere: the text may hold foreign bytes, vsnprintf() may cut inside a
+ * character, and protobuf peers refuse a string that is not UTF-8. */
 
 int error_set(struct error *err, int code, const char *format, ...)
 {
@@ -41,14 +41,14 @@ int error_errno(struct error *err, int code, const char *format, ...)
         return code;
 }
 
-int error_prefix(struct error *err, const char *format, ...)
+void error_prefix(struct error *err, const char *format, ...)
 {
         char old[ERROR_TEXT_SIZE];
         va_list args;
         size_t n;
 
         if (!err)
-                return 0;
+                return;
         memcpy(old, err->text, sizeof(old));
         va_start(args, format);
         vsnprintf(err->text, sizeof(err->text), format, args);
@@ -56,5 +56,4 @@ int error_prefix(struct error *err, const char *format, ...)
         n = strlen(err->text);
         snprintf(err->text + n, sizeof(err->text) - n, ": %s", old);
         text_make_utf8(err->text);
-        return err->code;
 }

@@ -17,7 +17,8 @@
 
 #define CHUNK 4096
 
-int file_read(int dir_fd, const char *path, size_t max, char **ret_bytes, size_t *ret_n, struct error *err)
+int file_read(int dir_fd, const char *path, size_t max, char **ret_bytes, size_t *ret_n,
+              struct error *err)
 {
         __attribute__((cleanup(cleanup_text))) struct text content = TEXT_NULL;
         __attribute__((cleanup(cleanup_close))) int fd = -1;
@@ -36,7 +37,9 @@ int file_read(int dir_fd, const char *path, size_t max, char **ret_bytes, size_t
                 if (!n)
                         break;
                 if ((size_t)n > max - content.n)
-                        return error_set(err, -EFBIG, "%s is larger than the %zu bytes that are read", path, max);
+                        return error_set(err, -EFBIG,
+                                         "%s is larger than the %zu bytes that are read", path,
+                                         max);
                 text_add_bytes(&content, chunk, (size_t)n);
         }
         *ret_n = content.n;
@@ -59,7 +62,8 @@ static int write_all(int fd, const char *bytes, size_t n)
         return 0;
 }
 
-static int fill_temporary(int dir_fd, const char *temporary, const void *bytes, size_t n, mode_t mode, enum file_sync sync)
+static int fill_temporary(int dir_fd, const char *temporary, const void *bytes, size_t n,
+                          mode_t mode, enum file_sync sync)
 {
         __attribute__((cleanup(cleanup_close))) int fd = -1;
         int r;
@@ -79,8 +83,8 @@ static int fill_temporary(int dir_fd, const char *temporary, const void *bytes, 
         return r;
 }
 
-int file_replace(int dir_fd, const char *name, const void *bytes, size_t n, mode_t mode, enum file_sync sync,
-                 struct error *err)
+int file_replace(int dir_fd, const char *name, const void *bytes, size_t n, mode_t mode,
+                 enum file_sync sync, struct error *err)
 {
         __attribute__((cleanup(cleanup_free))) char *temporary = NULL;
         uint64_t tag = 0;

@@ -12,7 +12,8 @@
 #define DEPTH_MAX 64
 #define EXACT_MAX 9007199254740992.0 /* 2^53: the integers a double holds exactly */
 
-/* struct json is cJSON under another name, so that no other file can reach cJSON's loose look-ups. */
+/* struct json is cJSON under another name, so that no other file can reach cJSON's loose look-ups.
+ */
 static const cJSON *in(const struct json *value)
 {
         return (const cJSON *)value;
@@ -35,7 +36,8 @@ static struct json *out_or_abort(cJSON *value)
         return out(value);
 }
 
-/* cJSON recurses while it parses, so the nesting is bounded before. Offset of the bracket too many, or n. */
+/* cJSON recurses while it parses, so the nesting is bounded before. Offset of the bracket too many,
+ * or n. */
 static size_t find_too_deep(const char *bytes, size_t n)
 {
         bool is_string = false;
@@ -96,7 +98,8 @@ static const char *find_duplicate(const cJSON *value)
 
 static size_t skip_space(const char *bytes, size_t at, size_t n)
 {
-        while (at < n && (bytes[at] == ' ' || bytes[at] == '\t' || bytes[at] == '\n' || bytes[at] == '\r'))
+        while (at < n &&
+               (bytes[at] == ' ' || bytes[at] == '\t' || bytes[at] == '\n' || bytes[at] == '\r'))
                 ++at;
         return at;
 }
@@ -109,17 +112,21 @@ int json_parse(const char *bytes, size_t n, struct json **ret_root, struct error
 
         at = find_too_deep(bytes, n);
         if (at < n)
-                return error_set(err, -EBADMSG, "JSON is nested deeper than %d levels at byte %zu", DEPTH_MAX, at);
+                return error_set(err, -EBADMSG, "JSON is nested deeper than %d levels at byte %zu",
+                                 DEPTH_MAX, at);
         root = out(cJSON_ParseWithLengthOpts(bytes, n, &end, false));
         at = end && end >= bytes ? (size_t)(end - bytes) : 0;
         if (!root)
-                return error_set(err, -EBADMSG, n ? "not JSON at byte %zu of %zu" : "empty, not JSON", at, n);
+                return error_set(err, -EBADMSG,
+                                 n ? "not JSON at byte %zu of %zu" : "empty, not JSON", at, n);
         at = skip_space(bytes, at, n);
         if (at < n)
-                return error_set(err, -EBADMSG, "text after the JSON value at byte %zu of %zu", at, n);
+                return error_set(err, -EBADMSG, "text after the JSON value at byte %zu of %zu", at,
+                                 n);
         duplicate = find_duplicate(in(root));
         if (duplicate)
-                return error_set(err, -EBADMSG, "key \"%.64s\" stands twice in one JSON object", duplicate);
+                return error_set(err, -EBADMSG, "key \"%.64s\" stands twice in one JSON object",
+                                 duplicate);
         *ret_root = take_ptr(root);
         return 0;
 }
@@ -181,14 +188,16 @@ size_t json_count(const struct json *container)
 {
         size_t n = 0;
 
-        for (const struct json *element = json_first(container); element; element = json_next(element))
+        for (const struct json *element = json_first(container); element;
+             element = json_next(element))
                 ++n;
         return n;
 }
 
 const struct json *json_first(const struct json *container)
 {
-        return json_is_object(container) || json_is_array(container) ? out(in(container)->child) : NULL;
+        return json_is_object(container) || json_is_array(container) ? out(in(container)->child)
+                                                                     : NULL;
 }
 
 const struct json *json_next(const struct json *element)

@@ -2,9 +2,10 @@
 /*
  * JSON, read strictly and written compactly. The only file that knows cJSON.
  *
- * Reading: keys are compared case-sensitively; duplicate keys, text after the value and nesting beyond 64 levels are
- * errors; integers are taken only where they are exact (|n| <= 2^53). Values belong to the tree they stand in: free the
- * root. Every reader accepts NULL and a value of another type and answers "not there", so that look-ups chain:
+ * Reading: keys are compared case-sensitively; duplicate keys, text after the value and nesting
+ * beyond 64 levels are errors; integers are taken only where they are exact (|n| <= 2^53). Values
+ * belong to the tree they stand in: free the root. Every reader accepts NULL and a value of another
+ * type and answers "not there", so that look-ups chain:
  *
  *         json_string(json_get(json_get(claim, "metadata"), "uid"))
  */
@@ -18,13 +19,15 @@
 struct error;
 struct json;
 
-/* Parse n bytes. 0, or -EBADMSG with the reason and the byte offset in err. The tree is the caller's. */
+/* Parse n bytes. 0, or -EBADMSG with the reason and the byte offset in err. The tree is the
+ * caller's. */
 int json_parse(const char *bytes, size_t n, struct json **ret_root, struct error *err);
 void json_free(struct json *root);
 DEFINE_CLEANUP(struct json, json, json_free);
 
-const struct json *json_get(const struct json *object, const char *key); /* NULL: not an object, or no such key */
-const char *json_string(const struct json *value);                       /* NULL: not a string. Borrowed */
+const struct json *json_get(const struct json *object,
+                            const char *key);      /* NULL: not an object, or no such key */
+const char *json_string(const struct json *value); /* NULL: not a string. Borrowed */
 bool json_is_object(const struct json *value);
 bool json_is_array(const struct json *value);
 bool json_is_null(const struct json *value);

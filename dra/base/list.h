@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A doubly linked ring, intrusive. An unlinked member points at itself, so that unlinking twice is harmless. */
+/* A doubly linked ring, intrusive. An unlinked member points at itself, so that unlinking twice is
+ * harmless. */
 #pragma once
 
 #include <stdbool.h>
@@ -47,9 +48,10 @@ static inline void list_splice_tail(struct list *to, struct list *from)
         list_init(from);
 }
 
-#define list_for_each(position, head) for ((position) = (head)->next; (position) != (head); (position) = (position)->next)
+#define list_for_each(position, head) \
+        for ((position) = (head)->next; (position) != (head); (position) = (position)->next)
 
 /* position may be unlinked or freed inside the loop; following is a second cursor. */
-#define list_for_each_safe(position, following, head)                                                                  \
-        for ((position) = (head)->next, (following) = (position)->next; (position) != (head);                          \
+#define list_for_each_safe(position, following, head)                                         \
+        for ((position) = (head)->next, (following) = (position)->next; (position) != (head); \
              (position) = (following), (following) = (position)->next)

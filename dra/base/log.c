@@ -65,7 +65,8 @@ static bool needs_quotes(const char *string)
         if (!*string)
                 return true;
         for (const char *p = string; *p; ++p)
-                if (*p <= ' ' || *p > '~' || *p == '"' || *p == '\\' || *p == '=' || p - string > VALUE_MAX)
+                if (*p <= ' ' || *p > '~' || *p == '"' || *p == '\\' || *p == '=' ||
+                    p - string > VALUE_MAX)
                         return true;
         return false;
 }
@@ -77,11 +78,12 @@ static void add_time(struct text *line)
 
         clock_gettime(CLOCK_REALTIME, &now);
         gmtime_r(&now.tv_sec, &utc);
-        text_addf(line, "%04d-%02d-%02dT%02d:%02d:%02d.%03ldZ", utc.tm_year + 1900, utc.tm_mon + 1, utc.tm_mday,
-                  utc.tm_hour, utc.tm_min, utc.tm_sec, now.tv_nsec / 1000000);
+        text_addf(line, "%04d-%02d-%02dT%02d:%02d:%02d.%03ldZ", utc.tm_year + 1900, utc.tm_mon + 1,
+                  utc.tm_mday, utc.tm_hour, utc.tm_min, utc.tm_sec, now.tv_nsec / 1000000);
 }
 
-static void add_as_text(struct text *line, enum log_level level, const char *message, const struct log_field *fields)
+static void add_as_text(struct text *line, enum log_level level, const char *message,
+                        const struct log_field *fields)
 {
         add_time(line);
         text_addf(line, " %-5s %s", level_names[level], message);
@@ -97,7 +99,8 @@ static void add_as_text(struct text *line, enum log_level level, const char *mes
         text_add(line, "\n");
 }
 
-static void add_as_json(struct text *line, enum log_level level, const char *message, const struct log_field *fields)
+static void add_as_json(struct text *line, enum log_level level, const char *message,
+                        const struct log_field *fields)
 {
         text_add(line, "{\"time\":\"");
         add_time(line);
@@ -125,8 +128,8 @@ void log_write(enum log_level level, const char *message, const struct log_field
                 add_as_json(&line, level, message, fields);
         else
                 add_as_text(&line, level, message, fields);
-        /* One write a line, so that lines of two processes on one terminal do not mix. A log that cannot be written is
-         * no reason to stop. */
+        /* One write a line, so that lines of two processes on one terminal do not mix. A log that
+         * cannot be written is no reason to stop. */
         if (write(STDERR_FILENO, line.bytes, line.n) < 0)
                 return;
 }

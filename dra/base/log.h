@@ -4,9 +4,10 @@
  *
  *         log_info("claim prepared", log_str("claim", name), log_int("devices", n));
  *
- * ERROR: a person must act. WARN: we went on, and the line says what was ignored. INFO: a state changed. DEBUG: free.
- * Values are quoted and bounded, so that a foreign string can neither break a line nor flood it. Tokens and quote
- * contents are never logged. Libraries return errors; the daemon and its event handlers log.
+ * ERROR: a person must act. WARN: we went on, and the line says what was ignored. INFO: a state
+ * changed. DEBUG: free. Values are quoted and bounded, so that a foreign string can neither break a
+ * line nor flood it. Tokens and quote contents are never logged. Libraries return errors; the
+ * daemon and its event handlers log.
  */
 #pragma once
 

@@ -5,7 +5,8 @@
 
 #include <string.h>
 
-/* FNV-1a, 64 bit. The keys are UIDs that the API server made up, so nobody gets to choose collisions. */
+/* FNV-1a, 64 bit. The keys are UIDs that the API server made up, so nobody gets to choose
+ * collisions. */
 static uint64_t hash_string(const char *string)
 {
         uint64_t hash = 0xcbf29ce484222325U;

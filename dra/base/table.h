@@ -17,13 +17,17 @@ struct table {
         size_t n_nodes;
 };
 
-#define TABLE_NULL { 0 }
+#define TABLE_NULL \
+        {          \
+                0  \
+        }
 
 void table_deinit(struct table *table); /* frees the buckets; the objects are their owner's */
 
 struct table_node *table_find(const struct table *table, const char *key); /* NULL: not there */
-void table_insert(struct table *table, struct table_node *node, const char *key); /* the key is not there yet */
-void table_remove(struct table *table, struct table_node *node);                  /* the node is there */
+void table_insert(struct table *table, struct table_node *node,
+                  const char *key);                              /* the key is not there yet */
+void table_remove(struct table *table, struct table_node *node); /* the node is there */
 
 /* Every node once, in no order; the table must not change in between. NULL ends. */
 struct table_node *table_next(const struct table *table, const struct table_node *previous);

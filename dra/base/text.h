@@ -12,7 +12,10 @@ struct text {
         size_t n_allocated;
 };
 
-#define TEXT_NULL { 0 }
+#define TEXT_NULL \
+        {         \
+                0 \
+        }
 
 void text_add(struct text *text, const char *string);
 void text_add_bytes(struct text *text, const void *bytes, size_t n);
@@ -25,10 +28,12 @@ static inline void cleanup_text(struct text *text)
         text_deinit(text);
 }
 
-/* Length of the longest prefix of at most n bytes that is valid UTF-8 (RFC 3629) and holds no NUL. */
+/* Length of the longest prefix of at most n bytes that is valid UTF-8 (RFC 3629) and holds no NUL.
+ */
 size_t text_utf8_prefix(const char *bytes, size_t n);
 
-/* Replace every byte that is not part of valid UTF-8 by '?', in place: protobuf peers refuse a string otherwise. */
+/* Replace every byte that is not part of valid UTF-8 by '?', in place: protobuf peers refuse a
+ * string otherwise. */
 void text_make_utf8(char *string);
 
 /* Kubernetes names: DNS-1123 label (<= 63) and subdomain (<= 253), as apimachinery's validation. */

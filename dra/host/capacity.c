@@ -14,7 +14,8 @@
 
 #define FILE_MAX 65536 /* the kernel shows a line per resource, a handful in all */
 
-/* The value of "tdx <value>", or NULL for another line. The name ends at a blank: "tdxfoo" is another resource. */
+/* The value of "tdx <value>", or NULL for another line. The name ends at a blank: "tdxfoo" is
+ * another resource. */
 static const char *value_of(const char *line, size_t n, size_t *ret_n)
 {
         size_t at = 3;
@@ -50,7 +51,8 @@ int capacity_parse(const char *bytes, size_t n, uint64_t *ret_tds, struct error 
                 if (r < 0)
                         return error_set(err, -EBADMSG, "the tdx line's value \"%.*s\" %s",
                                          (int)(n_value < 64 ? n_value : 64), value,
-                                         r == -ERANGE ? "does not fit 64 bits" : "is no decimal number");
+                                         r == -ERANGE ? "does not fit 64 bits"
+                                                      : "is no decimal number");
                 is_found = true;
         }
         if (!is_found)
@@ -69,12 +71,16 @@ static int read_one(const char *path, uint64_t *ret_tds, struct error *err)
         if (r < 0)
                 return r;
         r = capacity_parse(bytes, n, ret_tds, err);
-        return r < 0 ? error_prefix(err, "%s", path) : r;
+        if (r < 0)
+                error_prefix(err, "%s", path);
+        return r;
 }
 
-int capacity_read(const char *file, const char *cgroup_root, uint64_t *ret_tds, char *path_buffer, struct error *err)
+int capacity_read(const char *file, const char *cgroup_root, uint64_t *ret_tds, char *path_buffer,
+                  struct error *err)
 {
-        static const char *const places[] = { "misc.capacity", "misc/misc.capacity", "unified/misc.capacity" };
+        static const char *const places[] = { "misc.capacity", "misc/misc.capacity",
+                                              "unified/misc.capacity" };
 
         if (file) {
                 snprintf(path_buffer, PATH_MAX, "%s", file);

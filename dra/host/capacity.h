@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * How many TDs the host can run at once: the value of the "tdx" line in the root cgroup's misc.capacity
- * (kernel/cgroup/misc.c; set by KVM in __tdx_bringup() to the number of guest key IDs, 0 and so absent when kvm_intel
- * is unloaded). The file exists in the root cgroup only, and does not notify: it is read again and again.
+ * How many TDs the host can run at once: the value of the "tdx" line in the root cgroup's
+ * misc.capacity (kernel/cgroup/misc.c; set by KVM in __tdx_bringup() to the number of guest key
+ * IDs, 0 and so absent when kvm_intel is unloaded). The file exists in the root cgroup only, and
+ * does not notify: it is read again and again.
  */
 #pragma once
 
@@ -13,15 +14,20 @@
 struct error;
 
 enum capacity_outcome {
-        CAPACITY_NO_TDX = 1, /* readable, but without a tdx line: TDX is off, or kvm_intel not loaded yet */
-        CAPACITY_NO_FILE = 2 /* no misc.capacity at any known place: no misc controller, or a private cgroup namespace */
+        CAPACITY_NO_TDX =
+                1, /* readable, but without a tdx line: TDX is off, or kvm_intel not loaded yet */
+        CAPACITY_NO_FILE = 2 /* no misc.capacity at any known place: no misc controller, or a
+                                private cgroup namespace */
 };
 
-/* The tdx line of a misc.capacity text of n bytes ("name value\n" lines, the last newline optional). 0; CAPACITY_NO_TDX;
- * or -EBADMSG where the line is there but its value is no decimal number that fits 64 bits, or it is there twice. */
+/* The tdx line of a misc.capacity text of n bytes ("name value\n" lines, the last newline
+ * optional). 0; CAPACITY_NO_TDX; or -EBADMSG where the line is there but its value is no decimal
+ * number that fits 64 bits, or it is there twice. */
 int capacity_parse(const char *bytes, size_t n, uint64_t *ret_tds, struct error *err);
 
-/* Where to read: file (an explicit path) or, when NULL, below cgroup_root ("/sys/fs/cgroup") the places of cgroup v2,
- * v1 and hybrid in that order: misc.capacity, misc/misc.capacity, unified/misc.capacity. *ret_path names the file that
- * was read or complained of, static or borrowed from the arguments' buffers: copied into path_buffer (of PATH_MAX). */
-int capacity_read(const char *file, const char *cgroup_root, uint64_t *ret_tds, char *path_buffer, struct error *err);
+/* Where to read: file (an explicit path) or, when NULL, below cgroup_root ("/sys/fs/cgroup") the
+ * places of cgroup v2, v1 and hybrid in that order: misc.capacity, misc/misc.capacity,
+ * unified/misc.capacity. *ret_path names the file that was read or complained of, static or
+ * borrowed from the arguments' buffers: copied into path_buffer (of PATH_MAX). */
+int capacity_read(const char *file, const char *cgroup_root, uint64_t *ret_tds, char *path_buffer,
+                  struct error *err);

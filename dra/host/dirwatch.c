@@ -23,7 +23,8 @@ static void on_event(uv_fs_event_t *event, const char *name, int events, int sta
         watch->on_change(watch->owner);
 }
 
-struct dirwatch *dirwatch_new(uv_loop_t *loop, const char *path, void (*on_change)(void *owner), void *owner)
+struct dirwatch *dirwatch_new(uv_loop_t *loop, const char *path, void (*on_change)(void *owner),
+                              void *owner)
 {
         struct dirwatch *watch = xcalloc(1, sizeof(*watch));
 
@@ -48,7 +49,8 @@ void dirwatch_check(struct dirwatch *watch)
         if (watch->is_watching && now.st_dev == watch->device && now.st_ino == watch->inode)
                 return;
         uv_fs_event_stop(&watch->event);
-        /* Out of inotify watches: the slow timer that calls this is what is left, and it suffices. */
+        /* Out of inotify watches: the slow timer that calls this is what is left, and it suffices.
+         */
         watch->is_watching = uv_fs_event_start(&watch->event, on_event, watch->path, 0) == 0;
         watch->device = now.st_dev;
         watch->inode = now.st_ino;

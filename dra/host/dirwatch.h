@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Hear that something changed in a directory (inotify), also across its removal and re-creation: level-triggered, so
- * the callback says "look again" and nothing else.
+ * Hear that something changed in a directory (inotify), also across its removal and re-creation:
+ * level-triggered, so the callback says "look again" and nothing else.
  */
 #pragma once
 
@@ -10,10 +10,11 @@
 struct dirwatch;
 
 /* path need not exist yet. on_change runs on the loop thread. */
-struct dirwatch *dirwatch_new(uv_loop_t *loop, const char *path, void (*on_change)(void *owner), void *owner);
+struct dirwatch *dirwatch_new(uv_loop_t *loop, const char *path, void (*on_change)(void *owner),
+                              void *owner);
 
-/* Watch the directory that is at path now, if it is another one than is being watched, or if there was none. Call it from
- * a slow timer, and from on_change. */
+/* Watch the directory that is at path now, if it is another one than is being watched, or if there
+ * was none. Call it from a slow timer, and from on_change. */
 void dirwatch_check(struct dirwatch *watch);
 
 /* The memory goes when the loop has turned. NULL is fine. */

@@ -13,37 +13,61 @@
 
 #define LINKS_MAX 40 /* as the kernel's own bound, fs/namei.c MAXSYMLINKS */
 
-/* Directories that others use, too. Binding one of them into a VM's container would show or hide what is theirs. */
+/* Directories that others use, too. Binding one of them into a VM's container would show or hide
+ * what is theirs. */
 static const struct {
         const char *path;
         bool is_tree; /* everything below it is shared as well */
 } shared[] = {
-        { "/", false },           { "/run", false },
-        { "/var", false },        { "/var/run", false },
-        { "/var/lib", false },    { "/var/tmp", true },
-        { "/tmp", true },         { "/dev", true },
-        { "/proc", true },        { "/sys", true },
-        { "/etc", true },         { "/usr", true },
-        { "/bin", true },         { "/sbin", true },
-        { "/lib", true },         { "/lib64", true },
-        { "/boot", true },        { "/root", true },
-        { "/home", true },        { "/opt", false },
-        { "/mnt", false },        { "/srv", false },
-        { "/media", false },      { "/run/user", true },
-        { "/run/lock", true },    { "/run/dbus", true },
-        { "/run/systemd", true }, { "/run/udev", true },
-        { "/run/containerd", true }, { "/run/crio", true },
-        { "/run/docker", true },  { "/run/podman", true },
-        { "/run/cdi", true },     { "/run/libvirt", true },
-        { "/run/kubevirt", true }, { "/run/secrets", true },
-        { "/var/lib/kubelet", true }, { "/var/lib/containerd", true },
-        { "/var/lib/containers", true }, { "/var/lib/docker", true },
-        { "/var/lib/etcd", true }, { "/var/log", true },
+        { "/", false },
+        { "/run", false },
+        { "/var", false },
+        { "/var/run", false },
+        { "/var/lib", false },
+        { "/var/tmp", false },
+        { "/tmp", false },
+        { "/dev", true },
+        { "/proc", true },
+        { "/sys", true },
+        { "/etc", true },
+        { "/usr", true },
+        { "/bin", true },
+        { "/sbin", true },
+        { "/lib", true },
+        { "/lib64", true },
+        { "/boot", true },
+        { "/root", true },
+        { "/home", true },
+        { "/opt", false },
+        { "/mnt", false },
+        { "/srv", false },
+        { "/media", false },
+        { "/run/user", true },
+        { "/run/lock", true },
+        { "/run/dbus", true },
+        { "/run/systemd", true },
+        { "/run/udev", true },
+        { "/run/containerd", true },
+        { "/run/crio", true },
+        { "/run/docker", true },
+        { "/run/podman", true },
+        { "/run/cdi", true },
+        { "/run/libvirt", true },
+        { "/run/kubevirt", true },
+        { "/run/secrets", true },
+        { "/var/lib/kubelet", true },
+        { "/var/lib/containerd", true },
+        { "/var/lib/containers", true },
+        { "/var/lib/docker", true },
+        { "/var/lib/etcd", true },
+        { "/var/log", true },
 };
 
 /* Whose sockets no VM may see, wherever they lie. */
-static const char *const foreign_sockets[] = { "containerd.sock", "crio.sock", "docker.sock", "kubelet.sock",
-                                               "podman.sock", "system_bus_socket" };
+static const char *const foreign_sockets[] = {
+        "containerd.sock", "crio.sock",   "docker.sock",
+        "kubelet.sock",    "podman.sock", "system_bus_socket"
+};
 
 static const char *find_shared(const char *directory)
 {
@@ -52,7 +76,8 @@ static const char *find_shared(const char *directory)
 
                 if (strcmp(directory, shared[i].path) == 0)
                         return shared[i].path;
-                if (shared[i].is_tree && strncmp(directory, shared[i].path, n) == 0 && directory[n] == '/')
+                if (shared[i].is_tree && strncmp(directory, shared[i].path, n) == 0 &&
+                    directory[n] == '/')
                         return shared[i].path;
         }
         return NULL;
@@ -68,10 +93,12 @@ static int check_form(const char *what, const char *path, struct error *err)
         size_t n = strlen(path);
 
         if (n > QGS_SOCKET_MAX)
-                return refuse(what, path, "is longer than the 107 bytes a unix socket's path can have", err);
+                return refuse(what, path,
+                              "is longer than the 107 bytes a unix socket's path can have", err);
         for (size_t i = 0; i < n; ++i)
                 if ((unsigned char)path[i] < 0x20 || path[i] == 0x7f)
-                        return error_set(err, -EINVAL, "%s: the path contains a control character", what);
+                        return error_set(err, -EINVAL, "%s: the path contains a control character",
+                                         what);
         if (text_utf8_prefix(path, n) != n)
                 return error_set(err, -EINVAL, "%s: the path is not UTF-8, as CDI wants it", what);
         if (path[0] != '/')
@@ -83,7 +110,8 @@ static int check_form(const char *what, const char *path, struct error *err)
 
                 if (!length)
                         return refuse(what, path, "has an empty component (//)", err);
-                if ((length == 1 && component[0] == '.') || (length == 2 && component[0] == '.' && component[1] == '.'))
+                if ((length == 1 && component[0] == '.') ||
+                    (length == 2 && component[0] == '.' && component[1] == '.'))
                         return refuse(what, path, "has a . or .. component; write it without", err);
                 component += length;
                 if (!*component)
@@ -91,8 +119,8 @@ static int check_form(const char *what, const char *path, struct error *err)
         }
 }
 
-/* Replaces path, absolute below root, by what it leads to when every symbolic link is followed below root; what does not
- * exist stays as written. -ELOOP, -ENAMETOOLONG. */
+/* Replaces path, absolute below root, by what it leads to when every symbolic link is followed
+ * below root; what does not exist stays as written. -ELOOP, -ENAMETOOLONG. */
 static int resolve(const char *root, const char *path, char ret_resolved[PATH_MAX])
 {
         char rest[PATH_MAX], link[PATH_MAX];
@@ -150,20 +178,23 @@ static int resolve(const char *root, const char *path, char ret_resolved[PATH_MA
         return 0;
 }
 
-static int check_shared(const char *what, const char *path, const char *directory, struct error *err)
+static int check_shared(const char *what, const char *path, const char *directory,
+                        struct error *err)
 {
         const char *found = find_shared(directory);
 
         if (!found && strchr(directory + 1, '/'))
                 return 0;
-        return error_set(err, -EINVAL,
-                         "%s: the directory of \"%.120s\" is mounted into the VM's container, but %.120s is shared with "
-                         "others: give QGS a directory of its own, as its default " QGS_DEFAULT_SOCKET,
-                         what, path, found ? found : directory);
+        return error_set(
+                err, -EINVAL,
+                "%s: the directory of \"%.120s\" is mounted into the VM's container, but %.120s is "
+                "shared with "
+                "others: give QGS a directory of its own, as its default " QGS_DEFAULT_SOCKET,
+                what, path, found ? found : directory);
 }
 
-static int check_neighbours(const char *what, const char *path, const char *root, const char *directory,
-                            struct error *err)
+static int check_neighbours(const char *what, const char *path, const char *root,
+                            const char *directory, struct error *err)
 {
         for (size_t i = 0; i < array_size(foreign_sockets); ++i) {
                 __attribute__((cleanup(cleanup_free))) char *socket =
@@ -171,10 +202,12 @@ static int check_neighbours(const char *what, const char *path, const char *root
                 struct stat file;
 
                 if (lstat(socket, &file) == 0)
-                        return error_set(err, -EINVAL,
-                                         "%s: the directory of \"%.120s\" also holds %s, which no VM may reach: give QGS "
-                                         "a directory of its own, as its default " QGS_DEFAULT_SOCKET,
-                                         what, path, foreign_sockets[i]);
+                        return error_set(
+                                err, -EINVAL,
+                                "%s: the directory of \"%.120s\" also holds %s, which no VM may "
+                                "reach: give QGS "
+                                "a directory of its own, as its default " QGS_DEFAULT_SOCKET,
+                                what, path, foreign_sockets[i]);
         }
         return 0;
 }

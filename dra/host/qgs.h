@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The host's Quote Generation Service: where its socket is and whether its directory may be shown to a VM.
+ * The host's Quote Generation Service: where its socket is and whether its directory may be shown
+ * to a VM.
  *
- * The directory is mounted, never the socket file: a bound socket file is dead after every QGS restart. So the directory
- * must be QGS's own. VEP 107's second example, /var/run/qgs.socket, would show all of /var/run to the VM.
+ * The directory is mounted, never the socket file: a bound socket file is dead after every QGS
+ * restart. So the directory must be QGS's own. VEP 107's second example, /var/run/qgs.socket, would
+ * show all of /var/run to the VM.
  */
 #pragma once
 
@@ -12,11 +14,12 @@
 struct error;
 
 #define QGS_DEFAULT_SOCKET "/var/run/tdx-qgs/qgs.socket"
-#define QGS_SOCKET_MAX 107 /* bytes of a path that fit sun_path with its NUL (unix(7)) */
+#define QGS_SOCKET_MAX     107 /* bytes of a path that fit sun_path with its NUL (unix(7)) */
 
-/* Check a socket path, given by the option or field called what. Refused with -EINVAL, the reason and the remedy: not
- * absolute, "." or "..", empty components, control characters, too long, a trailing slash, or a directory that is shared
- * with others (/, /run, /var/run, /tmp, /dev, /etc, /usr/..., /home/..., kubelet's, container runtimes', ...), both as
- * written and after resolving symbolic links below root ("" for the host itself; a path that does not exist yet is
- * resolved as far as it does). */
+/* Check a socket path, given by the option or field called what. Refused with -EINVAL, the reason
+ * and the remedy: not absolute, "." or "..", empty components, control characters, too long, a
+ * trailing slash, or a directory that is shared with others (/, /run, /var/run, /tmp, /dev, /etc,
+ * /usr/..., /home/..., kubelet's, container runtimes', ...), both as written and after resolving
+ * symbolic links below root ("" for the host itself; a path that does not exist yet is resolved as
+ * far as it does). */
 int qgs_check_socket_path(const char *what, const char *path, const char *root, struct error *err);

@@ -18,7 +18,7 @@ struct kube_api;
 struct kube_call;
 struct text;
 
-#define KUBE_REPLY_MAX  (8U * 1024 * 1024) /* bytes */
+#define KUBE_REPLY_MAX  8388608U /* bytes: 8 MiB */
 #define KUBE_TIMEOUT_MS 10000U
 
 /* error.code of each in parentheses. */
@@ -48,7 +48,9 @@ struct kube_reply {
 typedef void kube_on_reply(void *owner, const struct kube_reply *reply);
 
 struct kube_api *kube_api_new(struct http *http); /* http is borrowed and must outlive the api */
-void kube_api_free(struct kube_api *api);         /* its calls must be over or cancelled */
+/* Its calls must be over or cancelled: watches and posters of events are freed before it, http
+ * after. */
+void kube_api_free(struct kube_api *api);
 
 /* expected_kind: the "kind" that makes an answer one (NULL: any object): proxies and captive
  * portals answer 200 with other things. */

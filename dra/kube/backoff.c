@@ -2,6 +2,8 @@
 #include "kube/backoff.h"
 
 #include <assert.h>
+#include <sys/random.h>
+#include <time.h>
 
 uint64_t backoff_next_ms(struct backoff *backoff, uint64_t retry_after_ms, uint32_t random)
 {
@@ -24,4 +26,15 @@ uint64_t backoff_next_ms(struct backoff *backoff, uint64_t retry_after_ms, uint3
 void backoff_reset(struct backoff *backoff)
 {
         backoff->n_failures = 0;
+}
+
+uint32_t backoff_random(void)
+{
+        struct timespec now;
+        uint32_t random;
+
+        if (getrandom(&random, sizeof(random), GRND_NONBLOCK) == sizeof(random))
+                return random;
+        clock_gettime(CLOCK_MONOTONIC, &now);
+        return (uint32_t)now.tv_nsec;
 }

@@ -11,7 +11,7 @@
 
 /* The most that a server's Retry-After is honoured: beyond it, a confused proxy would silence us.
  */
-#define BACKOFF_RETRY_AFTER_MAX_MS (5U * 60 * 1000)
+#define BACKOFF_RETRY_AFTER_MAX_MS 300000U /* 5 min */
 
 struct backoff {
         uint32_t first_ms; /* > 0 */
@@ -24,3 +24,6 @@ struct backoff {
 uint64_t backoff_next_ms(struct backoff *backoff, uint64_t retry_after_ms, uint32_t random);
 
 void backoff_reset(struct backoff *backoff);
+
+/* 32 random bits from the kernel; the clock's where it has none yet, early in a boot. */
+uint32_t backoff_random(void);

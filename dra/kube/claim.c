@@ -46,16 +46,16 @@ static int read_metadata(const struct json *metadata, const char *key, char **re
 
 #define RESULT "status.allocation.devices.results[%zu]"
 
-static int result_string(const struct json *object, size_t index, const char *key, const char **ret,
-                         struct error *err)
+/* Borrowed; NULL with the reason in err. */
+static const char *result_string(const struct json *object, size_t index, const char *key,
+                                 struct error *err)
 {
         const char *value = json_string(json_get(object, key));
 
-        if (!value || !*value)
-                return error_set(err, -EBADMSG, RESULT ".%s: %s", index, key,
-                                 value ? "empty" : "not a string");
-        *ret = value;
-        return 0;
+        if (value && *value)
+                return value;
+        error_set(err, -EBADMSG, RESULT ".%s: %s", index, key, value ? "empty" : "not a string");
+        return NULL;
 }
 
 /* Every result is checked, also other drivers': one that does not look right says that we do not
@@ -63,19 +63,18 @@ static int result_string(const struct json *object, size_t index, const char *ke
 static int read_result(const struct json *object, size_t index, const char *driver,
                        struct claim *claim, struct error *err)
 {
-        const char *of_driver = NULL, *request = NULL, *pool = NULL, *device = NULL;
+        const char *of_driver, *request, *pool, *device;
         const struct json *admin_access = json_get(object, "adminAccess");
         struct claim_result *result;
         bool is_admin_access = false;
-        int r;
 
         if (!json_is_object(object))
                 return error_set(err, -EBADMSG, RESULT ": not an object", index);
-        if ((r = result_string(object, index, "driver", &of_driver, err)) < 0 ||
-            (r = result_string(object, index, "request", &request, err)) < 0 ||
-            (r = result_string(object, index, "pool", &pool, err)) < 0 ||
-            (r = result_string(object, index, "device", &device, err)) < 0)
-                return r;
+        if (!(of_driver = result_string(object, index, "driver", err)) ||
+            !(request = result_string(object, index, "request", err)) ||
+            !(pool = result_string(object, index, "pool", err)) ||
+            !(device = result_string(object, index, "device", err)))
+                return -EBADMSG;
         if (!is_unset(admin_access) && json_bool(admin_access, &is_admin_access) < 0)
                 return error_set(err, -EBADMSG, RESULT ".adminAccess: not a boolean", index);
         if (strcmp(of_driver, driver) != 0)

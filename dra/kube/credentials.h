@@ -67,7 +67,7 @@ int kube_url_check(const char *url, struct error *err);
  * A service account token, which kubelet replaces about once an hour (projected volume: the name is
  * a symbolic link that is swapped).
  */
-#define KUBE_TOKEN_MAX (64U * 1024) /* bytes */
+#define KUBE_TOKEN_MAX 65536U /* bytes */
 
 struct kube_token *kube_token_new(const char *path);
 void kube_token_free(struct kube_token *token);

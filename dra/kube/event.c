@@ -11,7 +11,6 @@
 #include <assert.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/random.h>
 #include <time.h>
 
 #define COMPONENT     "dra-driver-tdx"
@@ -127,14 +126,13 @@ static void on_retry(uv_timer_t *timer)
 static void on_posted(void *owner, const struct kube_reply *reply)
 {
         struct kube_events *events = owner;
-        uint32_t random = 0;
         uint64_t delay_ms;
 
         events->call = NULL;
         /* ALREADY_EXISTS: the answer to an earlier try was lost, not the event. */
         if (reply->outcome == KUBE_TRY_AGAIN && events->backoff.n_failures + 1 < N_TRIES) {
-                (void)getrandom(&random, sizeof(random), GRND_NONBLOCK);
-                delay_ms = backoff_next_ms(&events->backoff, reply->retry_after_ms, random);
+                delay_ms =
+                        backoff_next_ms(&events->backoff, reply->retry_after_ms, backoff_random());
                 uv_timer_start(&events->retry, on_retry, delay_ms, 0);
                 return;
         }

@@ -64,6 +64,7 @@ struct watched_socket {
         uv_poll_t poll;
         struct http *http;
         curl_socket_t fd;
+        int events; /* that curl waits for */
 };
 
 static void call_free(struct http_call *call)
@@ -275,13 +276,18 @@ static int on_curl_timer(CURLM *multi, long timeout_ms, void *owner)
 static void on_socket_event(uv_poll_t *poll, int status, int events)
 {
         const struct watched_socket *watched = poll->data;
-        int flags = status < 0 ? CURL_CSELECT_ERR : 0;
+        int flags = 0;
 
-        if (events & UV_READABLE)
+        /* After a reset there may still be a reply to read (a 413 to a body sent half), and the
+         * socket knows the reason: let curl find both, rather than tell it of an error. */
+        if (status < 0 || events & UV_READABLE)
                 flags |= CURL_CSELECT_IN;
-        if (events & UV_WRITABLE)
+        if (status < 0 || events & UV_WRITABLE)
                 flags |= CURL_CSELECT_OUT;
         drive(watched->http, watched->fd, flags);
+        /* libuv stopped the handle when it reported the error. */
+        if (status < 0 && !uv_is_closing((uv_handle_t *)poll))
+                uv_poll_start(poll, watched->events, on_socket_event);
 }
 
 static struct watched_socket *watch_socket(struct http *http, curl_socket_t fd)
@@ -304,7 +310,6 @@ static int on_curl_socket(CURL *easy, curl_socket_t fd, int what, void *owner, v
 {
         struct watched_socket *watched = assigned;
         struct http *http = owner;
-        int events = 0;
 
         if (what == CURL_POLL_REMOVE) {
                 if (!watched)
@@ -319,11 +324,9 @@ static int on_curl_socket(CURL *easy, curl_socket_t fd, int what, void *owner, v
                 watched = watch_socket(http, fd);
         if (!watched)
                 return -1;
-        if (what & CURL_POLL_IN)
-                events |= UV_READABLE;
-        if (what & CURL_POLL_OUT)
-                events |= UV_WRITABLE;
-        return uv_poll_start(&watched->poll, events, on_socket_event) < 0 ? -1 : 0;
+        watched->events =
+                (what & CURL_POLL_IN ? UV_READABLE : 0) | (what & CURL_POLL_OUT ? UV_WRITABLE : 0);
+        return uv_poll_start(&watched->poll, watched->events, on_socket_event) < 0 ? -1 : 0;
 }
 
 static curl_socket_t on_open_socket(void *owner, curlsocktype purpose, struct curl_sockaddr *peer)

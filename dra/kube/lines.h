@@ -14,7 +14,7 @@
 struct error;
 struct json;
 
-#define WATCH_LINE_MAX (8U * 1024 * 1024) /* bytes */
+#define WATCH_LINE_MAX 8388608U /* bytes: 8 MiB */
 
 struct watch_lines {
         struct text partial; /* the line that is not complete yet */

@@ -10,8 +10,9 @@
 #include <errno.h>
 #include <string.h>
 
-#define NODE_PART_MAX 200 /* bytes kept of a node name that is too long; leaves room for the rest \
-                           */
+#define NODE_PART_MAX                                                               \
+        200 /* bytes kept of a node name that is too long; leaves room for the rest \
+             */
 
 void slice_deinit(struct slice *slice)
 {

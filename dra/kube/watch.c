@@ -9,7 +9,6 @@
 
 #include <errno.h>
 #include <string.h>
-#include <sys/random.h>
 
 #define PAGE_LIMIT 500U
 #define N_PAGES_MAX \
@@ -59,14 +58,6 @@ static void begin_list(struct kube_watch *watch);
 static void begin_watch(struct kube_watch *watch);
 static void on_timer(uv_timer_t *timer);
 
-static uint32_t random32(void)
-{
-        uint32_t random = 0;
-
-        (void)getrandom(&random, sizeof(random), GRND_NONBLOCK);
-        return random;
-}
-
 static void arm(struct kube_watch *watch, uint64_t delay_ms)
 {
         /* The loop's clock is that of its last turn; parsing a big list may have taken long since.
@@ -77,13 +68,16 @@ static void arm(struct kube_watch *watch, uint64_t delay_ms)
 
 static void drop_call(struct kube_watch *watch)
 {
-        if (watch->call)
-                kube_cancel(take_ptr(watch->call));
+        struct kube_call *call = take_ptr(watch->call);
+
+        if (call)
+                kube_cancel(call);
 }
 
 static void forget_version(struct kube_watch *watch)
 {
-        free(take_ptr(watch->resource_version));
+        free(watch->resource_version);
+        watch->resource_version = NULL;
 }
 
 static void set_version(struct kube_watch *watch, const char *resource_version)
@@ -94,8 +88,10 @@ static void set_version(struct kube_watch *watch, const char *resource_version)
 
 static void forget_pages(struct kube_watch *watch)
 {
-        free(take_ptr(watch->continue_token));
-        json_free(take_ptr(watch->items));
+        free(watch->continue_token);
+        json_free(watch->items);
+        watch->continue_token = NULL;
+        watch->items = NULL;
         watch->n_pages = 0;
 }
 
@@ -115,7 +111,7 @@ static void tell_trouble(struct kube_watch *watch, enum kube_outcome outcome,
 static void wait_for_retry(struct kube_watch *watch, uint64_t retry_after_ms)
 {
         watch->state = WAITING;
-        arm(watch, backoff_next_ms(&watch->backoff, retry_after_ms, random32()));
+        arm(watch, backoff_next_ms(&watch->backoff, retry_after_ms, backoff_random()));
 }
 
 /* The call failed and is over: wait, and tell. Last in its caller. */
@@ -364,7 +360,7 @@ static void on_watch_over(void *owner, const struct kube_reply *reply)
 /* Go on from resource_version. */
 static void begin_watch(struct kube_watch *watch)
 {
-        unsigned seconds = WATCH_MIN_S + random32() % (WATCH_MAX_S - WATCH_MIN_S + 1);
+        unsigned seconds = WATCH_MIN_S + backoff_random() % (WATCH_MAX_S - WATCH_MIN_S + 1);
         __attribute__((cleanup(cleanup_text))) struct text query = TEXT_NULL;
         __attribute__((cleanup(cleanup_free))) char *path = NULL;
 

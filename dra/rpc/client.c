@@ -13,7 +13,8 @@
 #include <grpc/support/alloc.h>
 #include <grpc/support/time.h>
 
-#define REPLY_MAX (64 << 20) /* podresources answers of dense nodes exceed gRPC's default of 4 MiB */
+#define REPLY_MAX \
+        (64 << 20) /* podresources answers of dense nodes exceed gRPC's default of 4 MiB */
 
 struct rpc_client {
         grpc_channel *channel;
@@ -38,7 +39,8 @@ struct unary_call {
 
 struct rpc_client *rpc_client_new(struct rpc_pump *pump, const char *path)
 {
-        /* gRPC would send the percent-encoded path as :authority, which strict HTTP/2 servers refuse. */
+        /* gRPC would send the percent-encoded path as :authority, which strict HTTP/2 servers
+         * refuse. */
         grpc_arg arguments[] = {
                 { .type = GRPC_ARG_STRING,
                   .key = (char *)GRPC_ARG_DEFAULT_AUTHORITY,
@@ -90,11 +92,13 @@ static void on_done(struct rpc_tag *tag, bool is_ok)
         if (unary->status == GRPC_STATUS_OK) {
                 reply = rpc_wire_unpack(unary->reply_kind, unary->reply);
                 if (!reply)
-                        error_set(&error, -EIO, "%s: the answer is not a valid protobuf message", unary->path);
+                        error_set(&error, -EIO, "%s: the answer is not a valid protobuf message",
+                                  unary->path);
         } else {
                 error_set(&error, -EIO, "%s: %.*s (gRPC status %d)", unary->path,
                           (int)GRPC_SLICE_LENGTH(unary->status_text),
-                          (const char *)GRPC_SLICE_START_PTR(unary->status_text), (int)unary->status);
+                          (const char *)GRPC_SLICE_START_PTR(unary->status_text),
+                          (int)unary->status);
         }
         unary->on_reply(unary->owner, reply, &error);
         if (reply)
@@ -103,8 +107,8 @@ static void on_done(struct rpc_tag *tag, bool is_ok)
 }
 
 void rpc_client_call(struct rpc_client *client, const char *method, const ProtobufCMessage *request,
-                     const ProtobufCMessageDescriptor *reply_kind, uint32_t timeout_ms, rpc_on_reply *on_reply,
-                     void *owner)
+                     const ProtobufCMessageDescriptor *reply_kind, uint32_t timeout_ms,
+                     rpc_on_reply *on_reply, void *owner)
 {
         struct unary_call *unary = xcalloc(1, sizeof(*unary));
         grpc_op ops[6] = { 0 };
@@ -122,7 +126,9 @@ void rpc_client_call(struct rpc_client *client, const char *method, const Protob
         unary->call = grpc_channel_create_call(
                 client->channel, NULL, GRPC_PROPAGATE_DEFAULTS, client->queue,
                 grpc_slice_from_copied_string(method), NULL,
-                gpr_time_add(gpr_now(GPR_CLOCK_MONOTONIC), gpr_time_from_millis(timeout_ms, GPR_TIMESPAN)), NULL);
+                gpr_time_add(gpr_now(GPR_CLOCK_MONOTONIC),
+                             gpr_time_from_millis(timeout_ms, GPR_TIMESPAN)),
+                NULL);
 
         ops[0].op = GRPC_OP_SEND_INITIAL_METADATA;
         ops[1].op = GRPC_OP_SEND_MESSAGE;

@@ -18,11 +18,12 @@ struct rpc_client *rpc_client_new(struct rpc_pump *pump, const char *path);
 /* Calls still on their way end with an error; their on_reply runs before the pump stops. */
 void rpc_client_free(struct rpc_client *client);
 
-/* reply is NULL with the reason in error (code -EIO, text "<path>: <status text>"); otherwise borrowed, error->code 0. */
+/* reply is NULL with the reason in error (code -EIO, text "<path>: <status text>"); otherwise
+ * borrowed, error->code 0. */
 typedef void rpc_on_reply(void *owner, const ProtobufCMessage *reply, const struct error *error);
 
-/* Send request to method ("/package.Service/Method"); reply_kind describes the answer. Never calls back before it
- * returned. */
+/* Send request to method ("/package.Service/Method"); reply_kind describes the answer. Never calls
+ * back before it returned. */
 void rpc_client_call(struct rpc_client *client, const char *method, const ProtobufCMessage *request,
-                     const ProtobufCMessageDescriptor *reply_kind, uint32_t timeout_ms, rpc_on_reply *on_reply,
-                     void *owner);
+                     const ProtobufCMessageDescriptor *reply_kind, uint32_t timeout_ms,
+                     rpc_on_reply *on_reply, void *owner);

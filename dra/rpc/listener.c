@@ -12,8 +12,8 @@
 #include <sys/stat.h>
 #include <sys/un.h>
 
-#define BACKLOG 128
-#define ACCEPTS_PER_WAKE 16  /* then the loop serves its other sources */
+#define BACKLOG             128
+#define ACCEPTS_PER_WAKE    16 /* then the loop serves its other sources */
 #define OUT_OF_FDS_PAUSE_MS 100
 
 struct rpc_listener {
@@ -61,7 +61,8 @@ int rpc_listener_check_path(const char *path, struct error *err)
                 return error_set(err, -EINVAL, "socket path %s is not absolute", path);
         if (n > RPC_LISTENER_PATH_MAX)
                 return error_set(err, -EINVAL,
-                                 "socket path %s has %zu bytes, a unix socket takes at most %d here: shorten --kubelet-dir",
+                                 "socket path %s has %zu bytes, a unix socket takes at most %d "
+                                 "here: shorten --kubelet-dir",
                                  path, n - 1, RPC_LISTENER_PATH_MAX - 1);
         return 0;
 }
@@ -75,7 +76,8 @@ static bool is_peer_trusted(int fd)
                 return false;
         if (peer.uid == 0 || peer.uid == geteuid())
                 return true;
-        log_warn("refused a connection: only root may call", log_int("uid", peer.uid), log_int("pid", peer.pid));
+        log_warn("refused a connection: only root may call", log_int("uid", peer.uid),
+                 log_int("pid", peer.pid));
         return false;
 }
 
@@ -89,11 +91,12 @@ static void on_pause_over(uv_timer_t *pause)
                 uv_poll_start(listener->poll, UV_READABLE, on_readable);
 }
 
-/* A listener that cannot accept stays readable: without a pause the loop would spin until descriptors are free again. */
+/* A listener that cannot accept stays readable: without a pause the loop would spin until
+ * descriptors are free again. */
 static void pause_accepting(struct rpc_listener *listener, int code)
 {
-        log_warn("cannot accept a connection, trying again shortly", log_str("socket", listener->path),
-                 log_str("reason", strerror(code)));
+        log_warn("cannot accept a connection, trying again shortly",
+                 log_str("socket", listener->path), log_str("reason", strerror(code)));
         uv_poll_stop(listener->poll);
         uv_timer_start(&listener->pause, on_pause_over, OUT_OF_FDS_PAUSE_MS, 0);
 }
@@ -106,7 +109,8 @@ static void on_readable(uv_poll_t *poll, int status, int events)
                 int fd = accept4(listener->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
 
                 if (fd < 0) {
-                        if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM)
+                        if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS ||
+                            errno == ENOMEM)
                                 pause_accepting(listener, errno);
                         return;
                 }
@@ -117,7 +121,8 @@ static void on_readable(uv_poll_t *poll, int status, int events)
         }
 }
 
-struct rpc_listener *rpc_listener_new(uv_loop_t *loop, const char *path, rpc_on_connection *on_connection, void *owner)
+struct rpc_listener *rpc_listener_new(uv_loop_t *loop, const char *path,
+                                      rpc_on_connection *on_connection, void *owner)
 {
         struct rpc_listener *listener = xcalloc(1, sizeof(*listener));
 
@@ -187,7 +192,8 @@ int rpc_listener_listen(struct rpc_listener *listener, struct error *err)
         int r;
 
         if (!lstat(listener->path, &old_file) && !S_ISSOCK(old_file.st_mode))
-                return error_set(err, -EEXIST, "%s exists and is no socket: remove it", listener->path);
+                return error_set(err, -EEXIST, "%s exists and is no socket: remove it",
+                                 listener->path);
         r = bind_hidden(hidden, &fd, &new_file);
         if (!r && rename(hidden, listener->path) < 0)
                 r = -errno;
@@ -209,8 +215,8 @@ bool rpc_listener_is_in_place(const struct rpc_listener *listener)
 {
         struct stat file;
 
-        return listener->fd >= 0 && lstat(listener->path, &file) == 0 && file.st_dev == listener->device &&
-               file.st_ino == listener->inode;
+        return listener->fd >= 0 && lstat(listener->path, &file) == 0 &&
+               file.st_dev == listener->device && file.st_ino == listener->inode;
 }
 
 const char *rpc_listener_path(const struct rpc_listener *listener)
@@ -220,7 +226,8 @@ const char *rpc_listener_path(const struct rpc_listener *listener)
 
 void rpc_listener_withdraw(struct rpc_listener *listener)
 {
-        /* Unlink before close: a closed socket's inode number is free to be given to a successor's. */
+        /* Unlink before close: a closed socket's inode number is free to be given to a successor's.
+         */
         if (rpc_listener_is_in_place(listener))
                 (void)unlink(listener->path);
         stop_accepting(listener);
@@ -251,7 +258,8 @@ bool rpc_listener_sweep_dead(const char *path)
         if (lstat(path, &file) < 0 || !S_ISSOCK(file.st_mode) || parse_path(path, &address) < 0)
                 return false;
         fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-        if (fd < 0 || connect(fd, (struct sockaddr *)&address, sizeof(address)) == 0 || errno != ECONNREFUSED)
+        if (fd < 0 || connect(fd, (struct sockaddr *)&address, sizeof(address)) == 0 ||
+            errno != ECONNREFUSED)
                 return false;
         return unlink(path) == 0;
 }

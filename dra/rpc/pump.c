@@ -28,8 +28,8 @@ static void *forward_completions(void *argument)
         struct rpc_pump *pump = argument;
 
         for (;;) {
-                grpc_event event =
-                        grpc_completion_queue_next(pump->queue, gpr_inf_future(GPR_CLOCK_MONOTONIC), NULL);
+                grpc_event event = grpc_completion_queue_next(
+                        pump->queue, gpr_inf_future(GPR_CLOCK_MONOTONIC), NULL);
                 bool is_drained = event.type == GRPC_QUEUE_SHUTDOWN;
 
                 pthread_mutex_lock(&pump->lock);
@@ -109,8 +109,10 @@ struct rpc_pump *rpc_pump_start(uv_loop_t *loop)
         pump->last = &pump->first;
         pthread_mutex_init(&pump->lock, NULL);
         pump->wake.data = pump;
-        /* Neither fails with sane arguments, short of the descriptors and threads that nothing here can do without. */
-        if (uv_async_init(loop, &pump->wake, on_wake) || pthread_create(&pump->thread, NULL, forward_completions, pump))
+        /* Neither fails with sane arguments, short of the descriptors and threads that nothing here
+         * can do without. */
+        if (uv_async_init(loop, &pump->wake, on_wake) ||
+            pthread_create(&pump->thread, NULL, forward_completions, pump))
                 abort();
         return pump;
 }

@@ -93,11 +93,13 @@ static void call_end_batch(struct rpc_call *call)
                 call_free(call);
 }
 
-static void call_start_batch(struct rpc_call *call, const grpc_op *ops, size_t n_ops, struct rpc_tag *tag)
+static void call_start_batch(struct rpc_call *call, const grpc_op *ops, size_t n_ops,
+                             struct rpc_tag *tag)
 {
         grpc_call_error r = grpc_call_start_batch(call->call, ops, n_ops, tag, NULL);
 
-        /* Anything but OK means that we broke the rules of the API: nothing a peer does can cause it. */
+        /* Anything but OK means that we broke the rules of the API: nothing a peer does can cause
+         * it. */
         assert(r == GRPC_CALL_OK);
         (void)r;
         ++call->n_batches;
@@ -153,7 +155,8 @@ uint64_t rpc_call_remaining_ms(const struct rpc_call *call)
 {
         gpr_timespec now = gpr_now(call->details.deadline.clock_type);
 
-        if (gpr_time_cmp(call->details.deadline, gpr_inf_future(call->details.deadline.clock_type)) >= 0)
+        if (gpr_time_cmp(call->details.deadline,
+                         gpr_inf_future(call->details.deadline.clock_type)) >= 0)
                 return UINT64_MAX;
         if (gpr_time_cmp(call->details.deadline, now) <= 0)
                 return 0;
@@ -182,7 +185,8 @@ static bool call_find_method(struct rpc_call *call)
                 const struct rpc_service *service = &server->services[i];
 
                 for (size_t j = 0; j < service->n_methods; ++j)
-                        if (grpc_slice_str_cmp(call->details.method, service->methods[j].path) == 0) {
+                        if (grpc_slice_str_cmp(call->details.method, service->methods[j].path) ==
+                            0) {
                                 call->method = &service->methods[j];
                                 call->owner = service->owner;
                                 return true;
@@ -196,13 +200,15 @@ static void on_received(struct rpc_tag *tag, bool is_ok)
         struct rpc_call *call = container_of(tag, struct rpc_call, received);
         ProtobufCMessage *request = rpc_wire_unpack(call->method->request, call->request);
 
-        /* on_call may answer at once; this batch keeps the call alive until the end of the function. */
+        /* on_call may answer at once; this batch keeps the call alive until the end of the
+         * function. */
         if (request) {
                 call->method->on_call(call->owner, call, request);
                 protobuf_c_message_free_unpacked(request, NULL);
         } else {
                 /* Either garbage, or a peer that reset the stream before its message came. */
-                rpc_call_fail(call, RPC_INVALID_ARGUMENT, "the request is not a valid protobuf message of this method");
+                rpc_call_fail(call, RPC_INVALID_ARGUMENT,
+                              "the request is not a valid protobuf message of this method");
         }
         call_end_batch(call);
 }
@@ -228,7 +234,8 @@ static void on_accepted(struct rpc_tag *tag, bool is_ok)
         call_start_batch(call, &receive_op, 1, &call->received);
 }
 
-/* Exactly one request for a call is outstanding at any time; calls that come faster queue inside gRPC. */
+/* Exactly one request for a call is outstanding at any time; calls that come faster queue inside
+ * gRPC. */
 static void accept_next(struct rpc_server *server)
 {
         struct rpc_call *call;
@@ -245,14 +252,16 @@ static void accept_next(struct rpc_server *server)
         grpc_call_details_init(&call->details);
         grpc_metadata_array_init(&call->metadata);
         list_add_tail(&server->calls, &call->link);
-        grpc_server_request_call(server->server, &call->call, &call->details, &call->metadata, server->queue,
-                                 server->queue, &call->accepted);
+        grpc_server_request_call(server->server, &call->call, &call->details, &call->metadata,
+                                 server->queue, server->queue, &call->accepted);
 }
 
-/* kubelet keeps one idle connection for days and pings as it likes: neither may get it a GOAWAY, because half a minute
- * without a connection makes it delete our ResourceSlices. */
+/* kubelet keeps one idle connection for days and pings as it likes: neither may get it a GOAWAY,
+ * because half a minute without a connection makes it delete our ResourceSlices. */
 static const grpc_arg channel_arguments[] = {
-        { .type = GRPC_ARG_INTEGER, .key = (char *)GRPC_ARG_HTTP2_MAX_PING_STRIKES, .value.integer = 0 },
+        { .type = GRPC_ARG_INTEGER,
+          .key = (char *)GRPC_ARG_HTTP2_MAX_PING_STRIKES,
+          .value.integer = 0 },
         { .type = GRPC_ARG_INTEGER,
           .key = (char *)GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS,
           .value.integer = 0 },
@@ -276,7 +285,8 @@ struct rpc_server *rpc_server_new(uv_loop_t *loop, struct rpc_pump *pump)
         return server;
 }
 
-void rpc_server_add_service(struct rpc_server *server, const struct rpc_method *methods, size_t n_methods, void *owner)
+void rpc_server_add_service(struct rpc_server *server, const struct rpc_method *methods,
+                            size_t n_methods, void *owner)
 {
         assert(server->n_services < RPC_SERVICES_MAX);
         server->services[server->n_services++] = (struct rpc_service){ methods, n_methods, owner };
@@ -305,7 +315,8 @@ static void on_grace_closed(uv_handle_t *handle)
 /* gRPC reports the shutdown before the last tags of the calls have come through the mailbox. */
 static void maybe_finish_server(struct rpc_server *server)
 {
-        if (server->is_shut_down && list_is_empty(&server->calls) && !uv_is_closing((uv_handle_t *)&server->grace))
+        if (server->is_shut_down && list_is_empty(&server->calls) &&
+            !uv_is_closing((uv_handle_t *)&server->grace))
                 uv_close((uv_handle_t *)&server->grace, on_grace_closed);
 }
 
@@ -326,7 +337,8 @@ static void on_grace_over(uv_timer_t *grace)
         grpc_server_cancel_all_calls(server->server);
 }
 
-void rpc_server_stop(struct rpc_server *server, uint32_t grace_ms, void (*on_stopped)(void *owner), void *owner)
+void rpc_server_stop(struct rpc_server *server, uint32_t grace_ms, void (*on_stopped)(void *owner),
+                     void *owner)
 {
         server->is_stopping = true;
         server->on_stopped = on_stopped;

@@ -25,7 +25,8 @@ ProtobufCMessage *rpc_wire_unpack(const ProtobufCMessageDescriptor *kind, grpc_b
                 return NULL;
         slice = grpc_byte_buffer_reader_readall(&reader);
         grpc_byte_buffer_reader_destroy(&reader);
-        message = protobuf_c_message_unpack(kind, NULL, GRPC_SLICE_LENGTH(slice), GRPC_SLICE_START_PTR(slice));
+        message = protobuf_c_message_unpack(kind, NULL, GRPC_SLICE_LENGTH(slice),
+                                            GRPC_SLICE_START_PTR(slice));
         grpc_slice_unref(slice);
         return message;
 }

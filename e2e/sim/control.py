@@ -26,7 +26,7 @@ history = collections.deque(maxlen=10000)
 
 
 def say(text):
-    """One line a event: what a person reads when a scenario failed."""
+    """One line an event: what a person reads when a scenario failed."""
     now = time.time()
     line = f"{time.strftime('%H:%M:%S', time.localtime(now))}.{int(now * 1000) % 1000:03} {text}"
     history.append(line)
@@ -136,7 +136,7 @@ class Control:
         for owner in (*owners, self):
             for name, method in inspect.getmembers(owner, inspect.ismethod):
                 if hasattr(method, "is_command"):
-                    self.commands[name.strip("_").replace("_", "-")] = method
+                    self.commands[name.replace("_", "-")] = method
 
     @command
     async def help(self):

@@ -5,6 +5,7 @@ of an answer, or in the middle of one.
 """
 
 import asyncio
+import contextlib
 import http
 import socket
 import urllib.parse
@@ -40,7 +41,8 @@ class Response:
         self.is_truncated = False
 
     def head(self):
-        length = "Transfer-Encoding: chunked" if self.stream else f"Content-Length: {len(self.body)}"
+        length = ("Transfer-Encoding: chunked" if self.stream
+                  else f"Content-Length: {len(self.body)}")
         extra = "".join(f"{name}: {value}\r\n" for name, value in self.headers)
         return (f"HTTP/1.1 {self.status} {REASONS.get(self.status, '')}\r\n"
                 f"Content-Type: {self.content_type}\r\n{extra}{length}\r\n\r\n").encode()
@@ -81,6 +83,9 @@ class HTTPServer:
                 await self._answer(request, reader, writer)
         except (Hangup, ConnectionError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
             pass
+        except ValueError as error:
+            refusal = Response(400, str(error).encode(), "text/plain")
+            writer.write(refusal.head() + refusal.body)
         finally:
             self.connections.discard(writer)
             writer.close()
@@ -126,9 +131,10 @@ class HTTPServer:
         """Send chunks until the stream ends or the client does: it has nothing more to say, so
         whatever arrives from it is its end."""
         async def send():
-            async for piece in stream:
-                writer.write(b"%x\r\n%b\r\n" % (len(piece), piece))
-                await writer.drain()
+            async with contextlib.aclosing(stream):
+                async for piece in stream:
+                    writer.write(b"%x\r\n%b\r\n" % (len(piece), piece))
+                    await writer.drain()
             writer.write(b"0\r\n\r\n")
 
         sending = asyncio.ensure_future(send())

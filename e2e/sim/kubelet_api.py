@@ -137,7 +137,8 @@ deviceplugin = _messages("v1beta1", {
     "DeviceSpec": "container_path=1 host_path=2 permissions=3",
     "CDIDevice": "name=1",
     "ContainerAllocateResponse":
-        "envs{}=1 mounts[]=2:Mount devices[]=3:DeviceSpec annotations{}=4 cdi_devices[]=5:CDIDevice",
+        "envs{}=1 mounts[]=2:Mount devices[]=3:DeviceSpec annotations{}=4 "
+        "cdi_devices[]=5:CDIDevice",
     "AllocateResponse": "container_responses[]=1:ContainerAllocateResponse",
     "PreStartContainerRequest": "devices_ids[]=1",
     "PreStartContainerResponse": "",
@@ -155,7 +156,8 @@ podresources = _messages("v1", {
     "ContainerDevices": "resource_name=1 device_ids[]=2 topology=3:TopologyInfo",
     "ContainerMemory": "memory_type=1 size=2:uint64 topology=3:TopologyInfo",
     "CDIDevice": "name=1",
-    "ClaimResource": "cdi_devices[]=1:CDIDevice driver_name=2 pool_name=3 device_name=4 share_id?=5",
+    "ClaimResource":
+        "cdi_devices[]=1:CDIDevice driver_name=2 pool_name=3 device_name=4 share_id?=5",
     "DynamicResource": "claim_name=2 claim_namespace=3 claim_resources[]=4:ClaimResource",
     "ContainerResources": "name=1 devices[]=2:ContainerDevices cpu_ids[]=3:int64 "
                           "memory[]=4:ContainerMemory dynamic_resources[]=5:DynamicResource",

@@ -59,7 +59,8 @@ class Instance:
             raise Refused(f"{method.rpartition('/')[2]}: {describe(error)}") from error
         except asyncio.CancelledError:
             if self.is_closed:
-                raise Refused(f"{method}: kubelet closed the connection") from None
+                raise Refused(f"{method.rpartition('/')[2]}: rpc error: code = Canceled desc = "
+                              "grpc: the client connection is closing") from None
             raise
 
     def __str__(self):
@@ -79,6 +80,10 @@ class Claim:
 
     def __str__(self):
         return f"{self.namespace}/{self.name}"
+
+
+def uid_list(text):
+    return text.split(",")
 
 
 def dra_service(version):
@@ -117,23 +122,25 @@ class DRAManager:
                        if version in api.DRA_SERVICES)
         instance = Instance(path, info, service, self._on_connection)
         self.instances.append(instance)
-        say(f"dra: registered {instance}")
+        say(f"dra: registered {instance.driver} at {instance.endpoint}, to be called by {service}")
         return ""
 
     async def deregister(self, path):
         for instance in [each for each in self.instances if each.path == path]:
             self.instances.remove(instance)
             await instance.close()
-            say(f"dra: unregistered {instance}")
-            self._on_connection(instance)
+            say(f"dra: unregistered {instance.driver} at {instance.endpoint}")
+            self._consider_wiping(instance.driver)
 
     # slices
 
     def _on_connection(self, instance):
-        """A driver that none of its instances answers for loses its slices after a while."""
-        driver = instance.driver
-        say(f"dra: {driver} {instance.endpoint} is "
-            f"{'connected' if instance.is_connected else 'disconnected'}")
+        say(f"dra: {'connected to' if instance.is_connected else 'disconnected from'} "
+            f"{instance.endpoint}")
+        self._consider_wiping(instance.driver)
+
+    def _consider_wiping(self, driver):
+        """A driver that is connected by none of its instances loses its slices after a while."""
         if any(each.is_connected for each in self.instances if each.driver == driver):
             if wipe := self._wipes.pop(driver, None):
                 wipe.cancel()
@@ -174,13 +181,11 @@ class DRAManager:
         if len({each.driver for each in found}) > 1:
             raise Misused("several drivers are registered, say --driver NAME")
         if not found:
-            raise Refused(f"DRA driver {driver} is not registered".replace("  ", " "))
+            raise Refused(f"DRA driver {driver or 'of any name'} is not registered")
         return next((each for each in reversed(found) if each.is_connected), found[-1])
 
     async def _look_up(self, names, uids):
         """The claims as kubelet knows them before it calls anybody."""
-        if uids and len(uids) != len(names):
-            raise Misused("as many UIDs as claims, please: --uid A,B")
         if not uids:
             if not self.kube:
                 raise Misused("without --api there is nobody to ask for UIDs: give --uid")
@@ -208,34 +213,31 @@ class DRAManager:
             for claim in claims])
         response = await instance.call(api.dra_method(service, "NodePrepareResources"), request,
                                        messages.NodePrepareResourcesResponse, deadline)
-        lines = []
-        unknown = set(response.claims) - {claim.uid for claim in claims}
+        asked = {claim.uid for claim in claims}
+        lines = [f"unknown claim {uid}" for uid in response.claims if uid not in asked]
+        is_well = not lines
         for claim in claims:
             result = response.claims.get(claim.uid)
-            if result is None or result.error:
-                lines.append(f"{claim}: {f'error: {result.error}' if result else 'skipped'}")
-                continue
-            claim.devices = list(result.devices)
-            lines += [f"{claim}: {describe_device(device)}" for device in claim.devices] \
-                or [f"{claim}: no devices"]
-        lines += [f"unknown claim {uid}" for uid in sorted(unknown)]
-        is_well = not unknown and all(
-            claim.uid in response.claims and not response.claims[claim.uid].error
-            for claim in claims)
+            if complaint := complain(result):
+                is_well = False
+                lines.append(f"{claim}: {complaint}")
+            else:
+                claim.devices = list(result.devices)
+                lines += [f"{claim}: {describe_device(device)}" for device in claim.devices] \
+                    or [f"{claim}: no devices"]
         return is_well, "\n".join(lines)
 
     @command
-    async def prepare(self, *names: split_name, uid="", version: dra_service = "", driver="",
+    async def prepare(self, *names: split_name, uid: uid_list = (), version: dra_service = "", driver="",
                       deadline: seconds = CALL_TIMEOUT, retry: seconds = 0.0,
                       interval: seconds = RETRY_INTERVAL):
         """Prepare claims, all in one call, as for one pod. Their UIDs come from the API server or
         from --uid A,B. --retry: repeat for so long until all is well, every --interval."""
-        if not names:
-            raise Misused("which claims?")
+        check_names(names, uid)
         end = asyncio.get_running_loop().time() + retry
         while True:
             try:
-                claims = await self._look_up(names, list(filter(None, uid.split(","))))
+                claims = await self._look_up(names, uid)
                 is_well, text = await self._prepare_once(claims, self._pick(driver), version,
                                                          deadline)
             except Refused as error:
@@ -249,35 +251,34 @@ class DRAManager:
             await asyncio.sleep(interval)
 
     @command
-    async def unprepare(self, *names: split_name, uid="", version: dra_service = "", driver="",
+    async def unprepare(self, *names: split_name, uid: uid_list = (), version: dra_service = "", driver="",
                         deadline: seconds = CALL_TIMEOUT):
         """Unprepare claims, all in one call, with the UIDs they were prepared with (or --uid A,B);
         the API server is not asked."""
-        uids = list(filter(None, uid.split(",")))
+        check_names(names, uid)
         forgotten = [name for name in names if name not in self.claims]
-        if not names or forgotten and not uids:
-            raise Misused(f"never prepared: {forgotten}" if names else "which claims?")
-        uids = uids or [self.claims[name].uid for name in names]
+        if forgotten and not uid:
+            raise Misused(f"never prepared, so say --uid: {' '.join(map('/'.join, forgotten))}")
+        uid = uid or [self.claims[name].uid for name in names]
         instance = self._pick(driver)
         service = version or instance.service
         messages = api.DRA_SERVICES[service]
         request = messages.NodeUnprepareResourcesRequest(claims=[
-            messages.Claim(namespace=name[0], name=name[1], uid=uid)
-            for name, uid in zip(names, uids, strict=True)])
+            messages.Claim(namespace=name[0], name=name[1], uid=each)
+            for name, each in zip(names, uid)])
         response = await instance.call(api.dra_method(service, "NodeUnprepareResources"), request,
                                        messages.NodeUnprepareResourcesResponse, deadline)
         lines = []
-        for name, uid in zip(names, uids):
-            result = response.claims.get(uid)
-            if result is not None and not result.error:
-                verdict = "unprepared"
-                if name in self.claims and self.claims[name].uid == uid:
-                    del self.claims[name]
-            else:
-                verdict = f"error: {result.error}" if result else "skipped"
-            lines.append(f"{'/'.join(name)}: {verdict}")
+        is_well = True
+        for name, each in zip(names, uid):
+            complaint = complain(response.claims.get(each))
+            if complaint:
+                is_well = False
+            elif name in self.claims and self.claims[name].uid == each:
+                del self.claims[name]
+            lines.append(f"{'/'.join(name)}: {complaint or 'unprepared'}")
             say(f"unprepare {lines[-1]}")
-        if not all(line.endswith(": unprepared") for line in lines):
+        if not is_well:
             raise Refused("\n".join(lines))
         return "\n".join(lines)
 
@@ -353,6 +354,20 @@ class DRAManager:
     async def wait_unregistered(self, driver, timeout: seconds = 10.0):
         await wait_until(lambda: all(each.driver != driver for each in self.instances), timeout,
                          lambda: "; ".join(map(str, self.instances)))
+
+
+def check_names(names, uid):
+    if not names:
+        raise Misused("which claims?")
+    if uid and len(uid) != len(names):
+        raise Misused("as many UIDs as claims, please: --uid A,B")
+
+
+def complain(result):
+    """What is wrong with a plugin's answer about one claim, or ""."""
+    if result is None:
+        return "skipped"
+    return f"error: {result.error}" if result.error else ""
 
 
 def describe_device(device):

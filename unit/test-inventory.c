@@ -1,0 +1,197 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "inventory.h"
+
+#include "base/memory.h"
+#include "base/parse.h"
+#include "ledger.h"
+#include "unit/suite.h"
+
+#include <stdio.h>
+#include <string.h>
+
+static void restore(struct ledger *ledger, const char *uid, unsigned name, bool is_admin_access)
+{
+        struct ledger_claim *claim = ledger_claim_new(uid, "default", uid, 1);
+
+        claim->devices[0] = (struct ledger_device){ .request = xstrdup("td"),
+                                                    .pool = xstrdup("node-1"),
+                                                    .device = xasprintf("tdx%u", name),
+                                                    .slot = name,
+                                                    .is_admin_access = is_admin_access };
+        ledger_restore(ledger, claim);
+}
+
+/* "0 1 7": what is offered; the caller's. */
+static char *offered(const struct ledger *ledger)
+{
+        struct inventory inventory = INVENTORY_NULL;
+        char text[256] = "";
+        size_t n = 0;
+
+        inventory_compute(ledger, true, &inventory);
+        for (size_t i = 0; i < inventory.n_devices && n < sizeof(text); ++i)
+                n += (size_t)snprintf(text + n, sizeof(text) - n, "%s%u", i ? " " : "",
+                                      inventory.devices[i]);
+        inventory_deinit(&inventory);
+        return xstrdup(text);
+}
+
+static void ck_assert_offered(const struct ledger *ledger, const char *wanted)
+{
+        __attribute__((cleanup(cleanup_free))) char *text = offered(ledger);
+
+        ck_assert_str_eq(text, wanted);
+}
+
+START_TEST(as_many_names_are_offered_as_there_are_tds)
+{
+        _cleanup_(ledger) struct ledger *ledger = ledger_new();
+
+        ledger_set_total(ledger, 4);
+
+        ck_assert_offered(ledger, "0 1 2 3");
+}
+END_TEST
+
+START_TEST(what_is_withdrawn_is_never_held)
+{
+        _cleanup_(ledger) struct ledger *ledger = ledger_new();
+
+        ledger_set_total(ledger, 9);
+        restore(ledger, "a", 8, false);
+        restore(ledger, "b", 5, false);
+
+        ledger_set_total(ledger, 4);
+        ck_assert_offered(ledger, "0 1 5 8");
+        ledger_set_total(ledger, 1);
+        ck_assert_offered(ledger, "5 8");
+        ledger_set_total(ledger, 0);
+        ck_assert_offered(ledger, "5 8");
+        ledger_claim_free(ledger_release(ledger, "a"));
+        ck_assert_offered(ledger, "5");
+}
+END_TEST
+
+START_TEST(a_name_held_twice_does_not_shorten_the_offer)
+{
+        _cleanup_(ledger) struct ledger *ledger = ledger_new();
+
+        ledger_set_total(ledger, 3);
+        restore(ledger, "old", 2, false);
+        restore(ledger, "new", 2, false);
+        ck_assert_offered(ledger, "0 1 2");
+
+        ledger_claim_free(ledger_release(ledger, "old"));
+        ledger_set_total(ledger, 1);
+        ck_assert_offered(ledger, "2");
+}
+END_TEST
+
+START_TEST(a_name_that_only_an_admin_looks_at_is_free)
+{
+        _cleanup_(ledger) struct ledger *ledger = ledger_new();
+
+        ledger_set_total(ledger, 2);
+        restore(ledger, "admin", 7, true);
+
+        ck_assert_offered(ledger, "0 1");
+}
+END_TEST
+
+START_TEST(before_the_first_reading_nothing_is_offered_and_nothing_withdrawn)
+{
+        struct inventory unknown = INVENTORY_NULL, empty = INVENTORY_NULL;
+        _cleanup_(ledger) struct ledger *ledger = ledger_new();
+
+        inventory_compute(ledger, false, &unknown);
+        inventory_compute(ledger, true, &empty);
+
+        ck_assert(!unknown.is_known);
+        ck_assert(empty.is_known);
+        ck_assert_uint_eq(empty.n_devices, 0);
+        ck_assert(!inventory_equal(&unknown, &empty));
+        ck_assert(inventory_equal(&unknown, &unknown));
+        inventory_deinit(&unknown);
+        inventory_deinit(&empty);
+}
+END_TEST
+
+START_TEST(inventories_are_equal_when_their_devices_are)
+{
+        struct inventory a = INVENTORY_NULL, b = INVENTORY_NULL, copy = INVENTORY_NULL;
+        _cleanup_(ledger) struct ledger *ledger = ledger_new();
+
+        ledger_set_total(ledger, 3);
+        inventory_compute(ledger, true, &a);
+        restore(ledger, "x", 3, false);
+        inventory_compute(ledger, true, &b);
+        inventory_copy(&b, &copy);
+
+        ck_assert(!inventory_equal(&a, &b));
+        ck_assert(inventory_equal(&b, &copy));
+        inventory_deinit(&a);
+        inventory_deinit(&b);
+        inventory_deinit(&copy);
+}
+END_TEST
+
+START_TEST(the_largest_node_is_offered_whole)
+{
+        struct inventory inventory = INVENTORY_NULL;
+        _cleanup_(ledger) struct ledger *ledger = ledger_new();
+
+        ledger_set_total(ledger, DEVICE_INDEX_MAX);
+        restore(ledger, "a", DEVICE_INDEX_MAX - 1, false);
+        inventory_compute(ledger, true, &inventory);
+
+        ck_assert_uint_eq(inventory.n_devices, DEVICE_INDEX_MAX);
+        ck_assert_uint_eq(inventory.devices[DEVICE_INDEX_MAX - 1], DEVICE_INDEX_MAX - 1);
+        inventory_deinit(&inventory);
+}
+END_TEST
+
+/* Whatever is held: ascending names without repetition, every held one, as many as there are TDs
+ * (more only where that many names are held), and no free name above one that is left out. */
+START_TEST(any_offer_holds_what_is_held_and_fills_up_from_below)
+{
+        for (unsigned seed = 0; seed < 2000; ++seed) {
+                _cleanup_(ledger) struct ledger *ledger = ledger_new();
+                struct inventory inventory = INVENTORY_NULL;
+                bool is_held[32] = { false }, is_free_left_out = false;
+                unsigned n_held = 0, total;
+                size_t at = 0;
+
+                srandom(seed);
+                total = (unsigned)random() % 16;
+                ledger_set_total(ledger, total);
+                for (unsigned i = (unsigned)random() % 20; i--;) {
+                        unsigned name = (unsigned)random() % 32;
+                        char uid[16];
+
+                        snprintf(uid, sizeof(uid), "%u", i);
+                        restore(ledger, uid, name, false);
+                        n_held += !is_held[name];
+                        is_held[name] = true;
+                }
+                inventory_compute(ledger, true, &inventory);
+
+                ck_assert_uint_eq(inventory.n_devices, total > n_held ? total : n_held);
+                for (unsigned i = 0; i < 32; ++i) {
+                        bool is_offered = at < inventory.n_devices && inventory.devices[at] == i;
+
+                        at += is_offered;
+                        ck_assert(is_offered || !is_held[i]);
+                        ck_assert(!is_offered || is_held[i] || !is_free_left_out);
+                        is_free_left_out |= !is_offered;
+                }
+                ck_assert_uint_eq(at, inventory.n_devices);
+                inventory_deinit(&inventory);
+        }
+}
+END_TEST
+
+SUITE("inventory", as_many_names_are_offered_as_there_are_tds, what_is_withdrawn_is_never_held,
+      a_name_held_twice_does_not_shorten_the_offer, a_name_that_only_an_admin_looks_at_is_free,
+      before_the_first_reading_nothing_is_offered_and_nothing_withdrawn,
+      inventories_are_equal_when_their_devices_are, the_largest_node_is_offered_whole,
+      any_offer_holds_what_is_held_and_fills_up_from_below);
