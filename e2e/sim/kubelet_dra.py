@@ -228,8 +228,8 @@ class DRAManager:
         return is_well, "\n".join(lines)
 
     @command
-    async def prepare(self, *names: split_name, uid: uid_list = (), version: dra_service = "", driver="",
-                      deadline: seconds = CALL_TIMEOUT, retry: seconds = 0.0,
+    async def prepare(self, *names: split_name, uid: uid_list = (), version: dra_service = "",
+                      driver="", deadline: seconds = CALL_TIMEOUT, retry: seconds = 0.0,
                       interval: seconds = RETRY_INTERVAL):
         """Prepare claims, all in one call, as for one pod. Their UIDs come from the API server or
         from --uid A,B. --retry: repeat for so long until all is well, every --interval."""
@@ -251,8 +251,8 @@ class DRAManager:
             await asyncio.sleep(interval)
 
     @command
-    async def unprepare(self, *names: split_name, uid: uid_list = (), version: dra_service = "", driver="",
-                        deadline: seconds = CALL_TIMEOUT):
+    async def unprepare(self, *names: split_name, uid: uid_list = (), version: dra_service = "",
+                        driver="", deadline: seconds = CALL_TIMEOUT):
         """Unprepare claims, all in one call, with the UIDs they were prepared with (or --uid A,B);
         the API server is not asked."""
         check_names(names, uid)
