@@ -234,6 +234,7 @@ static int read_record(const struct checkpoint *checkpoint, const char *uid,
         r = file_read(checkpoint->directory_fd, uid, RECORD_MAX, &bytes, &n, err);
         if (!r)
                 r = checkpoint_decode(bytes, n, &claim, err);
+        assert(r || claim);
         if (!r && strcmp(claim->uid, uid) != 0)
                 r = error_set(err, -EBADMSG, "it is the record of another claim, %.64s",
                               claim->uid);

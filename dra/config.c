@@ -57,7 +57,7 @@ static int parse_capacity(const struct option *option, const char *value, void *
 static int parse_reserve(const struct option *option, const char *value, void *field,
                          struct error *err)
 {
-        int64_t n;
+        int64_t n = 0;
         int r;
 
         r = parse_capacity(option, value, &n, err);

@@ -14,8 +14,9 @@
 #include <string.h>
 #include <sys/file.h>
 
-#define RETRY_MS 50 /* while standing by only: a file lock offers nothing to wait on but a thread \
-                     */
+#define RETRY_MS                                                                         \
+        50 /* while standing by only: a file lock offers nothing to wait on but a thread \
+            */
 
 struct instance {
         uv_timer_t timer;

@@ -23,7 +23,8 @@ static int read_from(const char *bytes, char ret_id[BOOT_ID_SIZE], struct error 
         ck_assert_ptr_nonnull(mkdtemp(directory));
         path = xasprintf("%s/boot_id", directory);
         ck_assert_int_eq(file_open_directory(directory, 0700, &fd, NULL), 0);
-        ck_assert_int_eq(file_replace(fd, "boot_id", bytes, strlen(bytes), 0600, FILE_UNSYNCED, NULL), 0);
+        ck_assert_int_eq(
+                file_replace(fd, "boot_id", bytes, strlen(bytes), 0600, FILE_UNSYNCED, NULL), 0);
         r = boot_id_read(path, ret_id, err);
         ck_assert_int_eq(unlink(path), 0);
         ck_assert_int_eq(rmdir(directory), 0);
@@ -85,4 +86,5 @@ START_TEST(a_file_that_is_not_there_is_named)
 }
 END_TEST
 
-SUITE("boot", this_boot_has_an_id_and_keeps_it, an_id_is_a_uuid_and_nothing_else, a_file_that_is_not_there_is_named);
+SUITE("boot", this_boot_has_an_id_and_keeps_it, an_id_is_a_uuid_and_nothing_else,
+      a_file_that_is_not_there_is_named);

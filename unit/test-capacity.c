@@ -64,8 +64,9 @@ START_TEST(the_tdx_line_is_found_among_others)
                 struct error error = ERROR_NULL;
                 uint64_t tds = 12345;
 
-                ck_assert_msg(capacity_parse(cases[i].text, strlen(cases[i].text), &tds, &error) == 0, "%s: %s",
-                              cases[i].text, error.text);
+                ck_assert_msg(capacity_parse(cases[i].text, strlen(cases[i].text), &tds, &error) ==
+                                      0,
+                              "%s: %s", cases[i].text, error.text);
                 ck_assert_uint_eq(tds, cases[i].tds);
         }
 }
@@ -73,12 +74,14 @@ END_TEST
 
 START_TEST(a_text_without_a_tdx_line_means_no_tdx)
 {
-        static const char *const cases[] = { "", "\n", "sev 509\n", "tdxfoo 7\n", "TDX 7\n", "td 7\n", " tdx 7\n", "x\0tdx 7" };
+        static const char *const cases[] = { "",        "\n",     "sev 509\n", "tdxfoo 7\n",
+                                             "TDX 7\n", "td 7\n", " tdx 7\n",  "x\0tdx 7" };
 
         for (size_t i = 0; i < array_size(cases); ++i) {
                 uint64_t tds = 12345;
 
-                ck_assert_int_eq(capacity_parse(cases[i], strlen(cases[i]), &tds, NULL), CAPACITY_NO_TDX);
+                ck_assert_int_eq(capacity_parse(cases[i], strlen(cases[i]), &tds, NULL),
+                                 CAPACITY_NO_TDX);
                 ck_assert_uint_eq(tds, 12345);
         }
 }
@@ -109,8 +112,10 @@ START_TEST(a_value_that_is_no_number_is_quoted_in_the_error)
                 struct error error = ERROR_NULL;
                 uint64_t tds = 12345;
 
-                ck_assert_int_eq(capacity_parse(cases[i].text, strlen(cases[i].text), &tds, &error), -EBADMSG);
-                ck_assert_msg(strstr(error.text, cases[i].said) != NULL, "%s: %s", cases[i].text, error.text);
+                ck_assert_int_eq(capacity_parse(cases[i].text, strlen(cases[i].text), &tds, &error),
+                                 -EBADMSG);
+                ck_assert_msg(strstr(error.text, cases[i].said) != NULL, "%s: %s", cases[i].text,
+                              error.text);
                 ck_assert_uint_eq(tds, 12345);
         }
 }
@@ -138,7 +143,8 @@ START_TEST(v2_is_looked_at_before_v1_and_hybrid)
         for (unsigned i = 0; i < array_size(places); ++i) {
                 char text[16];
 
-                write_file(places[i], "misc.capacity", text, (size_t)snprintf(text, sizeof(text), "tdx %u\n", i + 1));
+                write_file(places[i], "misc.capacity", text,
+                           (size_t)snprintf(text, sizeof(text), "tdx %u\n", i + 1));
                 ck_assert_int_eq(capacity_read(NULL, root, &tds, path, &error), 0);
                 ck_assert_uint_eq(tds, i + 1);
                 ck_assert_ptr_eq(strstr(path, root), path);
@@ -171,7 +177,8 @@ END_TEST
 START_TEST(whatever_is_wrong_with_the_file_is_said_with_its_name)
 {
         __attribute__((cleanup(cleanup_free))) char *huge = xmalloc(1000000);
-        __attribute__((cleanup(cleanup_free))) char *directory = NULL, *file = NULL, *too_long = NULL;
+        __attribute__((cleanup(cleanup_free))) char *directory = NULL, *file = NULL,
+                                                    *too_long = NULL;
         struct error error = ERROR_NULL;
         char path[PATH_MAX];
         uint64_t tds = 7;
@@ -205,6 +212,7 @@ START_TEST(whatever_is_wrong_with_the_file_is_said_with_its_name)
 END_TEST
 
 SUITE("capacity", the_tdx_line_is_found_among_others, a_text_without_a_tdx_line_means_no_tdx,
-      a_value_that_is_no_number_is_quoted_in_the_error, bytes_after_the_given_ones_are_not_looked_at,
-      v2_is_looked_at_before_v1_and_hybrid, a_file_named_explicitly_is_read_and_must_be_there,
+      a_value_that_is_no_number_is_quoted_in_the_error,
+      bytes_after_the_given_ones_are_not_looked_at, v2_is_looked_at_before_v1_and_hybrid,
+      a_file_named_explicitly_is_read_and_must_be_there,
       whatever_is_wrong_with_the_file_is_said_with_its_name);

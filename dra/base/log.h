@@ -40,7 +40,9 @@ static inline struct log_field log_int(const char *key, int64_t value)
 }
 
 /* clang-format off */
-#define log_fields(...) ((const struct log_field[]){ __VA_ARGS__ __VA_OPT__(,) { .key = 0 } })
+/* What is not given is zero and ends the list. */
+#define LOG_FIELDS_MAX 15
+#define log_fields(...) ((const struct log_field[LOG_FIELDS_MAX + 1]){ __VA_ARGS__ })
 #define log_error(message, ...) log_write(LOG_ERROR, (message), log_fields(__VA_ARGS__))
 #define log_warn(message, ...)  log_write(LOG_WARN, (message), log_fields(__VA_ARGS__))
 #define log_info(message, ...)  log_write(LOG_INFO, (message), log_fields(__VA_ARGS__))

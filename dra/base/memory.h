@@ -53,17 +53,13 @@ static inline void cleanup_close(const int *fd)
                 close(*fd);
 }
 
-static inline void *take_ptr_untyped(void *pointer)
-{
-        void **slot = pointer;
-        void *value = *slot;
-
-        *slot = NULL;
-        return value;
-}
-
 /* Hands over what the variable owns and leaves NULL behind. */
-#define take_ptr(variable) ((__typeof__(variable))take_ptr_untyped(&(variable)))
+#define take_ptr(variable)                                \
+        __extension__({                                   \
+                __typeof__(variable) taken_ = (variable); \
+                (variable) = NULL;                        \
+                taken_;                                   \
+        })
 
 static inline int take_fd(int *fd)
 {

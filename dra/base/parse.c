@@ -28,7 +28,7 @@ int parse_duration_ms(const char *string, uint64_t *ret_ms)
         static const struct {
                 const char *suffix;
                 uint64_t ms;
-        } units[] = { { "ms", 1 }, { "s", 1000 }, { "m", 60 * 1000 }, { "h", 60 * 60 * 1000 } };
+        } units[] = { { "ms", 1 }, { "s", 1000 }, { "m", 60000 }, { "h", 3600000 } };
         size_t n_digits = strspn(string, "0123456789");
         uint64_t value;
         int r;

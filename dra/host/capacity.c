@@ -84,14 +84,16 @@ int capacity_read(const char *file, const char *cgroup_root, uint64_t *ret_tds, 
 
         if (file) {
                 if (snprintf(path_buffer, PATH_MAX, "%s", file) >= PATH_MAX)
-                        return error_set(err, -ENAMETOOLONG, "%.64s... is too long for a path", file);
+                        return error_set(err, -ENAMETOOLONG, "%.64s... is too long for a path",
+                                         file);
                 return read_one(path_buffer, ret_tds, err);
         }
         for (size_t i = 0; i < array_size(places); ++i) {
                 int r;
 
                 if (snprintf(path_buffer, PATH_MAX, "%s/%s", cgroup_root, places[i]) >= PATH_MAX)
-                        return error_set(err, -ENAMETOOLONG, "%.64s... is too long for a path", cgroup_root);
+                        return error_set(err, -ENAMETOOLONG, "%.64s... is too long for a path",
+                                         cgroup_root);
                 r = read_one(path_buffer, ret_tds, err);
                 if (r != -ENOENT && r != -ENOTDIR)
                         return r;

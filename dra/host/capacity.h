@@ -25,9 +25,10 @@ enum capacity_outcome {
  * number that fits 64 bits, or it is there twice. */
 int capacity_parse(const char *bytes, size_t n, uint64_t *ret_tds, struct error *err);
 
-/* Read file (an explicit path, which must exist) or, when it is NULL, below cgroup_root ("/sys/fs/cgroup") the first that
- * exists of the places of cgroup v2, v1 and hybrid: misc.capacity, misc/misc.capacity, unified/misc.capacity. As
- * capacity_parse(), or CAPACITY_NO_FILE, or -errno with the file's name in err; at most 64 KiB are read. path_buffer
+/* Read file (an explicit path, which must exist) or, when it is NULL, below cgroup_root
+ * ("/sys/fs/cgroup") the first that exists of the places of cgroup v2, v1 and hybrid:
+ * misc.capacity, misc/misc.capacity, unified/misc.capacity. As capacity_parse(), or
+ * CAPACITY_NO_FILE, or -errno with the file's name in err; at most 64 KiB are read. path_buffer
  * (PATH_MAX bytes) receives the path that was read or complained of, "" with CAPACITY_NO_FILE. */
 int capacity_read(const char *file, const char *cgroup_root, uint64_t *ret_tds, char *path_buffer,
                   struct error *err);

@@ -188,7 +188,7 @@ int rpc_listener_listen(struct rpc_listener *listener, struct error *err)
 {
         __attribute__((cleanup(cleanup_free))) char *hidden = hidden_name(listener->path);
         __attribute__((cleanup(cleanup_close))) int fd = -1;
-        struct stat new_file, old_file;
+        struct stat new_file = { 0 }, old_file;
         int r;
 
         if (!lstat(listener->path, &old_file) && !S_ISSOCK(old_file.st_mode))
