@@ -5,10 +5,12 @@
 #include "base/memory.h"
 #include "base/text.h"
 
-/* A read-only bind is enough to connect. Nothing in the directory is a program or a device, and
- * nothing that is mounted into it later on the host is the VM's business: the runtime applies
- * "bind", not "rbind", and no propagation. */
-static const char mount_options[] = "[\"bind\",\"ro\",\"nosuid\",\"nodev\",\"noexec\"]";
+/* "bind" makes runtimes take this for a bind mount, as cdiVersion 0.3.0 has no type. A read-only
+ * one is enough to connect to a socket (the kernel does not ask the mount), and nothing in the
+ * directory is a program or a device. Not "rbind": "ro" holds for the topmost mount only, so that
+ * whatever is mounted further down would come along writable. "rprivate": nothing that the host
+ * mounts there later becomes the VM's business. */
+#define MOUNT_OPTIONS "[\"bind\",\"ro\",\"nosuid\",\"nodev\",\"noexec\",\"rprivate\"]"
 
 static void add_quoted(struct text *text, const char *string)
 {
@@ -31,7 +33,7 @@ char *cdi_spec_build(const struct cdi_spec *spec, size_t *ret_n)
         add_quoted(&edits, spec->mount.host_path);
         text_add(&edits, ",\"containerPath\":");
         add_quoted(&edits, spec->mount.container_path);
-        text_addf(&edits, ",\"options\":%s}]}", mount_options);
+        text_add(&edits, ",\"options\":" MOUNT_OPTIONS "}]}");
         text_add(&text, "{\"cdiVersion\":\"0.3.0\",\"kind\":\"" CDI_KIND "\",\"devices\":[");
         for (size_t i = 0; i < spec->n_prefixes; ++i)
                 for (size_t j = 0; j < spec->n_devices; ++j) {

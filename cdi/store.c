@@ -5,18 +5,25 @@
 #include "base/file.h"
 #include "cdi/spec.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <stdint.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
+
+#define TEMPORARY  "." CDI_SPEC_FILE "." /* how file_replace() begins its temporary names */
+#define SETTLED_MS 100                   /* several ticks of the slowest kernel clock (HZ=100) */
 
 struct cdi_store {
         char *directory;
         char *path;
         char *bytes; /* what the file must hold; NULL: no file */
         size_t n;
-        bool is_written;
-        struct stat file; /* as we wrote it */
+        bool is_known; /* the file that known describes was read, and holds bytes */
+        struct stat known;
+        bool has_swept;
 };
 
 struct cdi_store *cdi_store_new(const char *directory)
@@ -45,8 +52,20 @@ static bool is_same_file(const struct stat *a, const struct stat *b)
                a->st_ctim.tv_sec == b->st_ctim.tv_sec && a->st_ctim.tv_nsec == b->st_ctim.tv_nsec;
 }
 
-/* The file as it lies there has the wanted bytes: after a restart, or when somebody has only
- * touched it. */
+/* Time stamps move with the kernel's tick, so that a second change within the tick of the first
+ * leaves no trace in them. A file that has just been changed (or was, by a clock that has been set
+ * back) is not known by its stamps yet. */
+static bool is_settled(const struct stat *file)
+{
+        struct timespec now;
+        int64_t ms;
+
+        clock_gettime(CLOCK_REALTIME_COARSE, &now);
+        ms = (int64_t)(now.tv_sec - file->st_ctim.tv_sec) * 1000 +
+             (now.tv_nsec - file->st_ctim.tv_nsec) / 1000000;
+        return ms > SETTLED_MS;
+}
+
 static bool holds_wanted(const struct cdi_store *store)
 {
         __attribute__((cleanup(cleanup_free))) char *bytes = NULL;
@@ -56,42 +75,108 @@ static bool holds_wanted(const struct cdi_store *store)
                memcmp(bytes, store->bytes, n) == 0;
 }
 
+/* Whether the file is as wanted: by its stat when that was seen before, otherwise by reading it, as
+ * after a restart or when somebody has touched it. */
+static bool is_in_place(struct cdi_store *store)
+{
+        struct stat now;
+
+        if (stat(store->path, &now) < 0)
+                return false;
+        if (store->is_known && is_same_file(&now, &store->known))
+                return true;
+        store->is_known = false;
+        if (!holds_wanted(store))
+                return false;
+        store->is_known = is_settled(&now);
+        store->known = now;
+        return true;
+}
+
+/* ---- writing ---- */
+
+static const char *remedy_for(int r)
+{
+        switch (r) {
+        case -ENOSPC:
+        case -EDQUOT:
+                return "; free space there";
+        case -EROFS:
+        case -EACCES:
+        case -EPERM:
+                return "; the driver must be able to write there: mount the host's directory "
+                       "writable, or name the "
+                       "one that the container runtime reads with --cdi-dir";
+        case -EISDIR:
+        case -ENOTEMPTY:
+        case -EEXIST:
+                return "; something else has that name: remove it";
+        case -ENOTDIR:
+                return "; a file is where a directory should be: remove it";
+        default:
+                return "";
+        }
+}
+
+static int fail(const struct cdi_store *store, int r, struct error *err)
+{
+        return error_set(err, r, "the CDI spec %s cannot be written: %s%s", store->path,
+                         strerror(-r), remedy_for(r));
+}
+
+/* What we were killed over. Only ours: other drivers write to this directory, too. */
+static void sweep(int directory_fd)
+{
+        int fd = openat(directory_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        DIR *directory = fd < 0 ? NULL : fdopendir(fd);
+        const struct dirent *entry;
+
+        if (!directory) {
+                if (fd >= 0)
+                        close(fd);
+                return;
+        }
+        while ((entry = readdir(directory)))
+                if (strncmp(entry->d_name, TEMPORARY, strlen(TEMPORARY)) == 0)
+                        (void)unlinkat(directory_fd, entry->d_name, 0);
+        closedir(directory);
+}
+
 static int write_spec(struct cdi_store *store, struct error *err)
 {
         __attribute__((cleanup(cleanup_close))) int directory_fd = -1;
         int r;
 
-        r = file_open_directory(store->directory, 0755, &directory_fd, err);
-        if (!r)
+        r = file_open_directory(store->directory, 0755, &directory_fd, NULL);
+        if (r < 0)
+                return fail(store, r, err);
+        if (!store->has_swept)
+                sweep(directory_fd);
+        store->has_swept = true;
+        r = file_replace(directory_fd, CDI_SPEC_FILE, store->bytes, store->n, 0644, FILE_UNSYNCED,
+                         NULL);
+        /* A hostPath volume of this file makes an empty directory of it where it is missing. */
+        if (r == -EISDIR && unlinkat(directory_fd, CDI_SPEC_FILE, AT_REMOVEDIR) == 0)
                 r = file_replace(directory_fd, CDI_SPEC_FILE, store->bytes, store->n, 0644,
-                                 FILE_UNSYNCED, err);
-        if (r < 0) {
-                error_prefix(err, "the CDI spec cannot be written to %s", store->directory);
-                return r;
-        }
-        store->is_written = stat(store->path, &store->file) == 0;
-        return CDI_STORE_WRITTEN;
+                                 FILE_UNSYNCED, NULL);
+        return r < 0 ? fail(store, r, err) : CDI_STORE_WRITTEN;
+}
+
+static int remove_spec(const struct cdi_store *store, struct error *err)
+{
+        if (unlink(store->path) == 0)
+                return CDI_STORE_WRITTEN;
+        if (errno == ENOENT || errno == ENOTDIR)
+                return 0;
+        return error_set(err, -errno, "the CDI spec %s cannot be removed: %s%s", store->path,
+                         strerror(errno), remedy_for(-errno));
 }
 
 int cdi_store_verify(struct cdi_store *store, struct error *err)
 {
-        struct stat now;
-
-        if (!store->bytes) {
-                if (unlink(store->path) < 0 && errno != ENOENT && errno != ENOTDIR)
-                        return error_errno(err, -errno, "cannot remove %s", store->path);
-                return 0;
-        }
-        if (stat(store->path, &now) == 0) {
-                if (store->is_written && is_same_file(&now, &store->file))
-                        return 0;
-                if (holds_wanted(store)) {
-                        store->is_written = true;
-                        store->file = now;
-                        return 0;
-                }
-        }
-        return write_spec(store, err);
+        if (!store->bytes)
+                return remove_spec(store, err);
+        return is_in_place(store) ? 0 : write_spec(store, err);
 }
 
 int cdi_store_set(struct cdi_store *store, const char *bytes, size_t n, struct error *err)
@@ -99,7 +184,7 @@ int cdi_store_set(struct cdi_store *store, const char *bytes, size_t n, struct e
         free(store->bytes);
         store->bytes = NULL;
         store->n = n;
-        store->is_written = false;
+        store->is_known = false;
         if (bytes) {
                 store->bytes = xmalloc(n);
                 memcpy(store->bytes, bytes, n);
@@ -107,13 +192,47 @@ int cdi_store_set(struct cdi_store *store, const char *bytes, size_t n, struct e
         return cdi_store_verify(store, err);
 }
 
+/* ---- what the mounts need ---- */
+
+/* With its mode whatever the umask, or a VM's uid may not search it. */
+static int make_one(const char *path)
+{
+        if (mkdir(path, 0755) == 0)
+                return chmod(path, 0755) < 0 ? -errno : 0;
+        return errno == EEXIST ? 0 : -errno;
+}
+
+static int make_path(const char *path)
+{
+        __attribute__((cleanup(cleanup_free))) char *partial = xstrdup(path);
+        int r = 0;
+
+        for (char *slash = partial + 1; !r && (slash = strchr(slash, '/')); ++slash) {
+                *slash = '\0';
+                r = make_one(partial);
+                *slash = '/';
+        }
+        return r ? r : make_one(path);
+}
+
 int cdi_ensure_mount_source(const char *host_path, struct error *err)
 {
-        __attribute__((cleanup(cleanup_close))) int fd = -1;
+        struct stat file;
         int r;
 
-        r = file_open_directory(host_path, 0755, &fd, err);
-        if (r < 0)
-                error_prefix(err, "the directory that VMs mount is not there");
-        return r;
+        if (stat(host_path, &file) < 0) {
+                r = make_path(host_path);
+                if (!r && stat(host_path, &file) < 0)
+                        r = -errno;
+                if (r < 0)
+                        return error_set(err, r,
+                                         "the directory %s, which VMs mount, cannot be made: %s%s",
+                                         host_path, strerror(-r), remedy_for(r));
+        }
+        if (!S_ISDIR(file.st_mode))
+                return error_set(err, -ENOTDIR,
+                                 "%s, which VMs mount, is no directory; remove it, and QGS or this "
+                                 "driver makes the directory",
+                                 host_path);
+        return 0;
 }

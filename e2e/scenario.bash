@@ -75,13 +75,18 @@ start_kubelet() {
         eventually 10 kubelet plugins || { cat "$T/kubelet.log"; return 1; }
 }
 
+# Fails where a sanitizer had something to say, or the driver did not end in an orderly way.
 leave_node() {
-        local name
+        local name status=0
         for name in "$T"/*.pid; do
                 name=${name##*/}
-                [ "$name" = '*.pid' ] || end "${name%.pid}"
+                name=${name%.pid}
+                [ "$name" != '*' ] || continue
+                end "$name" || [ "$name" != driver ] || { echo "the driver ended with status $?"; status=1; }
         done
+        if grep -hE -A30 'Sanitizer|runtime error:|[Aa]ssertion' "$T"/*.log; then status=1; fi
         rm -rf "$T"
+        return $status
 }
 
 driver_flags() {

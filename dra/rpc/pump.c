@@ -10,18 +10,41 @@
 #include <grpc/support/time.h>
 #include <pthread.h>
 
+struct completion {
+        struct rpc_tag *tag;
+        bool is_ok;
+};
+
+/* Completions that wait for the loop. The tags themselves belong to the loop thread; the pump only
+ * carries pointers. */
+struct mailbox {
+        struct completion *items;
+        size_t n;
+        size_t n_allocated;
+};
+
 struct rpc_pump {
         grpc_completion_queue *queue;
         pthread_t thread;
         uv_async_t wake;
+        struct mailbox read; /* the one the loop empties, while the pump fills the other */
         void (*on_stopped)(void *owner);
         void *owner;
 
         pthread_mutex_t lock; /* over what follows */
-        struct rpc_tag *first;
-        struct rpc_tag **last;
+        struct mailbox filled;
         bool is_drained;
 };
+
+static void put(struct mailbox *mailbox, struct rpc_tag *tag, bool is_ok)
+{
+        if (mailbox->n == mailbox->n_allocated) {
+                mailbox->n_allocated = mailbox->n ? mailbox->n * 2 : 64;
+                mailbox->items = xreallocarray(mailbox->items, mailbox->n_allocated,
+                                               sizeof(*mailbox->items));
+        }
+        mailbox->items[mailbox->n++] = (struct completion){ tag, is_ok };
+}
 
 static void *forward_completions(void *argument)
 {
@@ -33,16 +56,10 @@ static void *forward_completions(void *argument)
                 bool is_drained = event.type == GRPC_QUEUE_SHUTDOWN;
 
                 pthread_mutex_lock(&pump->lock);
-                if (is_drained) {
+                if (is_drained)
                         pump->is_drained = true;
-                } else {
-                        struct rpc_tag *tag = event.tag;
-
-                        tag->is_ok = event.success;
-                        tag->next = NULL;
-                        *pump->last = tag;
-                        pump->last = &tag->next;
-                }
+                else
+                        put(&pump->filled, event.tag, event.success);
                 pthread_mutex_unlock(&pump->lock);
                 uv_async_send(&pump->wake);
                 if (is_drained)
@@ -57,6 +74,8 @@ static void on_wake_closed(uv_handle_t *handle)
         void *owner = pump->owner;
 
         pthread_mutex_destroy(&pump->lock);
+        free(pump->read.items);
+        free(pump->filled.items);
         free(pump);
         if (on_stopped)
                 on_stopped(owner);
@@ -73,20 +92,21 @@ static void finish(struct rpc_pump *pump)
 static void on_wake(uv_async_t *wake)
 {
         struct rpc_pump *pump = wake->data;
-        struct rpc_tag *tag, *following;
+        struct mailbox emptied = pump->read;
         bool is_drained;
 
+        emptied.n = 0;
         pthread_mutex_lock(&pump->lock);
-        tag = pump->first;
-        pump->first = NULL;
-        pump->last = &pump->first;
+        pump->read = pump->filled;
+        pump->filled = emptied;
         is_drained = pump->is_drained;
         pthread_mutex_unlock(&pump->lock);
 
-        for (; tag; tag = following) {
-                following = tag->next; /* on_done may free the tag's object */
+        for (size_t i = 0; i < pump->read.n; ++i) {
+                struct rpc_tag *tag = pump->read.items[i].tag;
+
                 assert(tag->magic == RPC_TAG_MAGIC);
-                tag->on_done(tag, tag->is_ok);
+                tag->on_done(tag, pump->read.items[i].is_ok);
         }
         if (is_drained)
                 finish(pump);
@@ -106,7 +126,6 @@ struct rpc_pump *rpc_pump_start(uv_loop_t *loop)
         gpr_set_log_function(log_for_grpc);
         grpc_init();
         pump->queue = grpc_completion_queue_create_for_next(NULL);
-        pump->last = &pump->first;
         pthread_mutex_init(&pump->lock, NULL);
         pump->wake.data = pump;
         /* Neither fails with sane arguments, short of the descriptors and threads that nothing here

@@ -19,8 +19,6 @@ struct rpc_pump;
 struct rpc_tag {
         unsigned magic; /* RPC_TAG_MAGIC: a stale or foreign pointer that comes back is our bug, and
                            stops us */
-        bool is_ok;
-        struct rpc_tag *next; /* the mailbox's */
         void (*on_done)(struct rpc_tag *tag, bool is_ok);
 };
 
