@@ -3,10 +3,7 @@
 
 #include "base/error.h"
 #include "base/file.h"
-#include "base/json.h"
 #include "base/list.h"
-#include "base/parse.h"
-#include "base/text.h"
 #include "ledger.h"
 
 #include <assert.h>
@@ -18,11 +15,7 @@
 #include <sys/stat.h>
 #include <time.h>
 
-#define MAGIC       "dra-driver-tdx claim "
-#define VERSION     "1"
-#define RECORD_MAX  (1 << 20)
-#define DEVICES_MAX 32 /* AllocationResultsMaxSize of resource.k8s.io/v1 */
-#define UID_MAX     64
+#define RECORD_MAX (1 << 20)
 
 /* One order: write these bytes as the record of uid, or remove it. */
 struct order {
@@ -38,182 +31,15 @@ struct order {
 struct checkpoint {
         uv_loop_t *loop;
         char *directory;
-        int directory_fd;
+        int directory_fd; /* changes between rounds only */
         bool is_durable;
         struct list waiting; /* orders for the next round */
         struct list round;   /* the worker's, while is_busy */
-        bool is_busy;
+        bool is_busy;        /* a round is on its way, or its members are being told */
         uv_work_t work;
 };
 
-/* ---- records ---- */
-
-/* CRC-32C (Castagnoli, reflected), bit by bit into a table of 16: records are small and few. */
-static uint32_t crc32c(const char *bytes, size_t n)
-{
-        static const uint32_t nibbles[16] = { 0x00000000, 0x105ec76f, 0x20bd8ede, 0x30e349b1,
-                                              0x417b1dbc, 0x5125dad3, 0x61c69362, 0x7198540d,
-                                              0x82f63b78, 0x92a8fc17, 0xa24bb5a6, 0xb21572c9,
-                                              0xc38d26c4, 0xd3d3e1ab, 0xe330a81a, 0xf36e6f75 };
-        uint32_t crc = ~0U;
-
-        for (size_t i = 0; i < n; ++i) {
-                crc ^= (unsigned char)bytes[i];
-                crc = (crc >> 4) ^ nibbles[crc & 15];
-                crc = (crc >> 4) ^ nibbles[crc & 15];
-        }
-        return ~crc;
-}
-
-bool checkpoint_uid_is_valid(const char *uid)
-{
-        size_t n = strspn(uid, "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ-");
-
-        return n >= 1 && n <= UID_MAX && !uid[n];
-}
-
-char *checkpoint_encode(const struct ledger_claim *claim, size_t *ret_n)
-{
-        _cleanup_(json) struct json *record = json_new_object();
-        __attribute__((cleanup(cleanup_free))) char *json = NULL;
-        struct text text = TEXT_NULL;
-        struct json *devices;
-
-        json_add_string(record, "uid", claim->uid);
-        json_add_string(record, "namespace", claim->namespace_);
-        json_add_string(record, "name", claim->name);
-        json_add_string(record, "bootID", claim->boot_id ? claim->boot_id : "");
-        devices = json_add_array(record, "devices");
-        for (size_t i = 0; i < claim->n_devices; ++i) {
-                const struct ledger_device *device = &claim->devices[i];
-                struct json *entry = json_new_object();
-
-                json_add_string(entry, "request", device->request);
-                json_add_string(entry, "pool", device->pool);
-                json_add_string(entry, "device", device->device);
-                if (device->is_admin_access)
-                        json_add_bool(entry, "adminAccess", true);
-                else
-                        json_add_int(entry, "slot", device->slot);
-                json_append(devices, entry);
-        }
-        json = json_print(record);
-        text_addf(&text, MAGIC VERSION " crc32c %08x %zu bytes\n%s", crc32c(json, strlen(json)),
-                  strlen(json), json);
-        *ret_n = text.n;
-        return text_take(&text);
-}
-
-/* The header line, byte for byte as it must be for these JSON bytes. */
-static int check_header(const char *bytes, size_t n_header, const char *json, size_t n_json,
-                        struct error *err)
-{
-        __attribute__((cleanup(cleanup_free))) char *wanted =
-                xasprintf(MAGIC VERSION " crc32c %08x %zu bytes\n", crc32c(json, n_json), n_json);
-
-        if (strlen(wanted) == n_header && memcmp(wanted, bytes, n_header) == 0)
-                return 0;
-        return error_set(err, -EBADMSG,
-                         "damaged or truncated: its checksum or length does not match");
-}
-
-static int take_string(const struct json *object, const char *key, char **ret, struct error *err)
-{
-        const char *string = json_string(json_get(object, key));
-
-        if (!string)
-                return error_set(err, -EBADMSG, "%s is missing or no string", key);
-        *ret = xstrdup(string);
-        return 0;
-}
-
-static int decode_device(const struct json *entry, struct ledger_device *device, struct error *err)
-{
-        int64_t slot = LEDGER_NO_SLOT;
-        int r;
-
-        r = take_string(entry, "request", &device->request, err);
-        if (!r)
-                r = take_string(entry, "pool", &device->pool, err);
-        if (!r)
-                r = take_string(entry, "device", &device->device, err);
-        if (r < 0)
-                return r;
-        (void)json_bool(json_get(entry, "adminAccess"), &device->is_admin_access);
-        if (!device->is_admin_access && (json_int64(json_get(entry, "slot"), &slot) < 0 ||
-                                         slot < 0 || slot >= DEVICE_INDEX_MAX))
-                return error_set(err, -EBADMSG, "slot is missing or out of range");
-        device->slot = (uint32_t)slot;
-        return 0;
-}
-
-static int decode_json(const struct json *record, struct ledger_claim **ret_claim,
-                       struct error *err)
-{
-        const struct json *devices = json_get(record, "devices"), *entry;
-        const char *uid = json_string(json_get(record, "uid"));
-        const char *namespace_ = json_string(json_get(record, "namespace"));
-        const char *name = json_string(json_get(record, "name"));
-        _cleanup_(ledger_claim) struct ledger_claim *claim = NULL;
-        size_t n_devices = json_count(devices), i = 0;
-        int r;
-
-        if (!uid || !checkpoint_uid_is_valid(uid) || !namespace_ || !name)
-                return error_set(err, -EBADMSG, "uid, namespace or name is missing or malformed");
-        if (!json_is_array(devices) || n_devices > DEVICES_MAX)
-                return error_set(err, -EBADMSG, "devices is missing or too long");
-        claim = ledger_claim_new(uid, namespace_, name, n_devices);
-        r = take_string(record, "bootID", &claim->boot_id, err);
-        for (entry = json_first(devices); entry && !r; entry = json_next(entry))
-                r = decode_device(entry, &claim->devices[i++], err);
-        if (r < 0)
-                return r;
-        *ret_claim = take_ptr(claim);
-        return 0;
-}
-
-int checkpoint_decode(const char *bytes, size_t n, struct ledger_claim **ret_claim,
-                      struct error *err)
-{
-        _cleanup_(json) struct json *record = NULL;
-        const char *newline = memchr(bytes, '\n', n);
-        const char *version = bytes + strlen(MAGIC);
-        size_t n_header, n_version;
-        int r;
-
-        if (!newline || n < strlen(MAGIC) || memcmp(bytes, MAGIC, strlen(MAGIC)) != 0)
-                return error_set(err, -EBADMSG, "truncated, or no record of this driver");
-        n_header = (size_t)(newline - bytes) + 1;
-        n_version = strspn(version, "0123456789");
-        if (n_version && version[n_version] == ' ' &&
-            (n_version != 1 || version[0] != VERSION[0])) {
-                error_set(err, -EPROTO, "written by a newer version of this driver (format %.*s)",
-                          (int)n_version, version);
-                return CHECKPOINT_NEWER;
-        }
-        r = check_header(bytes, n_header, newline + 1, n - n_header, err);
-        if (!r)
-                r = json_parse(newline + 1, n - n_header, &record, err);
-        if (!r)
-                r = decode_json(record, ret_claim, err);
-        return r;
-}
-
 /* ---- reading all of them ---- */
-
-/* To state_dir/<where>/<uid>.<time>: kept for whoever wants to know what happened. */
-static void move_aside(const struct checkpoint *checkpoint, const char *uid, const char *where)
-{
-        __attribute__((cleanup(cleanup_free))) char *directory =
-                xasprintf("%s/../%s", checkpoint->directory, where);
-        __attribute__((cleanup(cleanup_free))) char *name =
-                xasprintf("%s.%lld", uid, (long long)time(NULL));
-        __attribute__((cleanup(cleanup_close))) int fd = -1;
-
-        /* On a read-only disk the record stays where it is, and is found again. */
-        if (file_open_directory(directory, 0700, &fd, NULL) == 0)
-                (void)renameat(checkpoint->directory_fd, uid, fd, name);
-}
 
 static struct ledger_claim *uncertain_claim(const char *uid)
 {
@@ -221,6 +47,61 @@ static struct ledger_claim *uncertain_claim(const char *uid)
 
         claim->is_uncertain = true;
         return claim;
+}
+
+static enum file_sync sync_mode(const struct checkpoint *checkpoint)
+{
+        return checkpoint->is_durable ? FILE_SYNCED : FILE_UNSYNCED;
+}
+
+/* A second name for the record, <uid>.<time> in directory_fd; never one that is taken. */
+static int link_aside(const struct checkpoint *checkpoint, const char *uid, int directory_fd,
+                      char **ret_name)
+{
+        for (long long now = time(NULL), last = now + 1000; now < last; ++now) {
+                __attribute__((cleanup(cleanup_free))) char *name = xasprintf("%s.%lld", uid, now);
+
+                if (linkat(checkpoint->directory_fd, uid, directory_fd, name, 0) == 0) {
+                        *ret_name = take_ptr(name);
+                        return 0;
+                }
+                /* What is no file cannot have two names. */
+                if (errno == EPERM && renameat2(checkpoint->directory_fd, uid, directory_fd, name,
+                                                RENAME_NOREPLACE) == 0)
+                        return 0;
+                if (errno != EEXIST)
+                        return -errno;
+        }
+        return -EEXIST;
+}
+
+/* Keep an unreadable record in state_dir/<where> for whoever wants to know what happened, and put
+ * one of an uncertain claim in its place: otherwise the next start would not know that the claim is
+ * held. Where there is no room for that, or the disk is read-only, the record stays where it is,
+ * and the next start finds it again. */
+static void set_aside(const struct checkpoint *checkpoint, const char *where,
+                      const struct ledger_claim *claim)
+{
+        __attribute__((cleanup(cleanup_free))) char *path =
+                xasprintf("%s/../%s", checkpoint->directory, where);
+        __attribute__((cleanup(cleanup_free))) char *bytes = NULL, *name = NULL;
+        __attribute__((cleanup(cleanup_close))) int fd = -1;
+        size_t n;
+
+        if (file_open_directory(path, 0700, &fd, NULL) < 0 ||
+            link_aside(checkpoint, claim->uid, fd, &name) < 0)
+                return;
+        bytes = checkpoint_encode(claim, &n);
+        if (file_replace(checkpoint->directory_fd, claim->uid, bytes, n, 0600,
+                         sync_mode(checkpoint), NULL) < 0) {
+                if (name)
+                        (void)unlinkat(fd, name, 0);
+                return;
+        }
+        if (checkpoint->is_durable) {
+                (void)fsync(fd);
+                (void)fsync(checkpoint->directory_fd);
+        }
 }
 
 static int read_record(const struct checkpoint *checkpoint, const char *uid,
@@ -234,7 +115,6 @@ static int read_record(const struct checkpoint *checkpoint, const char *uid,
         r = file_read(checkpoint->directory_fd, uid, RECORD_MAX, &bytes, &n, err);
         if (!r)
                 r = checkpoint_decode(bytes, n, &claim, err);
-        assert(r || claim);
         if (!r && strcmp(claim->uid, uid) != 0)
                 r = error_set(err, -EBADMSG, "it is the record of another claim, %.64s",
                               claim->uid);
@@ -243,47 +123,114 @@ static int read_record(const struct checkpoint *checkpoint, const char *uid,
         return r;
 }
 
+/* That we could not read says nothing about the record. */
+static bool is_our_trouble(int r)
+{
+        return r == -EMFILE || r == -ENFILE || r == -ENOMEM || r == -EACCES || r == -EPERM;
+}
+
+static int load_one(const struct checkpoint *checkpoint, struct ledger *ledger, const char *uid,
+                    checkpoint_on_damaged *on_damaged, void *owner, struct error *err)
+{
+        struct ledger_claim *claim = NULL;
+        struct error reason = ERROR_NULL;
+        int r;
+
+        r = read_record(checkpoint, uid, &claim, &reason);
+        if (r == -ENOENT)
+                return 0;
+        if (is_our_trouble(r))
+                return error_set(err, r, "record %s/%s: %s", checkpoint->directory, uid,
+                                 reason.text);
+        if (r) {
+                claim = uncertain_claim(uid);
+                error_prefix(&reason, "record %s/%s", checkpoint->directory, uid);
+                set_aside(checkpoint, r == CHECKPOINT_NEWER ? "newer" : "damaged", claim);
+                on_damaged(owner, uid, &reason);
+        }
+        ledger_restore(ledger, claim);
+        return 0;
+}
+
+/* The names first: whether readdir() shows what is renamed meanwhile is left open (POSIX). */
+static int list_records(const struct checkpoint *checkpoint, char ***ret_uids, size_t *ret_n,
+                        struct error *err)
+{
+        DIR *directory = opendir(checkpoint->directory);
+        const struct dirent *entry;
+        char **uids = NULL;
+        size_t n = 0;
+        int r;
+
+        if (!directory)
+                return error_errno(err, -errno, "cannot read directory %s", checkpoint->directory);
+        for (errno = 0; (entry = readdir(directory)); errno = 0) {
+                if (!checkpoint_uid_is_valid(entry->d_name))
+                        continue;
+                uids = xreallocarray(uids, n + 1, sizeof(*uids));
+                uids[n++] = xstrdup(entry->d_name);
+        }
+        r = -errno;
+        closedir(directory);
+        *ret_uids = uids;
+        *ret_n = n;
+        return r < 0 ? error_errno(err, r, "cannot read directory %s", checkpoint->directory) : 0;
+}
+
 int checkpoint_load(struct checkpoint *checkpoint, struct ledger *ledger,
                     checkpoint_on_damaged *on_damaged, void *owner, struct error *err)
 {
-        const struct dirent *entry;
-        DIR *directory;
+        char **uids = NULL;
+        size_t n = 0;
+        int r;
 
         file_sweep_temporaries(checkpoint->directory_fd);
-        directory = opendir(checkpoint->directory);
-        if (!directory)
-                return error_errno(err, -errno, "cannot read directory %s", checkpoint->directory);
-        while ((entry = readdir(directory))) {
-                struct ledger_claim *claim = NULL;
-                struct error reason = ERROR_NULL;
-                int r;
-
-                if (!checkpoint_uid_is_valid(entry->d_name))
-                        continue;
-                r = read_record(checkpoint, entry->d_name, &claim, &reason);
-                if (r) {
-                        claim = uncertain_claim(entry->d_name);
-                        error_prefix(&reason, "record %s/%s", checkpoint->directory, entry->d_name);
-                        move_aside(checkpoint, entry->d_name,
-                                   r == CHECKPOINT_NEWER ? "newer" : "damaged");
-                        on_damaged(owner, entry->d_name, &reason);
-                }
-                ledger_restore(ledger, claim);
+        r = list_records(checkpoint, &uids, &n, err);
+        for (size_t i = 0; i < n; ++i) {
+                if (!r)
+                        r = load_one(checkpoint, ledger, uids[i], on_damaged, owner, err);
+                free(uids[i]);
         }
-        closedir(directory);
-        return 0;
+        free(uids);
+        return r;
 }
 
 /* ---- writing, on the worker thread ---- */
 
+static const char *remedy_for(int r)
+{
+        switch (r) {
+        case -ENOSPC:
+        case -EDQUOT:
+                return "; free space there";
+        case -EROFS:
+                return "; see why it is read-only (dmesg) and mount it writable";
+        case -EACCES:
+        case -EPERM:
+                return "; let the driver write there";
+        default:
+                return "";
+        }
+}
+
+static void fail(const struct checkpoint *checkpoint, struct order *order, const char *what, int r)
+{
+        error_set(&order->error, r, "cannot %s %s: %s%s", what, checkpoint->directory, strerror(-r),
+                  remedy_for(r));
+}
+
 static void carry_out(const struct checkpoint *checkpoint, struct order *order)
 {
+        int r = 0;
+
         if (order->bytes)
-                (void)file_replace(checkpoint->directory_fd, order->uid, order->bytes, order->n,
-                                   0600, checkpoint->is_durable ? FILE_SYNCED : FILE_UNSYNCED,
-                                   &order->error);
+                r = file_replace(checkpoint->directory_fd, order->uid, order->bytes, order->n, 0600,
+                                 sync_mode(checkpoint), NULL);
         else if (unlinkat(checkpoint->directory_fd, order->uid, 0) < 0 && errno != ENOENT)
-                error_errno(&order->error, -errno, "cannot remove %s", order->uid);
+                r = -errno;
+        if (r < 0)
+                fail(checkpoint, order,
+                     order->bytes ? "record the claim in" : "remove the claim's record from", r);
 }
 
 /* Each file is synced before its rename; the renames and removals of the whole round share one sync
@@ -302,12 +249,11 @@ static void on_worker(uv_work_t *work)
                 struct order *order = container_of(position, struct order, link);
 
                 if (r < 0 && !order->error.code)
-                        error_errno(&order->error, r, "cannot sync");
-                if (order->error.code)
-                        error_prefix(&order->error, "cannot record the claim in %s",
-                                     checkpoint->directory);
+                        fail(checkpoint, order, "sync directory", r);
         }
 }
+
+/* ---- rounds, on the loop thread ---- */
 
 static void start_round(struct checkpoint *checkpoint);
 
@@ -318,7 +264,6 @@ static void on_round_over(uv_work_t *work, int status)
 
         list_init(&done);
         list_splice_tail(&done, &checkpoint->round);
-        checkpoint->is_busy = false;
         while (!list_is_empty(&done)) {
                 struct order *order = container_of(done.next, struct order, link);
 
@@ -328,7 +273,23 @@ static void on_round_over(uv_work_t *work, int status)
                 free(order->bytes);
                 free(order);
         }
+        /* Only now: what the members order when they are told makes the next round together. */
+        checkpoint->is_busy = false;
         start_round(checkpoint);
+}
+
+/* Somebody has removed the directory: records go to a new one, not to one that nobody can find. */
+static void find_directory_again(struct checkpoint *checkpoint)
+{
+        struct stat directory;
+        int fd;
+
+        if (fstat(checkpoint->directory_fd, &directory) < 0 || directory.st_nlink)
+                return;
+        if (file_open_directory(checkpoint->directory, 0700, &fd, NULL) < 0)
+                return;
+        close(checkpoint->directory_fd);
+        checkpoint->directory_fd = fd;
 }
 
 static void start_round(struct checkpoint *checkpoint)
@@ -337,6 +298,7 @@ static void start_round(struct checkpoint *checkpoint)
 
         if (checkpoint->is_busy || list_is_empty(&checkpoint->waiting))
                 return;
+        find_directory_again(checkpoint);
         list_splice_tail(&checkpoint->round, &checkpoint->waiting);
         checkpoint->is_busy = true;
         checkpoint->work.data = checkpoint;
@@ -350,6 +312,7 @@ static void place_order(struct checkpoint *checkpoint, const char *uid, char *by
 {
         struct order *order = xcalloc(1, sizeof(*order));
 
+        assert(checkpoint_uid_is_valid(uid));
         order->uid = xstrdup(uid);
         order->bytes = bytes;
         order->n = n;
@@ -376,6 +339,21 @@ void checkpoint_remove(struct checkpoint *checkpoint, const char *uid, checkpoin
 
 /* ---- the checkpoint ---- */
 
+/* A record is as durable as the directories above it. They may be new. */
+static void sync_above(int directory_fd)
+{
+        static const char *const above[] = { "..", "../.." };
+
+        for (size_t i = 0; i < array_size(above); ++i) {
+                __attribute__((cleanup(cleanup_close))) int fd =
+                        openat(directory_fd, above[i], O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+                /* A disk that cannot do it fails the first record, too, and that is reported. */
+                if (fd >= 0)
+                        (void)fsync(fd);
+        }
+}
+
 int checkpoint_open(uv_loop_t *loop, const char *state_dir, bool is_durable,
                     struct checkpoint **ret, struct error *err)
 {
@@ -386,6 +364,8 @@ int checkpoint_open(uv_loop_t *loop, const char *state_dir, bool is_durable,
         r = file_open_directory(directory, 0700, &fd, err);
         if (r < 0)
                 return r;
+        if (is_durable)
+                sync_above(fd);
         checkpoint = xcalloc(1, sizeof(*checkpoint));
         checkpoint->loop = loop;
         checkpoint->directory = take_ptr(directory);

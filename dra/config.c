@@ -238,7 +238,11 @@ static int set_from_arguments(int argc, char **argv, struct config *config, stru
 static void derive_paths(struct config *config)
 {
         const char *uid = config->pod_uid;
+        char *slash;
 
+        config->qgs_directory = xstrdup(config->qgs_socket);
+        slash = strrchr(config->qgs_directory, '/');
+        *(slash ? slash : config->qgs_directory) = '\0';
         config->state_dir = xasprintf("%s/plugins/" DRIVER_NAME, config->kubelet_dir);
         config->dra_socket = uid ? xasprintf("%s/dra-%s.sock", config->state_dir, uid)
                                  : xasprintf("%s/dra.sock", config->state_dir);
@@ -313,6 +317,7 @@ void config_deinit(struct config *config)
         free(config->client_key);
         free(config->state_dir);
         free(config->dra_socket);
+        free(config->qgs_directory);
         free(config->registration_socket);
         *config = (struct config)CONFIG_NULL;
 }

@@ -47,6 +47,7 @@ struct config {
         /* Derived. */
         char *state_dir;           /* <kubelet>/plugins/tdx.kubevirt.io */
         char *dra_socket;          /* in state_dir */
+        char *qgs_directory;       /* of qgs_socket */
         char *registration_socket; /* in <kubelet>/plugins_registry */
 };
 

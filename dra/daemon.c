@@ -55,7 +55,6 @@ struct daemon {
         struct cdi_store *cdi;
         struct prepare *prepare;
         struct reconcile *reconcile;
-        size_t n_cdi_devices;
         struct error cdi_error;
 
         /* kubelet. */
@@ -118,8 +117,7 @@ static void warn_once(struct error *known, const struct error *now, const char *
 static void write_cdi_spec(struct daemon *daemon)
 {
         static const char *const prefixes[] = { PREPARE_CDI_PREFIX };
-        __attribute__((cleanup(cleanup_free))) char *directory =
-                xstrdup(daemon->config->qgs_socket);
+        const char *directory = daemon->config->qgs_directory;
         __attribute__((cleanup(cleanup_free))) char *bytes = NULL;
         unsigned n_devices = ledger_total(daemon->ledger);
         struct error error = ERROR_NULL;
@@ -132,15 +130,13 @@ static void write_cdi_spec(struct daemon *daemon)
                         if (claim->devices[i].slot != LEDGER_NO_SLOT &&
                             claim->devices[i].slot >= n_devices)
                                 n_devices = claim->devices[i].slot + 1;
-        *strrchr(directory, '/') = '\0';
         spec = (struct cdi_spec){ .prefixes = prefixes,
                                   .n_prefixes = array_size(prefixes),
                                   .n_devices = n_devices,
                                   .mount = { .host_path = directory,
                                              .container_path = directory } };
         bytes = cdi_spec_build(&spec, &n);
-        if (cdi_store_set(daemon->cdi, bytes, n, &error) >= 0)
-                (void)cdi_ensure_mount_source(directory, &error);
+        (void)cdi_store_set(daemon->cdi, bytes, n, &error);
         warn_once(&daemon->cdi_error, &error, "VMs cannot be given their devices");
 }
 
@@ -151,6 +147,8 @@ static void verify_cdi_spec(struct daemon *daemon)
         if (cdi_store_verify(daemon->cdi, &error) == CDI_STORE_WRITTEN)
                 log_warn("the CDI spec was missing or changed, restored",
                          log_str("directory", daemon->config->cdi_dir));
+        if (!error.code)
+                (void)cdi_ensure_mount_source(daemon->config->qgs_directory, &error);
         warn_once(&daemon->cdi_error, &error, "VMs cannot be given their devices");
 }
 
@@ -353,11 +351,12 @@ static int activate(struct daemon *daemon, struct error *err)
         read_capacity(daemon);
         if (!daemon->is_capacity_known)
                 write_cdi_spec(daemon); /* for what is held; a total will come */
+        verify_cdi_spec(daemon);
         prepare_activate(daemon->prepare, daemon->checkpoint, boot_id);
         sweep_sockets(daemon);
         if (daemon->api)
                 daemon->reconcile = reconcile_start(&daemon->loop, daemon->api, daemon->ledger,
-                                                    daemon->prepare, RECONCILE_AFTER_MS);
+                                                    daemon->prepare, boot_id, RECONCILE_AFTER_MS);
         publish(daemon);
         return 0;
 }
@@ -503,6 +502,7 @@ static int set_up(struct daemon *daemon, struct error *err)
         options = (struct prepare_options){ .loop = &daemon->loop,
                                             .ledger = daemon->ledger,
                                             .cdi = daemon->cdi,
+                                            .mount_source = config->qgs_directory,
                                             .api = daemon->api,
                                             .pool = config->node_name,
                                             .wait_ms = config->prepare_wait_ms,

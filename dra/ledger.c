@@ -251,6 +251,11 @@ struct ledger_claim *ledger_release(struct ledger *ledger, const char *uid)
         return claim;
 }
 
+void ledger_set_recorded(struct ledger *ledger, const char *uid)
+{
+        claim_of(table_find(&ledger->claims, uid))->is_unrecorded = false;
+}
+
 const struct ledger_claim *ledger_next(const struct ledger *ledger,
                                        const struct ledger_claim *previous)
 {

@@ -39,9 +39,10 @@ struct ledger_claim {
         char *uid;
         char *namespace_;
         char *name;
-        char *boot_id;     /* of the boot that prepared it */
-        bool is_uncertain; /* its record was unreadable: it holds one TD until kubelet speaks of it
-                              again */
+        char *boot_id;      /* of the boot that prepared it */
+        bool is_uncertain;  /* its record was unreadable: it holds one TD until kubelet speaks of it
+                               again */
+        bool is_unrecorded; /* what it holds is not on disk as it stands here */
         size_t n_devices;
         struct ledger_device *devices;
 };
@@ -88,6 +89,9 @@ const struct ledger_claim *ledger_find(const struct ledger *ledger,
                                        const char *uid); /* NULL: not held */
 /* Give a claim up: it is the caller's again. NULL: not held. */
 struct ledger_claim *ledger_release(struct ledger *ledger, const char *uid);
+
+/* The claim, which is held, is on disk now. */
+void ledger_set_recorded(struct ledger *ledger, const char *uid);
 
 /* Every claim once, in no order; the ledger must not change in between. NULL starts and ends. */
 const struct ledger_claim *ledger_next(const struct ledger *ledger,

@@ -47,6 +47,7 @@ struct job {
         struct kube_call *get;
         struct backoff backoff;
         struct ledger_claim *claim; /* read and checked, not yet in the ledger; owned */
+        bool is_replacing;          /* while JOB_SAVING: the claim was held before */
         uint64_t deadline_ms;       /* loop time: when patience ends */
         uv_timer_t *timer;          /* retry of the GET, or the end of the wait */
 };
@@ -135,6 +136,8 @@ static void job_answer_held(struct job *job, const struct ledger_claim *claim)
         int r;
 
         r = cdi_store_verify(job->prepare->options.cdi, &error);
+        if (r >= 0 && cdi_ensure_mount_source(job->prepare->options.mount_source, &error) < 0)
+                r = error.code;
         if (r < 0) {
                 job_fail(job, &error);
                 return;
@@ -198,37 +201,66 @@ static void on_saved(void *owner, const struct error *error)
 {
         struct job *job = owner;
         struct prepare *prepare = job->prepare;
+        struct ledger *ledger = prepare->options.ledger;
 
         job->state = JOB_SETTLED;
         if (error->code) {
-                ledger_claim_free(ledger_release(prepare->options.ledger, job->uid));
-                prepare->options.on_held_changed(prepare->options.owner);
+                /* A claim that was held before stays held, and is recorded when kubelet asks next.
+                 */
+                if (!job->is_replacing) {
+                        ledger_claim_free(ledger_release(ledger, job->uid));
+                        prepare->options.on_held_changed(prepare->options.owner);
+                }
                 job_fail(job, error);
                 prepare_retry_waiting(prepare);
         } else {
-                const struct ledger_claim *claim = ledger_find(prepare->options.ledger, job->uid);
+                const struct ledger_claim *claim = ledger_find(ledger, job->uid);
 
+                ledger_set_recorded(ledger, job->uid);
                 log_info("claim prepared", log_str("claim", job->name),
                          log_str("namespace", job->namespace_), log_str("uid", job->uid),
                          log_int("tds", ledger_claim_weight(claim)),
-                         log_int("held", ledger_held(prepare->options.ledger)),
-                         log_int("total", ledger_total(prepare->options.ledger)));
+                         log_int("held", ledger_held(ledger)),
+                         log_int("total", ledger_total(ledger)));
                 job_answer_held(job, claim);
         }
         job_advance(job);
 }
 
-/* Take the claim into the ledger. An unreadable record of the same claim makes way, and comes back
- * if it does not fit. */
+/* Device by device, the TDs that the claim had. */
+static void inherit_slots(struct ledger_claim *claim, const struct ledger_claim *previous)
+{
+        size_t j = 0;
+
+        for (size_t i = 0; i < claim->n_devices; ++i) {
+                if (claim->devices[i].is_admin_access)
+                        continue;
+                while (j < previous->n_devices && previous->devices[j].is_admin_access)
+                        ++j;
+                if (j < previous->n_devices)
+                        claim->devices[i].slot = previous->devices[j++].slot;
+        }
+}
+
+/* Take the claim into the ledger, in place of what it holds already: from before a reboot, by an
+ * unreadable record, or unrecorded. What is held is held, also where there is room for less now. */
 static int job_hold(struct job *job)
 {
         struct ledger *ledger = job->prepare->options.ledger;
-        _cleanup_(ledger_claim) struct ledger_claim *uncertain = ledger_release(ledger, job->uid);
+        _cleanup_(ledger_claim) struct ledger_claim *previous = ledger_release(ledger, job->uid);
         int r;
 
+        job->is_replacing = previous != NULL;
+        job->claim->is_unrecorded = true;
+        if (previous && !previous->is_uncertain &&
+            ledger_claim_weight(job->claim) <= ledger_claim_weight(previous)) {
+                inherit_slots(job->claim, previous);
+                ledger_restore(ledger, job->claim);
+                return 0;
+        }
         r = ledger_hold(ledger, job->claim);
-        if (r && uncertain)
-                ledger_restore(ledger, take_ptr(uncertain));
+        if (r && previous)
+                ledger_restore(ledger, take_ptr(previous));
         return r;
 }
 
@@ -427,6 +459,14 @@ static void on_removed(void *owner, const struct error *error)
 
 /* ---- the job's one place of decision ---- */
 
+/* The claim can be answered from the ledger. From before a reboot it cannot: no TD of it runs, and
+ * while the node was down it may have been allocated anew. */
+static bool is_current(const struct prepare *prepare, const struct ledger_claim *held)
+{
+        return !held->is_uncertain && !held->is_unrecorded && held->boot_id &&
+               strcmp(held->boot_id, prepare->boot_id) == 0;
+}
+
 /* Settled, and something may have changed: start what is asked for next, or end. */
 static void job_advance(struct job *job)
 {
@@ -460,7 +500,7 @@ static void job_advance(struct job *job)
                 answer_all(&job->releases, NULL, &success);
         }
         if (!list_is_empty(&job->prepares)) {
-                if (!held || held->is_uncertain) {
+                if (!held || !is_current(prepare, held)) {
                         job_read(job);
                         return;
                 }

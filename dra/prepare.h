@@ -36,9 +36,10 @@ struct prepare_options {
         uv_loop_t *loop;
         struct ledger *ledger;
         struct cdi_store *cdi;
-        struct kube_api *api; /* NULL: no API server is configured, and no claim can be read */
-        const char *pool;     /* the node's name */
-        uint64_t wait_ms;     /* for room, and for an API server that does not answer */
+        const char *mount_source; /* the directory that the CDI devices mount */
+        struct kube_api *api;     /* NULL: no API server is configured, and no claim can be read */
+        const char *pool;         /* the node's name */
+        uint64_t wait_ms;         /* for room, and for an API server that does not answer */
         void (*on_held_changed)(void *owner); /* what claims hold has changed */
         void *owner;
 };

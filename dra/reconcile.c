@@ -10,6 +10,7 @@
 #include "ledger.h"
 #include "prepare.h"
 
+#include <stdbool.h>
 #include <string.h>
 
 struct reconcile {
@@ -19,9 +20,12 @@ struct reconcile {
         struct prepare *prepare;
         struct kube_call *get;
         struct prepare_request release;
-        uint64_t pause_ms;
-        char **uids; /* still to be looked at, from n_uids-1 down */
+        uint64_t after_ms;
+        char **uids; /* still to be looked at, from the last down: those of earlier boots come first
+                      */
         size_t n_uids;
+        size_t n_of_this_boot;
+        bool has_waited;
 };
 
 static void next(struct reconcile *reconcile);
@@ -51,7 +55,7 @@ static void on_claim(void *owner, const struct kube_reply *reply)
 
         reconcile->get = NULL;
         if (reply->outcome == KUBE_TRY_AGAIN) {
-                uv_timer_start(&reconcile->timer, on_timer, reconcile->pause_ms, 0);
+                uv_timer_start(&reconcile->timer, on_timer, reconcile->after_ms, 0);
                 return;
         }
         if (reply->outcome == KUBE_OK && claim_parse(reply->object, DRIVER_NAME, &seen, NULL) == 0)
@@ -72,6 +76,11 @@ static void on_claim(void *owner, const struct kube_reply *reply)
 
 static void next(struct reconcile *reconcile)
 {
+        if (reconcile->n_uids == reconcile->n_of_this_boot && !reconcile->has_waited) {
+                reconcile->has_waited = true;
+                uv_timer_start(&reconcile->timer, on_timer, reconcile->after_ms, 0);
+                return;
+        }
         while (reconcile->n_uids) {
                 const struct ledger_claim *held =
                         ledger_find(reconcile->ledger, reconcile->uids[reconcile->n_uids - 1]);
@@ -89,25 +98,35 @@ static void next(struct reconcile *reconcile)
         }
 }
 
+static void remember(struct reconcile *reconcile, const char *boot_id, bool is_of_this_boot)
+{
+        const struct ledger *ledger = reconcile->ledger;
+
+        for (const struct ledger_claim *claim = ledger_next(ledger, NULL); claim;
+             claim = ledger_next(ledger, claim))
+                if ((claim->boot_id && strcmp(claim->boot_id, boot_id) == 0) == is_of_this_boot)
+                        reconcile->uids[reconcile->n_uids++] = xstrdup(claim->uid);
+}
+
 struct reconcile *reconcile_start(uv_loop_t *loop, struct kube_api *api,
                                   const struct ledger *ledger, struct prepare *prepare,
-                                  uint64_t after_ms)
+                                  const char *boot_id, uint64_t after_ms)
 {
         struct reconcile *reconcile = xcalloc(1, sizeof(*reconcile));
 
         reconcile->api = api;
         reconcile->ledger = ledger;
         reconcile->prepare = prepare;
-        reconcile->pause_ms = after_ms;
+        reconcile->after_ms = after_ms;
         reconcile->release = (struct prepare_request){ .on_done = on_released };
         reconcile->uids = xcalloc(ledger_n_claims(ledger), sizeof(*reconcile->uids));
-        for (const struct ledger_claim *claim = ledger_next(ledger, NULL); claim;
-             claim = ledger_next(ledger, claim))
-                reconcile->uids[reconcile->n_uids++] = xstrdup(claim->uid);
+        remember(reconcile, boot_id, true);
+        reconcile->n_of_this_boot = reconcile->n_uids;
+        remember(reconcile, boot_id, false);
         uv_timer_init(loop, &reconcile->timer);
         reconcile->timer.data = reconcile;
         if (reconcile->n_uids)
-                uv_timer_start(&reconcile->timer, on_timer, after_ms, 0);
+                uv_timer_start(&reconcile->timer, on_timer, 0, 0);
         return reconcile;
 }
 

@@ -84,6 +84,9 @@ misc() { printf '%b' "$1" >"$MISC"; }
                 misc 'tdx 4\n'
                 sleep 0.3
         done
+        rm "$MISC" && mkdir "$MISC"
+        said driver "keeping what is known.*directory"
+        rmdir "$MISC"
         head -c 1000000 /dev/zero | tr '\0' 'x' >"$MISC"
         said driver "keeping what is known.*larger than"
         api wait-devices 4 1s

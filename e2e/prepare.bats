@@ -286,6 +286,31 @@ fill() {
         [[ $output == *"quote of "* ]]
 }
 
+@test "a QGS directory that vanished is there again before a claim is answered" {
+        driver --poll-interval 30s
+        rmdir "${QGS%/*}"
+        api claim default/a tdx0
+        kubelet prepare default/a
+        [ -d "${QGS%/*}" ]
+}
+
+@test "while the API server is slow, kubelet's other calls are answered at once" {
+        driver
+        api claim default/a tdx0 --uid aaaaaaaa-0000-0000-0000-000000000001
+        api slow 3000 GET /apis/resource.k8s.io/v1/namespaces
+        kubelet prepare --uid aaaaaaaa-0000-0000-0000-000000000001 default/a >"$T/slow" &
+        local slow=$!
+        sleep 0.2
+        SECONDS=0
+        kubelet getinfo
+        kubelet prepare-empty
+        kubelet unprepare --uid 12345678-0000-0000-0000-000000000000 default/other
+        [ $SECONDS -le 1 ]
+        [ ! -s "$T/slow" ]
+        wait $slow
+        grep -q "default/a: tdx0" "$T/slow"
+}
+
 @test "the directory of the QGS socket is made when it is missing, and a shared one refused" {
         driver
         [ -d "${QGS%/*}" ]

@@ -129,6 +129,36 @@ published() { api wait-devices "${1:-4}" 10s; }
         kubelet prepare-empty
 }
 
+certificates() {
+        cd "$T"
+        openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=ca -keyout ca.key -out ca.crt
+        local name
+        for name in server client; do
+                openssl req -newkey rsa:2048 -nodes -subj "/CN=$name" -keyout $name.key -out $name.csr
+                openssl x509 -req -in $name.csr -CA ca.crt -CAkey ca.key -CAcreateserial -days 2 -out $name.crt \
+                        -extfile <(echo "subjectAltName=IP:127.0.0.1")
+        done
+        cd -
+} >/dev/null 2>&1
+
+@test "TLS with a client certificate works, and a server of another authority is refused" {
+        certificates
+        end api
+        start api "$SIM/apiserver-sim" --control "$T/api.ctl" --port 0 --port-file "$T/tls.port" --node "$NODE:11111111-2222-3333-4444-555555555555" \
+                --tls-cert "$T/server.crt" --tls-key "$T/server.key" --client-ca "$T/ca.crt"
+        eventually 10 test -s "$T/tls.port"
+        API=https://127.0.0.1:$(cat "$T/tls.port")
+        launch_driver driver --ca-file "$T/ca.crt" --client-cert "$T/client.crt" --client-key "$T/client.key"
+        published
+        api claim default/a tdx0 --uid aaaaaaaa-0000-0000-0000-000000000001
+        kubelet wait-registered tdx.kubevirt.io 10s
+        kubelet prepare --uid aaaaaaaa-0000-0000-0000-000000000001 default/a
+        stop_driver
+        openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=other -keyout "$T/other.key" -out "$T/other.crt" 2>/dev/null
+        launch_driver driver --ca-file "$T/other.crt" --client-cert "$T/client.crt" --client-key "$T/client.key"
+        said driver "cannot publish.*certificate"
+}
+
 @test "plain http goes to this machine only" {
         run "$DRIVER" run --node-name "$NODE" --kubelet-dir "$K" --cdi-dir "$CDI" --qgs-socket "$QGS" --capacity 1 \
                 --api-server http://10.1.2.3:80

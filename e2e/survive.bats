@@ -3,7 +3,12 @@
 # Kills, reboots, full disks, damaged records, rolling updates.
 
 setup() { load scenario; enter_node 4; }
-teardown() { leave_node; mountpoint -q "$T/full" 2>/dev/null && umount "$T/full"; true; }
+teardown() {
+        local status=0
+        end driver || status=$?
+        if mountpoint -q "$T/full"; then umount "$T/full"; fi
+        leave_node && [ $status -eq 0 ]
+}
 
 claims() { # FIRST LAST
         local i
@@ -54,16 +59,92 @@ record() { ls -d "$STATE"/claims/* | head -1; }
         [ -z "$(find "$STATE" -name '.*.tmp')" ]
 }
 
+# The driver in a mount namespace in which the kernel tells another boot id.
+reboot() {
+        kill_driver
+        rm -rf "$CDI" "$STATE"/*.sock "$REGISTRY"/*
+        echo 01234567-89ab-cdef-0123-456789abcdef >"$T/boot_id"
+        driver_flags
+        start driver unshare -m sh -c 'mount --bind "$0" /proc/sys/kernel/random/boot_id && exec "$@"' \
+                "$T/boot_id" "$DRIVER" run "${FLAGS[@]}"
+        kubelet wait-registered tdx.kubevirt.io 15s
+}
+
 @test "a reboot takes the CDI directory and the sockets, not the claims" {
+        [ "$(id -u)" = 0 ] || skip "needs root to show the driver another boot id"
         driver
         claims 0 1
-        kill_driver
-        rm -rf "$CDI" "$STATE"/*.sock
-        # The record carries the boot it was made in; let it be another one.
-        driver
+        local before
+        before=$(kubelet prepare default/c0 default/c1)
+        reboot
         holds 2
         [ "$(cdi_devices)" -eq 4 ]
-        kubelet prepare default/c0 default/c1
+        [ "$(kubelet prepare default/c0 default/c1)" = "$before" ]
+        holds 2
+        grep -q 01234567-89ab "$(record)"
+}
+
+@test "a claim that was allocated anew while the node was down is prepared as it is now" {
+        [ "$(id -u)" = 0 ] || skip "needs root to show the driver another boot id"
+        driver
+        api claim default/a tdx1 --uid aaaaaaaa-0000-0000-0000-000000000001
+        kubelet prepare default/a
+        api claim default/a tdx3 --uid aaaaaaaa-0000-0000-0000-000000000001 --replace
+        reboot
+        run kubelet prepare default/a
+        [[ $output == *"default/a: tdx3 "*"dra-tdx1"* ]]
+        holds 1
+}
+
+@test "a claim that vanished while the node was down is released" {
+        [ "$(id -u)" = 0 ] || skip "needs root to show the driver another boot id"
+        driver
+        claims 0 1
+        api delete-claim default/c0
+        reboot
+        said driver "does not exist any more"
+        eventually 5 holds 1
+}
+
+@test "a held claim stays held through a reboot into less capacity" {
+        [ "$(id -u)" = 0 ] || skip "needs root to show the driver another boot id"
+        driver
+        claims 0 3
+        printf 'tdx 2\n' >"$MISC"
+        reboot
+        kubelet prepare default/c0 default/c1 default/c2 default/c3
+        holds 4
+        kubelet unprepare default/c0 default/c1
+        api claim default/late tdx0
+        run kubelet prepare --deadline 3s default/late
+        [ "$status" -eq 1 ]
+        kubelet unprepare default/c2
+        kubelet prepare default/late
+        holds 2
+}
+
+@test "a held claim that a full disk keeps from being recorded again stays held" {
+        [ "$(id -u)" = 0 ] || skip "needs root to mount a small file system"
+        mkdir -p "$T/full" "$STATE"
+        mount -t tmpfs -o size=256k,mode=700 tmpfs "$T/full" || skip "cannot mount"
+        rmdir "$STATE" && ln -s "$T/full" "$STATE"
+        driver
+        claims 0 0
+        local record
+        record=$(record)
+        kill_driver
+        truncate -s 30 "$record"
+        dd if=/dev/zero of="$T/full/filler" bs=4k 2>/dev/null || true
+        driver
+        run kubelet prepare default/c0
+        [ "$status" -eq 1 ]
+        rm "$T/full/filler"
+        api claim default/big tdx0,tdx1,tdx2,tdx3
+        run kubelet prepare --deadline 3s default/big
+        [ "$status" -eq 1 ]
+        kubelet prepare default/c0
+        holds 1
+        stop_driver
 }
 
 @test "a full disk refuses new claims with the reason, and lets held ones go" {
