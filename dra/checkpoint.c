@@ -219,18 +219,30 @@ static void fail(const struct checkpoint *checkpoint, struct order *order, const
                   remedy_for(r));
 }
 
+/* What is not there counts as removed, also where a read-only disk refuses before it looks. */
+static int remove_record(const struct checkpoint *checkpoint, const char *uid)
+{
+        int r = unlinkat(checkpoint->directory_fd, uid, 0) < 0 ? -errno : 0;
+
+        if (r == -EROFS && faccessat(checkpoint->directory_fd, uid, F_OK, AT_SYMLINK_NOFOLLOW) < 0)
+                r = -errno;
+        return r == -ENOENT ? 0 : r;
+}
+
 static void carry_out(const struct checkpoint *checkpoint, struct order *order)
 {
-        int r = 0;
+        int r;
 
-        if (order->bytes)
+        if (order->bytes) {
                 r = file_replace(checkpoint->directory_fd, order->uid, order->bytes, order->n, 0600,
                                  sync_mode(checkpoint), NULL);
-        else if (unlinkat(checkpoint->directory_fd, order->uid, 0) < 0 && errno != ENOENT)
-                r = -errno;
-        if (r < 0)
-                fail(checkpoint, order,
-                     order->bytes ? "record the claim in" : "remove the claim's record from", r);
+                if (r < 0)
+                        fail(checkpoint, order, "record the claim in", r);
+        } else {
+                r = remove_record(checkpoint, order->uid);
+                if (r < 0)
+                        fail(checkpoint, order, "remove the claim's record from", r);
+        }
 }
 
 /* Each file is synced before its rename; the renames and removals of the whole round share one sync
