@@ -2,7 +2,7 @@
 /*
  * The ledger on disk: one record a claim, in <state>/claims/<uid>.
  *
- * A record is a line "dra-driver-tdx claim 1 crc32c <8 hex digits> <n bytes>\n" and that many bytes
+ * A record is a line "dra-driver-tdx claim 1 crc32c <8 hex digits> <n> bytes\n" and that many bytes
  * of JSON; the checksum is taken over those bytes as they lie there, so that a field added by a
  * later version never looks like damage. A file a claim, rather than one file for all, keeps the
  * cost of a Prepare flat however many claims are held, confines damage to one claim whose UID the
@@ -29,7 +29,7 @@ enum checkpoint_outcome {
         CHECKPOINT_NEWER = 1 /* written by a version of this driver whose format we do not know */
 };
 
-/* The record's bytes; the caller's. */
+/* The record's bytes; the caller's. These three are pure (checkpoint_record.c). */
 char *checkpoint_encode(const struct ledger_claim *claim, size_t *ret_n);
 /* 0 and a claim of the caller's; CHECKPOINT_NEWER; or -EBADMSG with the reason: truncated,
  * checksum, not our format. */
@@ -47,16 +47,20 @@ int checkpoint_open(uv_loop_t *loop, const char *state_dir, bool is_durable,
 void checkpoint_free(struct checkpoint *checkpoint);
 bool checkpoint_is_idle(const struct checkpoint *checkpoint);
 
-/* Read every record into the ledger. A damaged record is moved to state_dir/damaged/<uid>.<unix
- * time>, one of a newer version to state_dir/newer/<uid>.<unix time>; either way its claim goes
- * into the ledger as is_uncertain, and on_damaged hears of it. Left-over temporary files are
- * removed. 0, or -errno where the directory cannot be read. */
+/* Read every record into the ledger. A damaged record goes to state_dir/damaged/<uid>.<unix time>,
+ * one of a newer version to state_dir/newer/<uid>.<unix time>; either way its claim goes into the
+ * ledger as is_uncertain, a record that says so takes the old one's place (so that the next start
+ * knows, too), and on_damaged hears of it, once. Where the disk takes no writes the record stays
+ * where it is and is found again. Left-over temporary files are removed, foreign files left alone.
+ * 0, or -errno where the directory or a record cannot be read for a reason that is not the record's
+ * (descriptors, memory, permissions): what is held is then not known. */
 typedef void checkpoint_on_damaged(void *owner, const char *uid, const struct error *reason);
 int checkpoint_load(struct checkpoint *checkpoint, struct ledger *ledger,
                     checkpoint_on_damaged *on_damaged, void *owner, struct error *err);
 
-/* Called on the loop thread when the write is durable (error->code 0) or has failed and left the
- * disk as it was. */
+/* Called on the loop thread when the write is durable (error->code 0) or has failed. It then left
+ * the disk as it was, unless it was the directory's sync that failed: then all of a round fail, and
+ * the next start may find any of them done. */
 typedef void checkpoint_on_done(void *owner, const struct error *error);
 
 /* Write (or replace) the claim's record; the claim is encoded before this returns. Orders per claim
