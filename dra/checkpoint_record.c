@@ -182,7 +182,7 @@ static int decode_json(const struct json *record, struct ledger_claim **ret_clai
 int checkpoint_decode(const char *bytes, size_t n, struct ledger_claim **ret_claim,
                       struct error *err)
 {
-        const char *newline = n ? memchr(bytes, '\n', n) : NULL, *version = bytes + strlen(MAGIC);
+        const char *newline = n ? memchr(bytes, '\n', n) : NULL, *version;
         _cleanup_(json) struct json *record = NULL;
         uint64_t number = 0;
         size_t n_version;
@@ -190,6 +190,7 @@ int checkpoint_decode(const char *bytes, size_t n, struct ledger_claim **ret_cla
 
         if (!newline || n < strlen(MAGIC) || memcmp(bytes, MAGIC, strlen(MAGIC)) != 0)
                 return error_set(err, -EBADMSG, "truncated, or no record of this driver");
+        version = bytes + strlen(MAGIC);
         n_version = strcspn(version, " \n");
         if (parse_u64(version, n_version, &number) == 0 && number > VERSION) {
                 error_set(err, -EPROTO, "written by a newer version of this driver (format %llu)",

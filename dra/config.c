@@ -100,6 +100,47 @@ static int parse_yes_no(const struct option *option, const char *value, void *fi
         return 0;
 }
 
+static int parse_serve(const struct option *option, const char *value, void *config_field,
+                       struct error *err)
+{
+        struct config *config = config_field;
+        bool is_both = strcmp(value, "both") == 0, is_dra = strcmp(value, "dra") == 0;
+
+        if (!is_both && !is_dra && strcmp(value, "plugin") != 0)
+                return invalid(option, value, "one of dra, plugin, both", err);
+        config->serves_dra = is_both || is_dra;
+        config->serves_plugin = !is_dra;
+        return 0;
+}
+
+static int parse_share(const struct option *option, const char *value, void *field,
+                       struct error *err)
+{
+        uint64_t split;
+
+        if (strcmp(value, "dynamic") == 0) {
+                *(int64_t *)field = -1;
+                return 0;
+        }
+        if (strncmp(value, "split=", 6) != 0 ||
+            parse_u64(value + 6, strlen(value + 6), &split) < 0 || split > DEVICE_INDEX_MAX)
+                return invalid(option, value, "dynamic, or split=K with K TDs reserved to DRA",
+                               err);
+        *(int64_t *)field = (int64_t)split;
+        return 0;
+}
+
+static int parse_inject(const struct option *option, const char *value, void *field,
+                        struct error *err)
+{
+        bool is_cdi = strcmp(value, "cdi") == 0;
+
+        if (!is_cdi && strcmp(value, "mounts") != 0)
+                return invalid(option, value, "mounts or cdi", err);
+        *(bool *)field = is_cdi;
+        return 0;
+}
+
 static int parse_log_level(const struct option *option, const char *value, void *field,
                            struct error *err)
 {
@@ -137,6 +178,9 @@ static const struct option options[] = {
         { "cgroup-root", "DIR", "/sys/fs/cgroup", "where misc.capacity is looked for otherwise", parse_string, field(cgroup_root) },
         { "capacity", "N", NULL, "the host runs N TDs, whatever misc.capacity says", parse_capacity, field(capacity) },
         { "reserve", "K", "0", "keep K of them for TDs outside Kubernetes", parse_reserve, field(reserve) },
+        { "serve", "PATHS", "both", "dra (claims), plugin (devices.kubevirt.io/tdx), or both", parse_serve, 0 },
+        { "share", "POLICY", "dynamic", "dynamic: every free TD is offered to both paths; split=K: K are reserved to DRA", parse_share, field(split) },
+        { "plugin-inject", "WHAT", "mounts", "what the plugin answers with: mounts, or cdi (device names)", parse_inject, field(is_injecting_cdi) },
         { "prepare-wait", "TIME", "30s", "how long a claim waits for a TD that is still held", parse_prepare_wait, field(prepare_wait_ms) },
         { "poll-interval", "TIME", "30s", "how often misc.capacity is read, and files are verified", parse_poll_interval, field(poll_interval_ms) },
         { "api-server", "URL", NULL, "Kubernetes API server; in-cluster credentials where absent", parse_string, field(api_server) },
@@ -275,6 +319,21 @@ static int check_absolute(const char *flag, const char *path, struct error *err)
         return 0;
 }
 
+/* The usual places are in host/qgs.c's table; these are where this node has them. */
+static int check_outside(const char *flag, const char *directory, const char *qgs_directory,
+                         struct error *err)
+{
+        size_t n = strlen(directory);
+
+        if (strncmp(qgs_directory, directory, n) != 0 ||
+            (qgs_directory[n] && qgs_directory[n] != '/'))
+                return 0;
+        return error_set(err, -EINVAL,
+                         "--qgs-socket: %s lies in --%s, which no VM may see: give QGS a directory "
+                         "of its own, as its default " QGS_DEFAULT_SOCKET,
+                         qgs_directory, flag);
+}
+
 int config_check(const struct config *config, struct error *err)
 {
         int r;
@@ -298,6 +357,10 @@ int config_check(const struct config *config, struct error *err)
                 r = rpc_listener_check_path(config->registration_socket, err);
         if (!r)
                 r = qgs_check_socket_path("--qgs-socket", config->qgs_socket, "", err);
+        if (!r)
+                r = check_outside("kubelet-dir", config->kubelet_dir, config->qgs_directory, err);
+        if (!r)
+                r = check_outside("cdi-dir", config->cdi_dir, config->qgs_directory, err);
         return r;
 }
 

@@ -31,6 +31,11 @@ struct config {
         int64_t capacity; /* TDs; -1: read from misc.capacity */
         unsigned reserve; /* TDs that run outside Kubernetes */
 
+        bool serves_dra;
+        bool serves_plugin;
+        int64_t split;         /* TDs reserved to DRA; -1: every free TD is offered to both sides */
+        bool is_injecting_cdi; /* the plugin answers with CDI names, not with mounts */
+
         uint64_t prepare_wait_ms;
         uint64_t poll_interval_ms; /* of the facts that do not notify */
 

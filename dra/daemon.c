@@ -28,6 +28,7 @@
 #include "rpc/listener.h"
 #include "rpc/pump.h"
 #include "rpc/server.h"
+#include "sharing.h"
 
 #include <errno.h>
 #include <limits.h>
@@ -46,6 +47,7 @@ struct daemon {
 
         /* What the host says. */
         bool is_capacity_known;
+        unsigned total;       /* TDs of both paths */
         int capacity_outcome; /* of the last reading, so that each state is logged once */
         struct error capacity_error;
 
@@ -63,6 +65,7 @@ struct daemon {
         struct rpc_listener *sockets[N_SOCKETS];
         struct registration registration;
         struct draplugin draplugin;
+        struct sharing *sharing; /* NULL: the plugin path is off */
         bool is_registered;
         uint64_t listening_since_ms;
 
@@ -87,20 +90,30 @@ static void stop(struct daemon *daemon);
 
 /* ---- offers ---- */
 
+/* Before it is known what plugin devices hold nothing is offered, and nothing admitted. */
+static bool is_total_in_force(const struct daemon *daemon)
+{
+        return daemon->is_capacity_known && (!daemon->sharing || sharing_is_known(daemon->sharing));
+}
+
 static void publish(struct daemon *daemon)
 {
         struct inventory inventory = INVENTORY_NULL;
 
         if (!daemon->publisher)
                 return;
-        inventory_compute(daemon->ledger, daemon->is_capacity_known, &inventory);
+        inventory_compute(daemon->ledger, is_total_in_force(daemon), &inventory);
         publisher_set(daemon->publisher, &inventory);
         inventory_deinit(&inventory);
 }
 
 static void on_held_changed(void *owner)
 {
-        publish(owner);
+        struct daemon *daemon = owner;
+
+        if (daemon->sharing)
+                sharing_update(daemon->sharing);
+        publish(daemon);
 }
 
 static void warn_once(struct error *known, const struct error *now, const char *message)
@@ -116,7 +129,7 @@ static void warn_once(struct error *known, const struct error *now, const char *
  */
 static void write_cdi_spec(struct daemon *daemon)
 {
-        static const char *const prefixes[] = { PREPARE_CDI_PREFIX };
+        static const char *const prefixes[] = { PREPARE_CDI_PREFIX, DEVICEPLUGIN_CDI_PREFIX };
         const char *directory = daemon->config->qgs_directory;
         __attribute__((cleanup(cleanup_free))) char *bytes = NULL;
         unsigned n_devices = ledger_total(daemon->ledger);
@@ -131,7 +144,7 @@ static void write_cdi_spec(struct daemon *daemon)
                             claim->devices[i].slot >= n_devices)
                                 n_devices = claim->devices[i].slot + 1;
         spec = (struct cdi_spec){ .prefixes = prefixes,
-                                  .n_prefixes = array_size(prefixes),
+                                  .n_prefixes = daemon->config->is_injecting_cdi ? 2 : 1,
                                   .n_devices = n_devices,
                                   .mount = { .host_path = directory,
                                              .container_path = directory } };
@@ -154,22 +167,43 @@ static void verify_cdi_spec(struct daemon *daemon)
 
 /* ---- capacity ---- */
 
+static void put_total_in_force(struct daemon *daemon)
+{
+        if (!is_total_in_force(daemon))
+                return;
+        ledger_set_total(daemon->ledger, daemon->total);
+        if (daemon->sharing)
+                sharing_update(daemon->sharing);
+        write_cdi_spec(daemon);
+        prepare_retry_waiting(daemon->prepare);
+        publish(daemon);
+}
+
+/* What plugin devices hold has changed, or is known for the first time. */
+static void on_sharing_changed(void *owner)
+{
+        struct daemon *daemon = owner;
+
+        if (ledger_total(daemon->ledger) != daemon->total)
+                put_total_in_force(daemon);
+        prepare_retry_waiting(daemon->prepare);
+        publish(daemon);
+}
+
 static void set_total(struct daemon *daemon, uint64_t capacity, const char *source)
 {
-        unsigned reserve = daemon->config->reserve, before = ledger_total(daemon->ledger), total;
+        unsigned reserve = daemon->config->reserve, total;
 
         if (capacity > DEVICE_INDEX_MAX)
                 capacity = DEVICE_INDEX_MAX;
         total = capacity > reserve ? (unsigned)capacity - reserve : 0;
-        if (daemon->is_capacity_known && total == before)
+        if (daemon->is_capacity_known && total == daemon->total)
                 return;
         log_info("capacity", log_int("tds", total), log_int("capacity", (int64_t)capacity),
                  log_int("reserve", reserve), log_str("source", source));
         daemon->is_capacity_known = true;
-        ledger_set_total(daemon->ledger, total);
-        write_cdi_spec(daemon);
-        prepare_retry_waiting(daemon->prepare);
-        publish(daemon);
+        daemon->total = total;
+        put_total_in_force(daemon);
 }
 
 static void log_capacity_outcome(struct daemon *daemon, int outcome, uint64_t capacity,
@@ -250,6 +284,8 @@ static int listen_on_all(struct daemon *daemon, struct error *err)
 {
         int r = 0;
 
+        if (!daemon->config->serves_dra)
+                return 0;
         for (int role = 0; role < N_SOCKETS && !r; ++role)
                 if (!rpc_listener_is_in_place(daemon->sockets[role]))
                         r = listen_on(daemon, (enum socket_role)role, err);
@@ -261,7 +297,7 @@ static void keep_sockets(struct daemon *daemon)
         struct error error = ERROR_NULL;
         bool was_in_place[N_SOCKETS];
 
-        if (daemon->is_stopping || !daemon->server)
+        if (daemon->is_stopping || !daemon->server || !daemon->config->serves_dra)
                 return;
         for (int role = 0; role < N_SOCKETS; ++role)
                 was_in_place[role] = rpc_listener_is_in_place(daemon->sockets[role]);
@@ -349,10 +385,12 @@ static int activate(struct daemon *daemon, struct error *err)
                          log_int("tds", ledger_held(daemon->ledger)));
         daemon->is_active = true;
         read_capacity(daemon);
-        if (!daemon->is_capacity_known)
+        if (!is_total_in_force(daemon))
                 write_cdi_spec(daemon); /* for what is held; a total will come */
         verify_cdi_spec(daemon);
         prepare_activate(daemon->prepare, daemon->checkpoint, boot_id);
+        if (daemon->sharing)
+                sharing_start(daemon->sharing);
         sweep_sockets(daemon);
         if (daemon->api)
                 daemon->reconcile = reconcile_start(&daemon->loop, daemon->api, daemon->ledger,
@@ -395,8 +433,11 @@ static void look_again(void *owner)
                         dirwatch_check(daemon->watches[i]);
         if (daemon->is_active || daemon->config->pod_uid)
                 keep_sockets(daemon);
-        if (daemon->is_active)
-                verify_cdi_spec(daemon);
+        if (!daemon->is_active)
+                return;
+        verify_cdi_spec(daemon);
+        if (daemon->sharing)
+                sharing_check(daemon->sharing);
 }
 
 static void on_housekeeping(uv_timer_t *timer)
@@ -439,7 +480,8 @@ static int set_up_kube(struct daemon *daemon, struct error *err)
                                                         .node_name = config->node_name,
                                                         .on_node_uid = on_node_uid,
                                                         .owner = daemon };
-        daemon->publisher = publisher_new(&publisher_options);
+        if (config->serves_dra)
+                daemon->publisher = publisher_new(&publisher_options);
         return 0;
 }
 
@@ -461,6 +503,27 @@ static void set_up_rpc(struct daemon *daemon)
                 rpc_listener_new(&daemon->loop, config->dra_socket, on_connection, daemon);
         daemon->sockets[SOCKET_REGISTRATION] =
                 rpc_listener_new(&daemon->loop, config->registration_socket, on_connection, daemon);
+}
+
+static void set_up_sharing(struct daemon *daemon)
+{
+        const struct config *config = daemon->config;
+        const struct sharing_options options = {
+                .loop = &daemon->loop,
+                .pump = daemon->pump,
+                .server = daemon->server,
+                .ledger = daemon->ledger,
+                .kubelet_dir = config->kubelet_dir,
+                .state_dir = config->state_dir,
+                .mount_path = config->qgs_directory,
+                .inject = config->is_injecting_cdi ? DEVICEPLUGIN_CDI : DEVICEPLUGIN_MOUNTS,
+                .split = config->serves_dra ? config->split : 0,
+                .is_offering = true,
+                .on_changed = on_sharing_changed,
+                .owner = daemon,
+        };
+
+        daemon->sharing = sharing_new(&options);
 }
 
 static void set_up_watches(struct daemon *daemon)
@@ -510,6 +573,8 @@ static int set_up(struct daemon *daemon, struct error *err)
                                             .owner = daemon };
         daemon->prepare = prepare_new(&options);
         set_up_rpc(daemon);
+        if (config->serves_plugin)
+                set_up_sharing(daemon);
         r = instance_start(&daemon->loop, config->state_dir, on_lock, daemon, &daemon->instance,
                            err);
         if (r < 0)
@@ -542,6 +607,7 @@ static void on_pump_stopped(void *owner)
         struct daemon *daemon = owner;
 
         daemon->pump = NULL;
+        sharing_free(daemon->sharing);
 }
 
 /* The server has gone, so no request is left; the last writes end now. */
@@ -589,6 +655,8 @@ static void stop(struct daemon *daemon)
         reconcile_free(daemon->reconcile);
         publisher_free(take_ptr(daemon->publisher));
         prepare_stop(daemon->prepare);
+        if (daemon->sharing)
+                sharing_stop(daemon->sharing);
         rpc_server_stop(daemon->server, STOP_GRACE_MS, on_server_stopped, daemon);
 }
 

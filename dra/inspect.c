@@ -60,6 +60,12 @@ static void print_instance(const struct config *config)
 
 static void print_claim(const struct ledger_claim *claim)
 {
+        if (claim->is_uncertain) {
+                printf("  uid %s  its record was unreadable, counted as one TD until kubelet "
+                       "speaks of it\n",
+                       claim->uid);
+                return;
+        }
         printf("  %s/%s  uid %s ", claim->namespace_, claim->name, claim->uid);
         for (size_t i = 0; i < claim->n_devices; ++i) {
                 const struct ledger_device *device = &claim->devices[i];

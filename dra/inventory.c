@@ -9,7 +9,8 @@
 
 void inventory_compute(const struct ledger *ledger, bool is_known, struct inventory *ret)
 {
-        unsigned total = ledger_total(ledger), n_held = 0, n_free, n_devices, n = 0;
+        unsigned total = ledger_total(ledger), elsewhere = ledger_elsewhere(ledger), n_held = 0,
+                 n_free, n_devices, n = 0;
 
         *ret = (struct inventory)INVENTORY_NULL;
         ret->is_known = is_known;
@@ -19,7 +20,7 @@ void inventory_compute(const struct ledger *ledger, bool is_known, struct invent
                 n_held += ledger_is_device_held(ledger, i);
         /* Two claims may hold the same name for a moment (a forced deletion). The pool is not
          * shortened for that: Prepare counts TDs by itself. */
-        n_free = total > n_held ? total - n_held : 0;
+        n_free = total > n_held + elsewhere ? total - n_held - elsewhere : 0;
         n_devices = n_held + n_free;
         ret->devices = xcalloc(n_devices, sizeof(*ret->devices));
         for (unsigned i = 0; n < n_devices; ++i) {

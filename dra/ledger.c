@@ -16,6 +16,7 @@ struct ledger {
         unsigned total;
         bool is_total_known;
         unsigned held;
+        unsigned elsewhere;
         uint64_t taken[N_WORDS];            /* slots, a bit each */
         unsigned first_word;                /* no word below it has a free slot */
         uint16_t n_named[DEVICE_INDEX_MAX]; /* claims' devices of each name */
@@ -96,6 +97,21 @@ void ledger_set_total(struct ledger *ledger, unsigned total)
 unsigned ledger_total(const struct ledger *ledger)
 {
         return ledger->total;
+}
+
+bool ledger_is_total_known(const struct ledger *ledger)
+{
+        return ledger->is_total_known;
+}
+
+void ledger_set_elsewhere(struct ledger *ledger, unsigned n)
+{
+        ledger->elsewhere = n;
+}
+
+unsigned ledger_elsewhere(const struct ledger *ledger)
+{
+        return ledger->elsewhere;
 }
 
 unsigned ledger_held(const struct ledger *ledger)
@@ -200,7 +216,7 @@ int ledger_hold(struct ledger *ledger, struct ledger_claim *claim)
                 return LEDGER_FULL;
         if (weight > ledger->total)
                 return LEDGER_TOO_LARGE;
-        if (weight && ledger->held + weight > ledger->total)
+        if (weight && ledger->held + ledger->elsewhere + weight > ledger->total)
                 return LEDGER_FULL;
         for (size_t i = 0; i < claim->n_devices; ++i)
                 claim->devices[i].slot = LEDGER_NO_SLOT;
@@ -281,4 +297,7 @@ void ledger_describe_holders(const struct ledger *ledger, unsigned most, struct 
         }
         if (n_claims > n_named)
                 text_addf(text, " and %zu more", n_claims - n_named);
+        if (ledger->elsewhere)
+                text_addf(text, "%s%u by the device plugin's pods", n_claims ? ", and " : "",
+                          ledger->elsewhere);
 }

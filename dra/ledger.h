@@ -65,6 +65,13 @@ DEFINE_CLEANUP(struct ledger, ledger, ledger_free);
  * left. */
 void ledger_set_total(struct ledger *ledger, unsigned total);
 unsigned ledger_total(const struct ledger *ledger);
+
+bool ledger_is_total_known(const struct ledger *ledger);
+
+/* TDs of the total that claims cannot have: those that plugin devices hold, or are kept for them.
+ */
+void ledger_set_elsewhere(struct ledger *ledger, unsigned n);
+unsigned ledger_elsewhere(const struct ledger *ledger);
 unsigned ledger_held(const struct ledger *ledger);
 size_t ledger_n_claims(const struct ledger *ledger);
 

@@ -180,11 +180,17 @@ static void explain_full(struct job *job, int outcome, struct error *error)
                           ledger_claim_weight(job->claim), ledger_total(ledger));
                 return;
         }
+        if (!ledger_is_total_known(ledger)) {
+                error_set(error, -EAGAIN,
+                          "it is not known yet how many TDs are free here (see the driver's log); "
+                          "kubelet tries again by itself");
+                return;
+        }
         ledger_describe_holders(ledger, HOLDERS_NAMED, &holders);
         error_set(
                 error, -EAGAIN,
                 "no TD is free: %u of %u held by %s; delete a pod of theirs or choose another node",
-                ledger_held(ledger), ledger_total(ledger),
+                ledger_held(ledger) + ledger_elsewhere(ledger), ledger_total(ledger),
                 holders.bytes ? holders.bytes : "nobody");
 }
 

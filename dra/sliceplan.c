@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "sliceplan.h"
 
+#define GENERATION_MAX (INT64_C(1) << 53) /* what base/json.h writes exactly */
+
 /* What there is to do, counted. */
 struct tally {
         int64_t highest;   /* generation */
@@ -49,6 +51,16 @@ static int64_t choose_generation(const struct tally *tally, bool is_missing)
         return is_single_change ? tally->highest : tally->highest + 1;
 }
 
+/* Somebody has written a generation that leaves none above it: such slices make way. */
+static struct sliceplan_step delete_one_of(const struct sliceplan_slice *slices, int64_t generation)
+{
+        struct sliceplan_step step = { .verb = SLICEPLAN_DELETE };
+
+        while (slices[step.observed].generation != generation)
+                ++step.observed;
+        return step;
+}
+
 static bool has_index(const struct sliceplan_slice *slices, size_t n_slices, unsigned index)
 {
         for (size_t i = 0; i < n_slices; ++i)
@@ -68,6 +80,8 @@ struct sliceplan_step sliceplan_next(const struct sliceplan_slice *slices, size_
                         return (struct sliceplan_step){ .verb = SLICEPLAN_DELETE, .observed = i };
         tally = take_tally(slices, n_slices, n_wanted);
         step.generation = choose_generation(&tally, n_slices < n_wanted);
+        if (step.generation > GENERATION_MAX)
+                return delete_one_of(slices, tally.highest);
         for (size_t i = 0; i < n_slices; ++i)
                 if (!is_right(&slices[i], step.generation, n_wanted)) {
                         step.verb = SLICEPLAN_UPDATE;

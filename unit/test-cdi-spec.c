@@ -194,7 +194,7 @@ END_TEST
 
 START_TEST(the_file_name_is_one_that_runtimes_read)
 {
-        ck_assert_str_eq(CDI_SPEC_FILE + strlen(CDI_SPEC_FILE) - 5, ".json");
+        ck_assert_str_eq(&CDI_SPEC_FILE[strlen(CDI_SPEC_FILE) - 5], ".json");
         ck_assert_ptr_null(strchr(CDI_SPEC_FILE, '/'));
 }
 END_TEST

@@ -19,6 +19,7 @@ START_TEST(what_is_not_strict_json_is_refused_with_a_reason)
                 { "{\"a\":1,\"a\":2}", "stands twice" },
                 { "[{\"b\":{\"c\":1,\"d\":0,\"c\":1}}]", "stands twice" },
                 { "nul", "not JSON" },
+                { "[1e400]", "too large" },
         };
         struct error error = ERROR_NULL;
         struct json *root = NULL;

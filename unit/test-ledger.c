@@ -74,6 +74,25 @@ START_TEST(a_name_that_is_taken_or_beyond_the_total_gets_the_lowest_free_slot)
 }
 END_TEST
 
+START_TEST(a_slot_that_is_given_back_is_the_next_to_be_given_out_however_many_are_taken)
+{
+        _cleanup_(ledger) struct ledger *ledger = ledger_new();
+        char uid[16];
+
+        ledger_set_total(ledger, 200);
+        for (unsigned i = 0; i < 130; ++i) {
+                snprintf(uid, sizeof(uid), "%u", i);
+                ck_assert_int_eq(hold_single(ledger, uid, 0), i);
+        }
+        release(ledger, "70");
+        release(ledger, "3");
+
+        ck_assert_int_eq(hold_single(ledger, "a", 0), 3);
+        ck_assert_int_eq(hold_single(ledger, "b", 0), 70);
+        ck_assert_int_eq(hold_single(ledger, "c", 0), 130);
+}
+END_TEST
+
 START_TEST(a_device_without_a_free_name_does_not_take_its_neighbours)
 {
         static const unsigned names[] = { 9, 0 };
@@ -410,6 +429,7 @@ END_TEST
 
 SUITE("ledger", a_claim_gets_the_slot_its_device_is_named_after,
       a_name_that_is_taken_or_beyond_the_total_gets_the_lowest_free_slot,
+      a_slot_that_is_given_back_is_the_next_to_be_given_out_however_many_are_taken,
       a_device_without_a_free_name_does_not_take_its_neighbours,
       what_does_not_fit_now_differs_from_what_never_fits,
       before_the_total_is_known_nothing_fits_and_nothing_is_too_large,

@@ -216,9 +216,115 @@ START_TEST(any_state_settles_and_no_complete_pool_is_mixed)
 }
 END_TEST
 
+START_TEST(a_generation_that_leaves_none_above_it_makes_way)
+{
+        struct pool pool = { .n_wanted = 2, .wanted = 1 };
+
+        for (unsigned i = 0; i < 2; ++i)
+                pool.slices[i] = (struct sliceplan_slice){ .index = i,
+                                                           .generation = INT64_C(1) << 53,
+                                                           .count = 2 };
+        pool.n = 2;
+
+        ck_assert_uint_eq(settle(&pool), 4);
+        ck_assert_int_eq(generation_of(&pool), 1);
+        ck_assert(is_complete(&pool));
+}
+END_TEST
+
+/* ---- from any state that a driver may have left, not only from ours ---- */
+
+/* Whatever wrote it, the slices of the highest generation agree on their count and are not more;
+ * those below were left incomplete when it began. */
+static struct pool random_pool(void)
+{
+        struct pool pool = { .n_wanted = 1 + (unsigned)random() % 5, .wanted = 1 };
+        int64_t count = 1 + random() % 5;
+        unsigned n_highest = 0;
+
+        for (unsigned index = 0; index < 8; ++index) {
+                bool is_highest = random() % 2 && n_highest < (unsigned)count;
+
+                if (random() % 3 == 0)
+                        continue;
+                n_highest += is_highest;
+                pool.contents[pool.n] = (int)(random() % 2);
+                pool.slices[pool.n++] = (struct sliceplan_slice){
+                        .index = index,
+                        .generation = is_highest ? 9 : random() % 9,
+                        .count = is_highest ? count : 20,
+                };
+        }
+        if (pool.n && !n_highest) {
+                pool.slices[0].generation = 9;
+                pool.slices[0].count = count;
+        }
+        return pool;
+}
+
+static bool is_as_wanted(const struct pool *pool, size_t at)
+{
+        return pool->slices[at].index < pool->n_wanted && pool->contents[at] == pool->wanted &&
+               pool->slices[at].count == (int64_t)pool->n_wanted;
+}
+
+static int64_t highest_of(const struct pool *pool)
+{
+        int64_t highest = 0;
+
+        for (size_t i = 0; i < pool->n; ++i)
+                if (pool->slices[i].generation > highest)
+                        highest = pool->slices[i].generation;
+        return highest;
+}
+
+/* All slices of the highest generation are as wanted. */
+static bool shows_what_is_wanted(const struct pool *pool)
+{
+        for (size_t i = 0; i < pool->n; ++i)
+                if (pool->slices[i].generation == highest_of(pool) && !is_as_wanted(pool, i))
+                        return false;
+        return true;
+}
+
+/* The write changes what the scheduler sees. */
+static bool is_visible(const struct pool *pool, const struct sliceplan_step *step)
+{
+        return (step->verb != SLICEPLAN_DELETE && step->generation >= highest_of(pool)) ||
+               (step->verb != SLICEPLAN_CREATE &&
+                pool->slices[step->observed].generation == highest_of(pool));
+}
+
+START_TEST(no_write_completes_a_pool_of_other_devices_than_wanted)
+{
+        for (unsigned seed = 0; seed < 50000; ++seed) {
+                struct pool pool;
+                struct sliceplan_step step;
+                unsigned n_steps = 0;
+
+                srandom(seed);
+                pool = random_pool();
+                for (step = plan(&pool); step.verb != SLICEPLAN_NOTHING; step = plan(&pool)) {
+                        bool is_seen = is_visible(&pool, &step);
+
+                        apply(&pool, &step);
+                        ck_assert_msg(!is_seen || !is_complete(&pool) ||
+                                              shows_what_is_wanted(&pool),
+                                      "seed %u, step %u", seed, n_steps);
+                        ck_assert_uint_lt(++n_steps, 16);
+                }
+
+                ck_assert_uint_eq(pool.n, pool.n_wanted);
+                ck_assert(is_complete(&pool) && shows_what_is_wanted(&pool));
+        }
+}
+END_TEST
+
 SUITE("sliceplan", an_empty_pool_is_created_at_generation_one,
       a_change_of_one_slice_keeps_the_generation,
       a_change_of_several_slices_writes_all_at_the_next_generation,
       growing_and_shrinking_bump_the_generation_and_rewrite_the_count,
       a_deleted_slice_comes_back_at_the_same_generation, slices_of_other_names_go_first,
-      any_state_settles_and_no_complete_pool_is_mixed);
+      any_state_settles_and_no_complete_pool_is_mixed,
+      a_generation_that_leaves_none_above_it_makes_way,
+      no_write_completes_a_pool_of_other_devices_than_wanted);

@@ -86,14 +86,22 @@ static const char *find_duplicate_here(const cJSON *object)
         return NULL;
 }
 
-/* The key of a member that stands twice in one object, anywhere in the tree; NULL: none. */
-static const char *find_duplicate(const cJSON *value)
+/* Faults that cJSON lets pass, anywhere in the tree: a key that stands twice in one object, and a
+ * number that no double holds (1e400 would print as null). 0 or -EBADMSG. */
+static int check_tree(const cJSON *value, struct error *err)
 {
-        const char *key = cJSON_IsObject(value) && value->child ? find_duplicate_here(value) : NULL;
+        const char *duplicate =
+                cJSON_IsObject(value) && value->child ? find_duplicate_here(value) : NULL;
+        int r = 0;
 
-        for (const cJSON *child = value->child; child && !key; child = child->next)
-                key = find_duplicate(child);
-        return key;
+        if (duplicate)
+                return error_set(err, -EBADMSG, "key \"%.64s\" stands twice in one JSON object",
+                                 duplicate);
+        if (cJSON_IsNumber(value) && !isfinite(value->valuedouble))
+                return error_set(err, -EBADMSG, "a number is too large");
+        for (const cJSON *child = value->child; child && !r; child = child->next)
+                r = check_tree(child, err);
+        return r;
 }
 
 static size_t skip_space(const char *bytes, size_t at, size_t n)
@@ -107,8 +115,9 @@ static size_t skip_space(const char *bytes, size_t at, size_t n)
 int json_parse(const char *bytes, size_t n, struct json **ret_root, struct error *err)
 {
         _cleanup_(json) struct json *root = NULL;
-        const char *duplicate, *end = NULL;
+        const char *end = NULL;
         size_t at;
+        int r;
 
         at = find_too_deep(bytes, n);
         if (at < n)
@@ -123,10 +132,9 @@ int json_parse(const char *bytes, size_t n, struct json **ret_root, struct error
         if (at < n)
                 return error_set(err, -EBADMSG, "text after the JSON value at byte %zu of %zu", at,
                                  n);
-        duplicate = find_duplicate(in(root));
-        if (duplicate)
-                return error_set(err, -EBADMSG, "key \"%.64s\" stands twice in one JSON object",
-                                 duplicate);
+        r = check_tree(in(root), err);
+        if (r < 0)
+                return r;
         *ret_root = take_ptr(root);
         return 0;
 }

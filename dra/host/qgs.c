@@ -25,6 +25,7 @@ struct shared {
  * below / whatever its name. */
 /* clang-format off */
 static const struct shared shared[] = {
+        { "/var/lib/kubelet",    true,  "kubelet's" },
         { "/etc",                true,  "the host's configuration" },
         { "/proc",               true,  "the kernel's" },
         { "/sys",                true,  "the kernel's" },
@@ -43,7 +44,6 @@ static const struct shared shared[] = {
         { "/var/roothome",       true,  "a person's" },
         { "/var/tmp",            false, "for everybody to write to" },
         { "/var/cache",          false, "shared by the host's daemons" },
-        { "/var/lib",            false, "shared by the host's daemons" },
         { "/var/log",            true,  "where the host's logs are" },
         { "/var/opt",            false, "shared by the host's packages" },
         { "/var/spool",          false, "shared by the host's daemons" },
@@ -68,7 +68,6 @@ static const struct shared shared[] = {
         { "/run/k0s",            true,  "k0s's" },
         { "/run/libvirt",        true,  "libvirt's" },
         { "/run/kubevirt",       true,  "KubeVirt's" },
-        { "/var/lib/kubelet",    true,  "kubelet's" },
         { "/var/lib/cni",        true,  "the network plugins'" },
         { "/var/lib/containerd", true,  "containerd's" },
         { "/var/lib/containers", true,  "the container runtime's" },

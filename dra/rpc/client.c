@@ -2,6 +2,7 @@
 #include "rpc/client.h"
 
 #include "base/error.h"
+#include "base/list.h"
 #include "base/memory.h"
 #include "rpc/pump.h"
 #include "rpc/wire.h"
@@ -20,9 +21,11 @@ struct rpc_client {
         grpc_channel *channel;
         grpc_completion_queue *queue;
         char *path;
+        struct list calls;
 };
 
 struct unary_call {
+        struct list link; /* the client's, while there is one */
         struct rpc_tag done;
         grpc_call *call;
         grpc_byte_buffer *request;
@@ -48,6 +51,10 @@ struct rpc_client *rpc_client_new(struct rpc_pump *pump, const char *path)
                 { .type = GRPC_ARG_INTEGER,
                   .key = (char *)GRPC_ARG_MAX_RECEIVE_MESSAGE_LENGTH,
                   .value.integer = REPLY_MAX },
+                /* A client that is made anew must not inherit the last one's wait to reconnect. */
+                { .type = GRPC_ARG_INTEGER,
+                  .key = (char *)GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL,
+                  .value.integer = 1 },
         };
         const grpc_channel_args all = { .num_args = array_size(arguments), .args = arguments };
         __attribute__((cleanup(cleanup_free))) char *target = xasprintf("unix:%s", path);
@@ -56,6 +63,7 @@ struct rpc_client *rpc_client_new(struct rpc_pump *pump, const char *path)
 
         client->queue = rpc_pump_queue(pump);
         client->path = xstrdup(path);
+        list_init(&client->calls);
         client->channel = grpc_channel_create(target, credentials, &all);
         grpc_channel_credentials_release(credentials);
         return client;
@@ -65,6 +73,13 @@ void rpc_client_free(struct rpc_client *client)
 {
         if (!client)
                 return;
+        while (!list_is_empty(&client->calls)) {
+                struct unary_call *unary =
+                        container_of(client->calls.next, struct unary_call, link);
+
+                list_unlink(&unary->link);
+                grpc_call_cancel(unary->call, NULL);
+        }
         grpc_channel_destroy(client->channel);
         free(client->path);
         free(client);
@@ -89,6 +104,7 @@ static void on_done(struct rpc_tag *tag, bool is_ok)
         struct error error = ERROR_NULL;
         ProtobufCMessage *reply = NULL;
 
+        list_unlink(&unary->link);
         if (unary->status == GRPC_STATUS_OK) {
                 reply = rpc_wire_unpack(unary->reply_kind, unary->reply);
                 if (!reply)
@@ -114,6 +130,7 @@ void rpc_client_call(struct rpc_client *client, const char *method, const Protob
         grpc_op ops[6] = { 0 };
         grpc_call_error r;
 
+        list_add_tail(&client->calls, &unary->link);
         unary->done = (struct rpc_tag)RPC_TAG(on_done);
         unary->request = rpc_wire_pack(request);
         unary->reply_kind = reply_kind;

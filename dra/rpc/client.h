@@ -15,7 +15,8 @@ struct rpc_pump;
 
 /* path is the socket's, absolute. Nothing is connected before the first call. */
 struct rpc_client *rpc_client_new(struct rpc_pump *pump, const char *path);
-/* Calls still on their way end with an error; their on_reply runs before the pump stops. */
+/* Calls still on their way are cancelled: their on_reply runs with an error, from the loop. NULL is
+ * fine. */
 void rpc_client_free(struct rpc_client *client);
 
 /* reply is NULL with the reason in error (code -EIO, text "<path>: <status text>"); otherwise

@@ -14,6 +14,8 @@
 #include <string.h>
 
 _Static_assert((int)RPC_INVALID_ARGUMENT == (int)GRPC_STATUS_INVALID_ARGUMENT, "gRPC's own number");
+_Static_assert((int)RPC_FAILED_PRECONDITION == (int)GRPC_STATUS_FAILED_PRECONDITION,
+               "gRPC's own number");
 _Static_assert((int)RPC_UNIMPLEMENTED == (int)GRPC_STATUS_UNIMPLEMENTED, "gRPC's own number");
 _Static_assert((int)RPC_UNAVAILABLE == (int)GRPC_STATUS_UNAVAILABLE, "gRPC's own number");
 
@@ -50,6 +52,7 @@ struct rpc_call {
         grpc_metadata_array metadata;
         grpc_byte_buffer *request;
         grpc_byte_buffer *reply;
+        grpc_byte_buffer *message; /* of a stream, on its way */
         grpc_slice status_text;
         int is_cancelled; /* gRPC's out parameter; valid once closed has come */
 
@@ -63,6 +66,10 @@ struct rpc_call {
         struct rpc_tag received; /* the request message */
         struct rpc_tag closed;   /* the end of the call, however it came */
         struct rpc_tag sent;     /* our answer */
+        struct rpc_tag streamed; /* one message of a stream */
+        bool has_initial_metadata_sent;
+        void (*on_sent)(void *owner);
+        void *sent_owner;
 };
 
 static void accept_next(struct rpc_server *server);
@@ -119,7 +126,8 @@ static void call_answer(struct rpc_call *call, grpc_status_code status, const ch
         call->is_answered = true;
         call->on_gone = NULL;
         call->status_text = grpc_slice_from_copied_string(text);
-        ops[n++].op = GRPC_OP_SEND_INITIAL_METADATA;
+        if (!call->has_initial_metadata_sent)
+                ops[n++].op = GRPC_OP_SEND_INITIAL_METADATA;
         if (call->reply) {
                 ops[n].op = GRPC_OP_SEND_MESSAGE;
                 ops[n++].data.send_message.send_message = call->reply;
@@ -128,6 +136,34 @@ static void call_answer(struct rpc_call *call, grpc_status_code status, const ch
         ops[n].data.send_status_from_server.status = status;
         ops[n++].data.send_status_from_server.status_details = &call->status_text;
         call_start_batch(call, ops, n, &call->sent);
+}
+
+static void on_streamed(struct rpc_tag *tag, bool is_ok)
+{
+        struct rpc_call *call = container_of(tag, struct rpc_call, streamed);
+
+        grpc_byte_buffer_destroy(take_ptr(call->message));
+        if (!call->is_answered && !call->is_gone)
+                call->on_sent(call->sent_owner);
+        call_end_batch(call);
+}
+
+void rpc_call_send(struct rpc_call *call, const ProtobufCMessage *message,
+                   void (*on_message_sent)(void *owner), void *owner)
+{
+        grpc_op ops[2] = { 0 };
+        size_t n = 0;
+
+        assert(!call->message && !call->is_answered);
+        call->message = rpc_wire_pack(message);
+        call->on_sent = on_message_sent;
+        call->sent_owner = owner;
+        if (!call->has_initial_metadata_sent)
+                ops[n++].op = GRPC_OP_SEND_INITIAL_METADATA;
+        call->has_initial_metadata_sent = true;
+        ops[n].op = GRPC_OP_SEND_MESSAGE;
+        ops[n++].data.send_message.send_message = call->message;
+        call_start_batch(call, ops, n, &call->streamed);
 }
 
 void rpc_call_reply(struct rpc_call *call, const ProtobufCMessage *reply)
@@ -248,6 +284,7 @@ static void accept_next(struct rpc_server *server)
         call->received = (struct rpc_tag)RPC_TAG(on_received);
         call->closed = (struct rpc_tag)RPC_TAG(on_closed);
         call->sent = (struct rpc_tag)RPC_TAG(on_sent);
+        call->streamed = (struct rpc_tag)RPC_TAG(on_streamed);
         call->status_text = grpc_empty_slice();
         grpc_call_details_init(&call->details);
         grpc_metadata_array_init(&call->metadata);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A gRPC server of unary methods over connections that are handed to it.
+ * A gRPC server of unary and server-streaming methods over connections that are handed to it.
  *
  * Everything here runs on the loop thread. Each call is answered exactly once, by rpc_call_reply()
  * or rpc_call_fail(), also when the peer has gone meanwhile (the answer is dropped then). Calls of
@@ -20,7 +20,12 @@ struct rpc_pump;
 struct rpc_server;
 
 /* gRPC's status codes that we send (grpc/status.h). */
-enum rpc_status { RPC_INVALID_ARGUMENT = 3, RPC_UNIMPLEMENTED = 12, RPC_UNAVAILABLE = 14 };
+enum rpc_status {
+        RPC_INVALID_ARGUMENT = 3,
+        RPC_FAILED_PRECONDITION = 9,
+        RPC_UNIMPLEMENTED = 12,
+        RPC_UNAVAILABLE = 14,
+};
 
 struct rpc_method {
         const char *path; /* "/pluginregistration.Registration/GetInfo" */
@@ -53,6 +58,11 @@ uint64_t rpc_call_remaining_ms(const struct rpc_call *call);
  * connection. */
 void rpc_call_on_gone(struct rpc_call *call, void (*on_gone)(void *owner), void *owner);
 
-/* The call must not be used afterwards. */
+/* One message of a stream; the call goes on, and on_sent tells when the next may be sent. Not for a
+ * call that is gone. */
+void rpc_call_send(struct rpc_call *call, const ProtobufCMessage *message,
+                   void (*on_sent)(void *owner), void *owner);
+
+/* The call must not be used afterwards. A stream is ended by rpc_call_fail(). */
 void rpc_call_reply(struct rpc_call *call, const ProtobufCMessage *reply);
 void rpc_call_fail(struct rpc_call *call, enum rpc_status status, const char *text);

@@ -1,0 +1,614 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "deviceplugin.h"
+
+#include "base/error.h"
+#include "base/list.h"
+#include "base/log.h"
+#include "base/memory.h"
+#include "base/parse.h"
+#include "cdi/spec.h"
+#include "deviceplugin.pb-c.h"
+#include "host/dirwatch.h"
+#include "kube/backoff.h"
+#include "rpc/client.h"
+#include "rpc/listener.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+
+#define ENDPOINT            "dra-driver-tdx.sock"
+#define FOREIGN_ENDPOINT    "kubevirt-tdx.sock"
+#define REGISTER_TIMEOUT_MS 15000 /* kubelet dials back for up to 10 s before it answers */
+#define CONTAINERS_MAX      64    /* of one Allocate; kubelet asks for one */
+
+/* A ListAndWatch of kubelet's. */
+struct stream {
+        struct list link;
+        struct deviceplugin *plugin;
+        struct rpc_call *call;
+        bool is_sending;
+        bool is_outdated; /* the list has changed since what is being sent */
+};
+
+/* A file's identity over time; inode numbers alone are reused at once. */
+struct identity {
+        dev_t device;
+        ino_t inode;
+        struct timespec changed;
+};
+
+struct deviceplugin {
+        struct deviceplugin_options options;
+        struct rpc_listener *listener;
+        struct dirwatch *watch;
+        char *kubelet_socket;
+        char *foreign_socket;
+        char **ids;
+        Deviceplugin__Device *devices;
+        Deviceplugin__Device **pointers;
+        size_t n_devices;
+        bool is_set;
+        struct list streams;
+        struct identity kubelet;      /* as we registered last */
+        struct rpc_client *registrar; /* while it is asking kubelet to register us */
+        bool is_registered;
+        bool is_stopping;
+        enum deviceplugin_standing standing;
+        struct backoff backoff;
+        uv_timer_t retry;
+};
+
+/* ---- what is offered ---- */
+
+static void free_devices(struct deviceplugin *plugin)
+{
+        for (size_t i = 0; i < plugin->n_devices; ++i)
+                free(plugin->ids[i]);
+        free(plugin->ids);
+        free(plugin->devices);
+        free(plugin->pointers);
+        plugin->n_devices = 0;
+}
+
+static char *health(bool is_healthy)
+{
+        return is_healthy ? (char *)"Healthy" : (char *)"Unhealthy";
+}
+
+static void copy_devices(struct deviceplugin *plugin, const struct deviceplugin_device *devices,
+                         size_t n)
+{
+        plugin->ids = xcalloc(n, sizeof(*plugin->ids));
+        plugin->devices = xcalloc(n, sizeof(*plugin->devices));
+        plugin->pointers = xcalloc(n, sizeof(*plugin->pointers));
+        plugin->n_devices = n;
+        for (size_t i = 0; i < n; ++i) {
+                plugin->ids[i] = xstrdup(devices[i].id);
+                deviceplugin__device__init(&plugin->devices[i]);
+                plugin->devices[i].id = plugin->ids[i];
+                plugin->devices[i].health = health(devices[i].is_healthy);
+                plugin->pointers[i] = &plugin->devices[i];
+        }
+}
+
+static bool is_same_list(const struct deviceplugin *plugin,
+                         const struct deviceplugin_device *devices, size_t n)
+{
+        if (!plugin->is_set || plugin->n_devices != n)
+                return false;
+        for (size_t i = 0; i < n; ++i)
+                if (strcmp(plugin->ids[i], devices[i].id) != 0 ||
+                    strcmp(plugin->devices[i].health, health(devices[i].is_healthy)) != 0)
+                        return false;
+        return true;
+}
+
+/* ---- ListAndWatch ---- */
+
+static void stream_push(struct stream *stream);
+
+static void on_pushed(void *owner)
+{
+        struct stream *stream = owner;
+
+        stream->is_sending = false;
+        if (stream->is_outdated)
+                stream_push(stream);
+}
+
+/* One message is on its way at a time; what changes meanwhile goes with the next. A peer that does
+ * not read costs nothing. */
+static void stream_push(struct stream *stream)
+{
+        Deviceplugin__ListAndWatchResponse response = DEVICEPLUGIN__LIST_AND_WATCH_RESPONSE__INIT;
+        const struct deviceplugin *plugin = stream->plugin;
+
+        stream->is_outdated = stream->is_sending;
+        if (stream->is_sending)
+                return;
+        stream->is_sending = true;
+        response.n_devices = plugin->n_devices;
+        response.devices = plugin->pointers;
+        rpc_call_send(stream->call, &response.base, on_pushed, stream);
+}
+
+static void stream_free(struct stream *stream)
+{
+        list_unlink(&stream->link);
+        free(stream);
+}
+
+static void register_soon(struct deviceplugin *plugin);
+
+static void on_stream_gone(void *owner)
+{
+        struct stream *stream = owner;
+        struct deviceplugin *plugin = stream->plugin;
+
+        rpc_call_fail(stream->call, RPC_UNAVAILABLE, "the caller has gone");
+        stream_free(stream);
+        if (plugin->is_stopping || !list_is_empty(&plugin->streams))
+                return;
+        plugin->is_registered = false;
+        register_soon(plugin);
+}
+
+static void on_list_and_watch(void *owner, struct rpc_call *call, const ProtobufCMessage *message)
+{
+        struct deviceplugin *plugin = owner;
+        struct stream *stream = xcalloc(1, sizeof(*stream));
+
+        stream->plugin = plugin;
+        stream->call = call;
+        list_add_tail(&plugin->streams, &stream->link);
+        stream_push(stream);
+        rpc_call_on_gone(call, on_stream_gone, stream);
+}
+
+void deviceplugin_set(struct deviceplugin *plugin, const struct deviceplugin_device *devices,
+                      size_t n)
+{
+        struct list *position;
+
+        if (is_same_list(plugin, devices, n))
+                return;
+        free_devices(plugin);
+        copy_devices(plugin, devices, n);
+        if (!plugin->is_set) {
+                plugin->is_set = true;
+                deviceplugin_check(plugin);
+        }
+        /* Beside a foreign plugin the last list wins in kubelet: ours must not. */
+        if (plugin->standing == DEVICEPLUGIN_STANDS_BACK)
+                return;
+        list_for_each (position, &plugin->streams)
+                stream_push(container_of(position, struct stream, link));
+}
+
+/* ---- the other methods ---- */
+
+static void on_get_options(void *owner, struct rpc_call *call, const ProtobufCMessage *message)
+{
+        Deviceplugin__DevicePluginOptions options = DEVICEPLUGIN__DEVICE_PLUGIN_OPTIONS__INIT;
+
+        /* Never pre_start_required: kubelet then fails containers of pods that DRA serves. */
+        options.get_preferred_allocation_available = true;
+        rpc_call_reply(call, &options.base);
+}
+
+static void on_pre_start(void *owner, struct rpc_call *call, const ProtobufCMessage *message)
+{
+        Deviceplugin__PreStartContainerResponse response =
+                DEVICEPLUGIN__PRE_START_CONTAINER_RESPONSE__INIT;
+
+        rpc_call_reply(call, &response.base);
+}
+
+static bool is_among(char *const *ids, size_t n, const char *id)
+{
+        for (size_t i = 0; i < n; ++i)
+                if (strcmp(ids[i], id) == 0)
+                        return true;
+        return false;
+}
+
+/* What must be included, then the last of what is available: the scheduler gives claims the first
+ * devices of the slice, so the two sides meet as late as they can. */
+static size_t prefer(const Deviceplugin__ContainerPreferredAllocationRequest *request,
+                     char **ret_ids, size_t n_wanted)
+{
+        size_t n = 0;
+
+        for (size_t i = 0; i < request->n_must_include_deviceids && n < n_wanted; ++i)
+                ret_ids[n++] = request->must_include_deviceids[i];
+        for (size_t i = request->n_available_deviceids; i > 0 && n < n_wanted; --i)
+                if (!is_among(ret_ids, n, request->available_deviceids[i - 1]))
+                        ret_ids[n++] = request->available_deviceids[i - 1];
+        return n;
+}
+
+static int compare_ids(const void *a, const void *b)
+{
+        const char *x = *(char *const *)a, *y = *(char *const *)b;
+        size_t n_x = strlen(x), n_y = strlen(y);
+
+        /* "tdx9" before "tdx10". */
+        if (n_x != n_y)
+                return n_x < n_y ? -1 : 1;
+        return strcmp(x, y);
+}
+
+static void on_prefer(void *owner, struct rpc_call *call, const ProtobufCMessage *message)
+{
+        const Deviceplugin__PreferredAllocationRequest *request = (const void *)message;
+        Deviceplugin__PreferredAllocationResponse response =
+                DEVICEPLUGIN__PREFERRED_ALLOCATION_RESPONSE__INIT;
+        Deviceplugin__ContainerPreferredAllocationResponse containers[CONTAINERS_MAX],
+                *pointers[CONTAINERS_MAX];
+        size_t n = request->n_container_requests;
+
+        if (n > CONTAINERS_MAX) {
+                rpc_call_fail(call, RPC_INVALID_ARGUMENT, "too many containers in one request");
+                return;
+        }
+        for (size_t i = 0; i < n; ++i) {
+                Deviceplugin__ContainerPreferredAllocationRequest *container =
+                        request->container_requests[i];
+                size_t n_known =
+                        container->n_must_include_deviceids + container->n_available_deviceids;
+                size_t n_wanted =
+                        container->allocation_size > 0 ? (size_t)container->allocation_size : 0;
+
+                /* kubelet's list is in no order. Ours to reorder: the message is freed after us. */
+                qsort(container->available_deviceids, container->n_available_deviceids,
+                      sizeof(char *), compare_ids);
+                deviceplugin__container_preferred_allocation_response__init(&containers[i]);
+                containers[i].deviceids = xcalloc(n_known, sizeof(char *));
+                containers[i].n_deviceids = prefer(container, containers[i].deviceids,
+                                                   n_wanted < n_known ? n_wanted : n_known);
+                pointers[i] = &containers[i];
+        }
+        response.n_container_responses = n;
+        response.container_responses = pointers;
+        rpc_call_reply(call, &response.base);
+        for (size_t i = 0; i < n; ++i)
+                free(containers[i].deviceids);
+}
+
+/* ---- Allocate ---- */
+
+static int check_ids(const struct deviceplugin *plugin, char *const *ids, size_t n,
+                     struct error *err)
+{
+        unsigned index;
+
+        if (!n)
+                return error_set(err, -EINVAL, "no device was asked for");
+        if (n > plugin->n_devices)
+                return error_set(err, -ENOSPC, "%zu TDs were asked for, this node has %zu", n,
+                                 plugin->n_devices);
+        for (size_t i = 0; i < n; ++i) {
+                if (parse_device_name(ids[i], &index) < 0)
+                        return error_set(
+                                err, -EINVAL,
+                                "there is no device \"%.64s\": devices are named tdx0, tdx1, ...",
+                                ids[i]);
+                if (is_among(ids, i, ids[i]))
+                        return error_set(err, -EINVAL, "device %s is named twice", ids[i]);
+        }
+        return 0;
+}
+
+/* All containers of the request or none. */
+static int allocate_all(struct deviceplugin *plugin, const Deviceplugin__AllocateRequest *request,
+                        struct error *err)
+{
+        __attribute__((cleanup(cleanup_free))) char **all = NULL;
+        size_t n = 0;
+        int r;
+
+        if (!request->n_container_requests || request->n_container_requests > CONTAINERS_MAX)
+                return error_set(err, -EINVAL, "%zu containers in one request",
+                                 request->n_container_requests);
+        for (size_t i = 0; i < request->n_container_requests; ++i)
+                if (!request->container_requests[i]->n_devices_ids)
+                        return error_set(err, -EINVAL, "no device was asked for");
+        for (size_t i = 0; i < request->n_container_requests; ++i) {
+                const Deviceplugin__ContainerAllocateRequest *container =
+                        request->container_requests[i];
+
+                all = xreallocarray(all, n + container->n_devices_ids, sizeof(*all));
+                memcpy(all + n, container->devices_ids, container->n_devices_ids * sizeof(*all));
+                n += container->n_devices_ids;
+        }
+        r = check_ids(plugin, all, n, err);
+        return r < 0 ? r
+                     : plugin->options.on_allocate(plugin->options.owner, (const char *const *)all,
+                                                   n, err);
+}
+
+struct injection {
+        Deviceplugin__ContainerAllocateResponse response;
+        Deviceplugin__Mount mount, *mount_pointer;
+        Deviceplugin__CDIDevice *cdi, **cdi_pointers;
+};
+
+static void inject_mount(const struct deviceplugin *plugin, struct injection *injection)
+{
+        deviceplugin__mount__init(&injection->mount);
+        injection->mount.host_path = (char *)plugin->options.mount_path;
+        injection->mount.container_path = (char *)plugin->options.mount_path;
+        injection->mount.read_only = true;
+        injection->mount_pointer = &injection->mount;
+        injection->response.n_mounts = 1;
+        injection->response.mounts = &injection->mount_pointer;
+}
+
+static void inject_cdi(struct injection *injection,
+                       const Deviceplugin__ContainerAllocateRequest *request)
+{
+        size_t n = request->n_devices_ids;
+        unsigned index = 0;
+
+        injection->cdi = xcalloc(n, sizeof(*injection->cdi));
+        injection->cdi_pointers = xcalloc(n, sizeof(*injection->cdi_pointers));
+        for (size_t i = 0; i < n; ++i) {
+                deviceplugin__cdidevice__init(&injection->cdi[i]);
+                (void)parse_device_name(request->devices_ids[i], &index); /* checked before */
+                injection->cdi[i].name = cdi_device_id(DEVICEPLUGIN_CDI_PREFIX, index);
+                injection->cdi_pointers[i] = &injection->cdi[i];
+        }
+        injection->response.n_cdi_devices = n;
+        injection->response.cdi_devices = injection->cdi_pointers;
+}
+
+static void injection_deinit(struct injection *injection)
+{
+        for (size_t i = 0; i < injection->response.n_cdi_devices; ++i)
+                free(injection->cdi[i].name);
+        free(injection->cdi);
+        free(injection->cdi_pointers);
+}
+
+static void on_allocate(void *owner, struct rpc_call *call, const ProtobufCMessage *message)
+{
+        const Deviceplugin__AllocateRequest *request = (const void *)message;
+        Deviceplugin__ContainerAllocateResponse *pointers[CONTAINERS_MAX];
+        Deviceplugin__AllocateResponse response = DEVICEPLUGIN__ALLOCATE_RESPONSE__INIT;
+        struct injection injections[CONTAINERS_MAX] = { 0 };
+        struct deviceplugin *plugin = owner;
+        struct error error = ERROR_NULL;
+
+        if (allocate_all(plugin, request, &error) < 0) {
+                log_warn("pod refused", log_str("resource", DEVICEPLUGIN_RESOURCE),
+                         log_str("reason", error.text));
+                rpc_call_fail(call, RPC_FAILED_PRECONDITION, error.text);
+                return;
+        }
+        for (size_t i = 0; i < request->n_container_requests; ++i) {
+                deviceplugin__container_allocate_response__init(&injections[i].response);
+                if (plugin->options.inject == DEVICEPLUGIN_CDI)
+                        inject_cdi(&injections[i], request->container_requests[i]);
+                else
+                        inject_mount(plugin, &injections[i]);
+                pointers[i] = &injections[i].response;
+        }
+        response.n_container_responses = request->n_container_requests;
+        response.container_responses = pointers;
+        rpc_call_reply(call, &response.base);
+        for (size_t i = 0; i < request->n_container_requests; ++i)
+                injection_deinit(&injections[i]);
+}
+
+static const struct rpc_method methods[] = {
+        { "/v1beta1.DevicePlugin/GetDevicePluginOptions", &deviceplugin__empty__descriptor,
+          on_get_options },
+        { "/v1beta1.DevicePlugin/ListAndWatch", &deviceplugin__empty__descriptor,
+          on_list_and_watch },
+        { "/v1beta1.DevicePlugin/GetPreferredAllocation",
+          &deviceplugin__preferred_allocation_request__descriptor, on_prefer },
+        { "/v1beta1.DevicePlugin/Allocate", &deviceplugin__allocate_request__descriptor,
+          on_allocate },
+        { "/v1beta1.DevicePlugin/PreStartContainer",
+          &deviceplugin__pre_start_container_request__descriptor, on_pre_start },
+};
+
+/* ---- registration ---- */
+
+static void set_standing(struct deviceplugin *plugin, enum deviceplugin_standing standing,
+                         const char *reason)
+{
+        if (plugin->standing == standing)
+                return;
+        plugin->standing = standing;
+        plugin->options.on_standing(plugin->options.owner, standing, reason);
+}
+
+static bool identify(const char *path, struct identity *ret)
+{
+        struct stat file;
+
+        if (stat(path, &file) < 0 || !S_ISSOCK(file.st_mode))
+                return false;
+        *ret = (struct identity){ file.st_dev, file.st_ino, file.st_ctim };
+        return true;
+}
+
+static bool is_same_identity(const struct identity *a, const struct identity *b)
+{
+        return a->device == b->device && a->inode == b->inode &&
+               a->changed.tv_sec == b->changed.tv_sec && a->changed.tv_nsec == b->changed.tv_nsec;
+}
+
+static void on_retry(uv_timer_t *retry)
+{
+        deviceplugin_check(retry->data);
+}
+
+static void register_soon(struct deviceplugin *plugin)
+{
+        uint64_t ms = backoff_next_ms(&plugin->backoff, 0, backoff_random());
+
+        uv_timer_start(&plugin->retry, on_retry, ms, 0);
+}
+
+static void on_registered(void *owner, const ProtobufCMessage *reply, const struct error *error)
+{
+        struct deviceplugin *plugin = owner;
+
+        if (plugin->is_stopping)
+                return;
+        rpc_client_free(take_ptr(plugin->registrar));
+        if (reply) {
+                plugin->is_registered = true;
+                backoff_reset(&plugin->backoff);
+                set_standing(plugin, DEVICEPLUGIN_REGISTERED, "");
+                /* kubelet may have restarted while it answered. */
+                deviceplugin_check(plugin);
+                return;
+        }
+        log_warn("kubelet did not register the device plugin, trying again",
+                 log_str("reason", error->text));
+        register_soon(plugin);
+}
+
+static void register_now(struct deviceplugin *plugin)
+{
+        Deviceplugin__DevicePluginOptions options = DEVICEPLUGIN__DEVICE_PLUGIN_OPTIONS__INIT;
+        Deviceplugin__RegisterRequest request = DEVICEPLUGIN__REGISTER_REQUEST__INIT;
+
+        options.get_preferred_allocation_available = true;
+        request.version = (char *)"v1beta1";
+        request.endpoint = (char *)ENDPOINT;
+        request.resource_name = (char *)DEVICEPLUGIN_RESOURCE;
+        request.options = &options;
+        plugin->registrar = rpc_client_new(plugin->options.pump, plugin->kubelet_socket);
+        rpc_client_call(plugin->registrar, "/v1beta1.Registration/Register", &request.base,
+                        &deviceplugin__empty__descriptor, REGISTER_TIMEOUT_MS, on_registered,
+                        plugin);
+}
+
+static bool listen_if_gone(struct deviceplugin *plugin)
+{
+        struct error error = ERROR_NULL;
+
+        if (rpc_listener_is_in_place(plugin->listener))
+                return true;
+        plugin->is_registered = false;
+        if (rpc_listener_listen(plugin->listener, &error) == 0)
+                return true;
+        if (error.code != -ENOENT) /* kubelet makes the directory */
+                log_warn("the device plugin cannot listen, trying again",
+                         log_str("reason", error.text));
+        return false;
+}
+
+void deviceplugin_check(struct deviceplugin *plugin)
+{
+        struct identity kubelet;
+
+        if (plugin->is_stopping || !plugin->is_set)
+                return;
+        dirwatch_check(plugin->watch);
+        if (rpc_listener_is_served(plugin->foreign_socket)) {
+                set_standing(plugin, DEVICEPLUGIN_STANDS_BACK, plugin->foreign_socket);
+                return;
+        }
+        if (plugin->standing == DEVICEPLUGIN_STANDS_BACK) {
+                plugin->is_registered = false;
+                set_standing(plugin, DEVICEPLUGIN_UNREGISTERED, "the foreign plugin has gone");
+        }
+        if (!identify(plugin->kubelet_socket, &kubelet))
+                return; /* kubelet is down; the watch tells when it is back */
+        if (!is_same_identity(&kubelet, &plugin->kubelet)) {
+                plugin->kubelet = kubelet;
+                plugin->is_registered = false;
+                backoff_reset(&plugin->backoff);
+                plugin->options.on_kubelet_started(plugin->options.owner);
+        }
+        if (listen_if_gone(plugin) && !plugin->is_registered && !plugin->registrar)
+                register_now(plugin);
+}
+
+static void on_directory_changed(void *owner)
+{
+        deviceplugin_check(owner);
+}
+
+static void on_connection(void *owner, int fd)
+{
+        struct deviceplugin *plugin = owner;
+
+        rpc_server_adopt(plugin->options.server, fd);
+}
+
+uint64_t deviceplugin_kubelet_age_ms(const struct deviceplugin *plugin)
+{
+        struct identity kubelet;
+        struct timespec now;
+        int64_t age_ms;
+
+        if (!identify(plugin->kubelet_socket, &kubelet))
+                return UINT64_MAX;
+        clock_gettime(CLOCK_REALTIME, &now);
+        age_ms = (int64_t)(now.tv_sec - kubelet.changed.tv_sec) * 1000 +
+                 (now.tv_nsec - kubelet.changed.tv_nsec) / 1000000;
+        return age_ms > 0 ? (uint64_t)age_ms : 0;
+}
+
+/* ---- the plugin ---- */
+
+struct deviceplugin *deviceplugin_new(const struct deviceplugin_options *options)
+{
+        __attribute__((cleanup(cleanup_free))) char *path =
+                xasprintf("%s/" ENDPOINT, options->directory);
+        struct deviceplugin *plugin = xcalloc(1, sizeof(*plugin));
+
+        plugin->options = *options;
+        plugin->kubelet_socket = xasprintf("%s/kubelet.sock", options->directory);
+        plugin->foreign_socket = xasprintf("%s/" FOREIGN_ENDPOINT, options->directory);
+        plugin->backoff = (struct backoff){ .first_ms = 50, .cap_ms = 10000 };
+        list_init(&plugin->streams);
+        uv_timer_init(options->loop, &plugin->retry);
+        plugin->retry.data = plugin;
+        plugin->listener = rpc_listener_new(options->loop, path, on_connection, plugin);
+        plugin->watch =
+                dirwatch_new(options->loop, options->directory, on_directory_changed, plugin);
+        rpc_server_add_service(options->server, methods, array_size(methods), plugin);
+        return plugin;
+}
+
+void deviceplugin_stop(struct deviceplugin *plugin)
+{
+        if (!plugin)
+                return;
+        plugin->is_stopping = true;
+        uv_timer_stop(&plugin->retry);
+        while (!list_is_empty(&plugin->streams)) {
+                struct stream *stream = container_of(plugin->streams.next, struct stream, link);
+
+                rpc_call_fail(stream->call, RPC_UNAVAILABLE, "the driver is stopping");
+                stream_free(stream);
+        }
+        rpc_client_free(take_ptr(plugin->registrar));
+        rpc_listener_free(take_ptr(plugin->listener));
+        dirwatch_free(take_ptr(plugin->watch));
+}
+
+static void on_closed(uv_handle_t *handle)
+{
+        struct deviceplugin *plugin = handle->data;
+
+        free_devices(plugin);
+        free(plugin->kubelet_socket);
+        free(plugin->foreign_socket);
+        free(plugin);
+}
+
+void deviceplugin_free(struct deviceplugin *plugin)
+{
+        if (plugin)
+                uv_close((uv_handle_t *)&plugin->retry, on_closed);
+}

@@ -1,0 +1,209 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "holdings.h"
+
+#include "base/list.h"
+#include "base/table.h"
+
+#include <string.h>
+
+struct holding {
+        struct table_node node; /* by ID, while held */
+        struct list link;       /* of those in flight or lingering, the earliest deadline first */
+        char *id;
+        bool is_listed;       /* kubelet has listed it at least once */
+        bool is_in_last_list; /* while holdings_observe() works */
+        uint64_t deadline_ms; /* in flight: to be listed by then; lingering: given up then */
+};
+
+struct holdings {
+        struct table held;
+        struct list in_flight;
+        struct list lingering;
+        size_t n_lingering;
+};
+
+static struct holding *holding_of(struct table_node *node)
+{
+        return node ? container_of(node, struct holding, node) : NULL;
+}
+
+static void holding_free(struct holding *holding)
+{
+        list_unlink(&holding->link);
+        free(holding->id);
+        free(holding);
+}
+
+static struct holding *hold(struct holdings *holdings, const char *id)
+{
+        struct holding *holding = xcalloc(1, sizeof(*holding));
+
+        holding->id = xstrdup(id);
+        list_init(&holding->link);
+        table_insert(&holdings->held, &holding->node, holding->id);
+        return holding;
+}
+
+static void linger(struct holdings *holdings, struct holding *holding, uint64_t now_ms)
+{
+        table_remove(&holdings->held, &holding->node);
+        list_unlink(&holding->link);
+        holding->deadline_ms = now_ms + HOLDINGS_LINGER_MS;
+        list_add_tail(&holdings->lingering, &holding->link);
+        ++holdings->n_lingering;
+}
+
+struct holdings *holdings_new(void)
+{
+        struct holdings *holdings = xcalloc(1, sizeof(*holdings));
+
+        list_init(&holdings->in_flight);
+        list_init(&holdings->lingering);
+        return holdings;
+}
+
+void holdings_free(struct holdings *holdings)
+{
+        struct table_node *node;
+
+        if (!holdings)
+                return;
+        while ((node = table_next(&holdings->held, NULL))) {
+                table_remove(&holdings->held, node);
+                holding_free(holding_of(node));
+        }
+        while (!list_is_empty(&holdings->lingering))
+                holding_free(container_of(holdings->lingering.next, struct holding, link));
+        table_deinit(&holdings->held);
+        free(holdings);
+}
+
+size_t holdings_n(const struct holdings *holdings)
+{
+        return holdings->held.n_nodes + holdings->n_lingering;
+}
+
+enum holdings_state holdings_state(const struct holdings *holdings, const char *id)
+{
+        const struct list *position;
+
+        if (table_find(&holdings->held, id))
+                return HOLDINGS_HELD;
+        list_for_each (position, &holdings->lingering)
+                if (strcmp(container_of(position, struct holding, link)->id, id) == 0)
+                        return HOLDINGS_LINGERING;
+        return HOLDINGS_FREE;
+}
+
+static bool is_repeated(const char *const *ids, size_t at)
+{
+        for (size_t i = 0; i < at; ++i)
+                if (strcmp(ids[i], ids[at]) == 0)
+                        return true;
+        return false;
+}
+
+size_t holdings_n_new(const struct holdings *holdings, const char *const *ids, size_t n)
+{
+        size_t n_new = 0;
+
+        for (size_t i = 0; i < n; ++i)
+                n_new += !table_find(&holdings->held, ids[i]) && !is_repeated(ids, i);
+        return n_new;
+}
+
+void holdings_allocate(struct holdings *holdings, const char *const *ids, size_t n, uint64_t now_ms)
+{
+        for (size_t i = 0; i < n; ++i) {
+                struct holding *holding;
+
+                if (table_find(&holdings->held, ids[i]))
+                        continue;
+                holding = hold(holdings, ids[i]);
+                holding->deadline_ms = now_ms + HOLDINGS_IN_FLIGHT_MS;
+                list_add_tail(&holdings->in_flight, &holding->link);
+        }
+}
+
+/* One that kubelet does not list any more, or never did in time. */
+static bool is_vanished(const struct holding *holding, uint64_t now_ms)
+{
+        return !holding->is_in_last_list && (holding->is_listed || now_ms >= holding->deadline_ms);
+}
+
+static bool drop_vanished(struct holdings *holdings, uint64_t now_ms)
+{
+        struct table_node *node = table_next(&holdings->held, NULL), *following;
+        bool is_changed = false;
+
+        for (; node; node = following) {
+                struct holding *holding = holding_of(node);
+
+                following = table_next(&holdings->held, node);
+                if (!is_vanished(holding, now_ms))
+                        continue;
+                is_changed = true;
+                if (holding->is_listed) {
+                        linger(holdings, holding, now_ms);
+                } else { /* kubelet refused the pod after all: no container ever was */
+                        table_remove(&holdings->held, &holding->node);
+                        holding_free(holding);
+                }
+        }
+        return is_changed;
+}
+
+bool holdings_observe(struct holdings *holdings, const char *const *ids, size_t n, bool is_complete,
+                      uint64_t now_ms)
+{
+        struct table_node *node = NULL;
+        bool is_changed = false;
+
+        while ((node = table_next(&holdings->held, node)))
+                holding_of(node)->is_in_last_list = false;
+        for (size_t i = 0; i < n; ++i) {
+                struct holding *holding = holding_of(table_find(&holdings->held, ids[i]));
+
+                is_changed |= !holding;
+                if (!holding)
+                        holding = hold(holdings, ids[i]);
+                list_unlink(&holding->link); /* no longer in flight */
+                holding->is_listed = true;
+                holding->is_in_last_list = true;
+        }
+        if (is_complete)
+                is_changed |= drop_vanished(holdings, now_ms);
+        return is_changed;
+}
+
+bool holdings_expire(struct holdings *holdings, uint64_t now_ms)
+{
+        bool is_changed = false;
+
+        while (!list_is_empty(&holdings->lingering)) {
+                struct holding *holding =
+                        container_of(holdings->lingering.next, struct holding, link);
+
+                if (now_ms < holding->deadline_ms)
+                        break;
+                holding_free(holding);
+                --holdings->n_lingering;
+                is_changed = true;
+        }
+        return is_changed;
+}
+
+uint64_t holdings_next_expiry_ms(const struct holdings *holdings)
+{
+        if (list_is_empty(&holdings->lingering))
+                return UINT64_MAX;
+        return container_of(holdings->lingering.next, struct holding, link)->deadline_ms;
+}
+
+const char *holdings_next(const struct holdings *holdings, const char *previous)
+{
+        struct table_node *node = previous ? table_find(&holdings->held, previous) : NULL;
+        struct holding *next = holding_of(table_next(&holdings->held, node));
+
+        return next ? next->id : NULL;
+}

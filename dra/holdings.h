@@ -1,0 +1,63 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Which plugin devices are in use, learnt from what kubelet asks (Allocate) and what it lists
+ * (podresources): pure, time is given.
+ *
+ * The classic device plugin API has no word for "released". So a device is held from Allocate on,
+ * although kubelet lists it only milliseconds later; and one that vanishes from the list stays held
+ * for a while, because on a forced deletion kubelet forgets it at once while its container lives on
+ * for seconds. IDs are kubelet's: any it lists under our resource name counts, whoever handed it
+ * out.
+ */
+#pragma once
+
+#include "base/memory.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct holdings;
+
+/* An Allocate whose device is not listed this long after was for nothing: kubelet refused the pod
+ * afterwards. */
+#define HOLDINGS_IN_FLIGHT_MS 10000
+/* From the moment a device is no longer listed until its container is certainly gone (2.0 s were
+ * measured). */
+#define HOLDINGS_LINGER_MS 4000
+
+struct holdings *holdings_new(void);
+void holdings_free(struct holdings *holdings);
+DEFINE_CLEANUP(struct holdings, holdings, holdings_free);
+
+/* TDs in use by plugin devices, lingering ones included. */
+size_t holdings_n(const struct holdings *holdings);
+
+enum holdings_state {
+        HOLDINGS_FREE,
+        HOLDINGS_HELD, /* a pod has it, as far as kubelet knows: never to be reported Unhealthy */
+        HOLDINGS_LINGERING /* kubelet has forgotten it, its container may still run: not to be
+                              offered */
+};
+
+enum holdings_state holdings_state(const struct holdings *holdings, const char *id);
+
+/* How many of these IDs are not held yet, and would add to holdings_n(). Each counts once. */
+size_t holdings_n_new(const struct holdings *holdings, const char *const *ids, size_t n);
+
+/* kubelet has been given these IDs. Those it holds already stay as they are. */
+void holdings_allocate(struct holdings *holdings, const char *const *ids, size_t n,
+                       uint64_t now_ms);
+
+/* kubelet has listed these IDs. Unless is_complete (kubelet has just started, and may not know its
+ * pods yet) one that is not listed says nothing. Whether anything changed. */
+bool holdings_observe(struct holdings *holdings, const char *const *ids, size_t n, bool is_complete,
+                      uint64_t now_ms);
+
+/* Give up what has lingered long enough. Whether anything changed. */
+bool holdings_expire(struct holdings *holdings, uint64_t now_ms);
+/* When holdings_expire() has something to do next; UINT64_MAX: never, as things stand. */
+uint64_t holdings_next_expiry_ms(const struct holdings *holdings);
+
+/* Every held ID (not the lingering ones) once, in no order. NULL starts and ends. Borrowed. */
+const char *holdings_next(const struct holdings *holdings, const char *previous);

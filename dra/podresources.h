@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Who holds plugin devices, by kubelet's podresources API (k8s.io/kubelet podresources v1, List;
+ * KEP-606). Asking also heals kubelet: List makes it forget devices of pods that have gone (its
+ * UpdateAllocatedDevices).
+ */
+#pragma once
+
+#include <stddef.h>
+#include <uv.h>
+
+struct error;
+struct podresources;
+struct rpc_pump;
+
+struct podresources_options {
+        struct rpc_pump *pump;
+        const char *socket;   /* <kubelet>/pod-resources/kubelet.sock */
+        const char *resource; /* devices of this name only, whichever plugin they come from */
+        /* ids: the devices listed, borrowed, possibly repeated; NULL with the reason in error where
+         * there was no answer. */
+        void (*on_list)(void *owner, const char *const *ids, size_t n_ids,
+                        const struct error *error);
+        void *owner;
+};
+
+/* Borrows what options points to. */
+struct podresources *podresources_new(const struct podresources_options *options);
+/* Ask now. While an answer is outstanding, once more after it. */
+void podresources_ask(struct podresources *podresources);
+/* No call back runs any more. NULL is fine. */
+void podresources_stop(struct podresources *podresources);
+/* Stopped before, and after the pump. NULL is fine. */
+void podresources_free(struct podresources *podresources);

@@ -1,0 +1,63 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Any bytes as JSON. What is accepted is printed and parsed again, and must be the same; every
+ * reader answers for every value. */
+#include "base/error.h"
+#include "base/json.h"
+#include "base/memory.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n);
+
+static void visit(const struct json *value, unsigned depth)
+{
+        int64_t number = 4711;
+        bool flag = false;
+        size_t n = 0;
+
+        assert(depth <= 64);
+        if (json_int64(value, &number) == 0)
+                assert(llabs(number) <= INT64_C(1) << 53 && !json_string(value));
+        else
+                assert(number == 4711);
+        if (json_bool(value, &flag) == 0)
+                assert(!json_is_null(value) && !json_string(value));
+        assert(json_is_object(value) + json_is_array(value) + json_is_null(value) +
+                       (json_string(value) != NULL) <=
+               1);
+        for (const struct json *child = json_first(value); child; child = json_next(child)) {
+                if (json_is_object(value))
+                        assert(json_get(value, json_key(child)) == child);
+                visit(child, depth + 1);
+                ++n;
+        }
+        assert(json_count(value) == n);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n)
+{
+        _cleanup_(json) struct json *root = NULL, *again = NULL, *copy = NULL;
+        __attribute__((cleanup(cleanup_free))) char *printed = NULL, *reprinted = NULL;
+        struct error error = ERROR_NULL;
+        int r;
+
+        r = json_parse((const char *)bytes, n, &root, &error);
+        assert(r == 0 || r == -EBADMSG);
+        assert(!r == !!root && !r == !error.text[0]);
+        if (r)
+                return 0;
+        visit(root, 0);
+        printed = json_print(root);
+        r = json_parse(printed, strlen(printed), &again, &error);
+        assert(!r);
+        reprinted = json_print(again);
+        assert(strcmp(printed, reprinted) == 0);
+        /* Not of root: 1e400 is read as infinity, which equals nothing, and written as null. */
+        copy = json_copy(again);
+        assert(json_equal(again, copy));
+        return 0;
+}
