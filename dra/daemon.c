@@ -21,6 +21,7 @@
 #include "kube/event.h"
 #include "kube/http.h"
 #include "ledger.h"
+#include "pluginside.h"
 #include "prepare.h"
 #include "publisher.h"
 #include "reconcile.h"
@@ -28,7 +29,6 @@
 #include "rpc/listener.h"
 #include "rpc/pump.h"
 #include "rpc/server.h"
-#include "sharing.h"
 
 #include <errno.h>
 #include <limits.h>
@@ -65,7 +65,7 @@ struct daemon {
         struct rpc_listener *sockets[N_SOCKETS];
         struct registration registration;
         struct draplugin draplugin;
-        struct sharing *sharing; /* NULL: the plugin path is off */
+        struct pluginside *pluginside; /* NULL: the plugin path is off */
         bool is_registered;
         uint64_t listening_since_ms;
 
@@ -93,7 +93,8 @@ static void stop(struct daemon *daemon);
 /* Before it is known what plugin devices hold nothing is offered, and nothing admitted. */
 static bool is_total_in_force(const struct daemon *daemon)
 {
-        return daemon->is_capacity_known && (!daemon->sharing || sharing_is_known(daemon->sharing));
+        return daemon->is_capacity_known &&
+               (!daemon->pluginside || pluginside_is_known(daemon->pluginside));
 }
 
 static void publish(struct daemon *daemon)
@@ -111,8 +112,8 @@ static void on_held_changed(void *owner)
 {
         struct daemon *daemon = owner;
 
-        if (daemon->sharing)
-                sharing_update(daemon->sharing);
+        if (daemon->pluginside)
+                pluginside_update(daemon->pluginside);
         publish(daemon);
 }
 
@@ -172,15 +173,15 @@ static void put_total_in_force(struct daemon *daemon)
         if (!is_total_in_force(daemon))
                 return;
         ledger_set_total(daemon->ledger, daemon->total);
-        if (daemon->sharing)
-                sharing_update(daemon->sharing);
+        if (daemon->pluginside)
+                pluginside_update(daemon->pluginside);
         write_cdi_spec(daemon);
         prepare_retry_waiting(daemon->prepare);
         publish(daemon);
 }
 
 /* What plugin devices hold has changed, or is known for the first time. */
-static void on_sharing_changed(void *owner)
+static void on_plugin_held_changed(void *owner)
 {
         struct daemon *daemon = owner;
 
@@ -389,8 +390,8 @@ static int activate(struct daemon *daemon, struct error *err)
                 write_cdi_spec(daemon); /* for what is held; a total will come */
         verify_cdi_spec(daemon);
         prepare_activate(daemon->prepare, daemon->checkpoint, boot_id);
-        if (daemon->sharing)
-                sharing_start(daemon->sharing);
+        if (daemon->pluginside)
+                pluginside_start(daemon->pluginside);
         sweep_sockets(daemon);
         if (daemon->api)
                 daemon->reconcile = reconcile_start(&daemon->loop, daemon->api, daemon->ledger,
@@ -436,8 +437,8 @@ static void look_again(void *owner)
         if (!daemon->is_active)
                 return;
         verify_cdi_spec(daemon);
-        if (daemon->sharing)
-                sharing_check(daemon->sharing);
+        if (daemon->pluginside)
+                pluginside_check(daemon->pluginside);
 }
 
 static void on_housekeeping(uv_timer_t *timer)
@@ -505,10 +506,10 @@ static void set_up_rpc(struct daemon *daemon)
                 rpc_listener_new(&daemon->loop, config->registration_socket, on_connection, daemon);
 }
 
-static void set_up_sharing(struct daemon *daemon)
+static void set_up_pluginside(struct daemon *daemon)
 {
         const struct config *config = daemon->config;
-        const struct sharing_options options = {
+        const struct pluginside_options options = {
                 .loop = &daemon->loop,
                 .pump = daemon->pump,
                 .server = daemon->server,
@@ -518,12 +519,11 @@ static void set_up_sharing(struct daemon *daemon)
                 .mount_path = config->qgs_directory,
                 .inject = config->is_injecting_cdi ? DEVICEPLUGIN_CDI : DEVICEPLUGIN_MOUNTS,
                 .split = config->serves_dra ? config->split : 0,
-                .is_offering = true,
-                .on_changed = on_sharing_changed,
+                .on_changed = on_plugin_held_changed,
                 .owner = daemon,
         };
 
-        daemon->sharing = sharing_new(&options);
+        daemon->pluginside = pluginside_new(&options);
 }
 
 static void set_up_watches(struct daemon *daemon)
@@ -574,7 +574,7 @@ static int set_up(struct daemon *daemon, struct error *err)
         daemon->prepare = prepare_new(&options);
         set_up_rpc(daemon);
         if (config->serves_plugin)
-                set_up_sharing(daemon);
+                set_up_pluginside(daemon);
         r = instance_start(&daemon->loop, config->state_dir, on_lock, daemon, &daemon->instance,
                            err);
         if (r < 0)
@@ -607,7 +607,7 @@ static void on_pump_stopped(void *owner)
         struct daemon *daemon = owner;
 
         daemon->pump = NULL;
-        sharing_free(daemon->sharing);
+        pluginside_free(daemon->pluginside);
 }
 
 /* The server has gone, so no request is left; the last writes end now. */
@@ -655,8 +655,8 @@ static void stop(struct daemon *daemon)
         reconcile_free(daemon->reconcile);
         publisher_free(take_ptr(daemon->publisher));
         prepare_stop(daemon->prepare);
-        if (daemon->sharing)
-                sharing_stop(daemon->sharing);
+        if (daemon->pluginside)
+                pluginside_stop(daemon->pluginside);
         rpc_server_stop(daemon->server, STOP_GRACE_MS, on_server_stopped, daemon);
 }
 

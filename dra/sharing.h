@@ -1,60 +1,82 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The plugin path beside DRA: who holds plugin devices, what each side may have, and what the
- * plugin offers.
+ * One capacity, two allocation paths that Kubernetes does not reconcile (KEP-5004): who may have
+ * what. Pure; time is given, in milliseconds of any monotonic clock.
  *
- * One capacity, two allocation paths that Kubernetes does not reconcile (KEP-5004): this node's
- * ledger is the only arbiter. Holders of both kinds together never exceed the total. Each side is
- * offered what the other does not hold; what is withdrawn is always unheld, and a device that a pod
- * holds is never reported Unhealthy, for kubelet would fail its pod when it restarts.
+ * Holders of both kinds, claims (the ledger) and plugin devices (the holdings), never exceed the
+ * total together. Each side is offered what the other does not hold; what is withdrawn is always
+ * unheld, and a device that a pod holds is never reported Unhealthy, for kubelet would fail its pod
+ * when it restarts.
  */
 #pragma once
 
-#include "deviceplugin.h"
+#include "base/memory.h"
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
-#include <uv.h>
 
 struct error;
 struct ledger;
-struct rpc_pump;
-struct rpc_server;
 struct sharing;
 
-/* The plugin's part of a total, with `split` TDs reserved to DRA (or -1: every free TD is offered
- * to both): how many it may hold, given what claims hold. Pure. */
+#define SHARING_POLL_MS 5000 /* while anything is held: podresources does not notify */
+#define SHARING_AFTER_ALLOCATE_MS \
+        300                   /* kubelet lists a device some 20 ms after Allocate returned */
+#define SHARING_RETRY_MS 1000 /* while it is not known who holds what */
+#define SHARING_KUBELET_SETTLE_MS \
+        5000 /* after its start kubelet lists nothing for up to a second */
+#define SHARING_IGNORANCE_MAX_MS 10000 /* then what was written down must do */
+
+/* The plugin's part of a total of which `split` TDs are reserved to DRA (-1: all are offered to
+ * both), while claims hold n_claims_held. */
 unsigned sharing_plugin_limit(unsigned total, int64_t split, unsigned n_claims_held);
-/* What claims cannot have, given what plugin devices hold. Pure. */
+/* What claims cannot have while plugin devices hold n_plugin_held. */
 unsigned sharing_elsewhere(unsigned total, int64_t split, unsigned n_plugin_held);
 
-struct sharing_options {
-        uv_loop_t *loop;
-        struct rpc_pump *pump;
-        struct rpc_server *server;
-        struct ledger *ledger; /* of the claims; its elsewhere is set here */
-        const char *kubelet_dir;
-        const char *state_dir;
-        const char *mount_path; /* the directory of the QGS socket */
-        enum deviceplugin_inject inject;
-        int64_t split;    /* TDs reserved to DRA; -1: none, all are shared */
-        bool is_offering; /* false: nothing new for the plugin; what it holds is still counted */
-        void (*on_changed)(void *owner); /* what plugin devices hold has changed */
-        void *owner;
+/* ledger is borrowed; its elsewhere is set here, and nowhere else. */
+struct sharing *sharing_new(struct ledger *ledger, int64_t split, uint64_t now_ms);
+void sharing_free(struct sharing *sharing);
+DEFINE_CLEANUP(struct sharing, sharing, sharing_free);
+
+/* Whether it is known what plugin devices hold. Before that nothing may be offered or admitted, on
+ * either side. */
+bool sharing_is_known(const struct sharing *sharing);
+unsigned sharing_n_held(const struct sharing *sharing); /* TDs that plugin devices hold */
+
+/* An ID that was written down as held before a restart. */
+void sharing_restore(struct sharing *sharing, const char *id);
+/* The next ID to write down, as holdings_next(). */
+const char *sharing_next_held(const struct sharing *sharing, const char *previous);
+
+/* kubelet wants to give these IDs to a pod. 0: they are held; -ENOSPC or -EAGAIN with the reason,
+ * and nothing changed. */
+int sharing_allocate(struct sharing *sharing, const char *const *ids, size_t n, uint64_t now_ms,
+                     struct error *err);
+
+/* kubelet has listed these IDs, kubelet_age_ms after its start. True: what plugin devices hold has
+ * changed, or is known for the first time. */
+bool sharing_listed(struct sharing *sharing, const char *const *ids, size_t n,
+                    uint64_t kubelet_age_ms, uint64_t now_ms);
+/* kubelet did not answer. True: as above; what was written down counts from now on. */
+bool sharing_unanswered(struct sharing *sharing, uint64_t now_ms);
+/* Time has passed. True: as above. */
+bool sharing_expire(struct sharing *sharing, uint64_t now_ms);
+
+/* When kubelet is to be asked next, and when sharing_expire() has something to do; UINT64_MAX:
+ * never, as things stand. */
+uint64_t sharing_next_question_ms(const struct sharing *sharing);
+uint64_t sharing_next_expiry_ms(const struct sharing *sharing);
+
+/* The ledger's total or what claims hold has changed. */
+void sharing_update(struct sharing *sharing);
+
+struct sharing_device {
+        const char *id; /* borrowed until the next call of any function here */
+        bool is_healthy;
 };
 
-/* Borrows what options points to. */
-struct sharing *sharing_new(const struct sharing_options *options);
-/* This instance is the node's active one: learn who holds what, then offer. */
-void sharing_start(struct sharing *sharing);
-/* The total or what claims hold has changed. */
-void sharing_update(struct sharing *sharing);
-/* For a slow timer. */
-void sharing_check(struct sharing *sharing);
-
-/* Whether it is known what plugin devices hold; before that, nothing new may be admitted. */
-bool sharing_is_known(const struct sharing *sharing);
-
-void sharing_stop(struct sharing *sharing);
-/* After the pump has stopped. The memory goes when the loop has turned. NULL is fine. */
-void sharing_free(struct sharing *sharing);
+/* What the plugin offers: IDs tdx0 ... tdx<total-1> in that order, then every other that is held.
+ * Healthy are the held ones and, the lowest first, as many free ones as there is room for. The
+ * array is the caller's. */
+struct sharing_device *sharing_offer(struct sharing *sharing, size_t *ret_n);

@@ -11,8 +11,8 @@
  *
  * A Prepare's own time is its time at the client less the time that the stand-in API server spent
  * on this very call's GET, from the bytes read to the answer written. What remains, besides the
- * driver, is the kernel's part (waking, loopback, the unix socket) and the gRPC client: nothing that
- * could be the driver's is subtracted. With --durable no there is no fsync in it either.
+ * driver, is the kernel's part (waking, loopback, the unix socket) and the gRPC client: nothing
+ * that could be the driver's is subtracted. With --durable no there is no fsync in it either.
  *
  * BENCH_PERCENT scales the counts (default 100), BENCH_IDLE_SECONDS the time of idleness (60).
  */
@@ -42,23 +42,23 @@
 #include <time.h>
 #include <uv.h>
 
-#define NODE_NAME      "n1"
-#define REGISTRATION   "tdx.kubevirt.io-reg.sock"
-#define SLICES         "/apis/resource.k8s.io/v1/resourceslices"
-#define CLAIMS         "/apis/resource.k8s.io/v1/namespaces/default/resourceclaims/"
-#define METHOD(name)   "/k8s.io.kubelet.pkg.apis.dra.v1.DRAPlugin/" name
-#define NODES_MAX      2
-#define SLICES_MAX     64 /* of 64 devices */
-#define CALL_MS        45000
-#define STALL_MS       60000 /* without anything done, the run is given up */
-#define BOOKMARK_MS    60000 /* about as often as the API server sends one to an idle watch */
-#define SETTLE_MS      2000  /* after a start or a load, until the driver counts as idle */
-#define N_STARTS       11
-#define WARM_UP        100 /* pairs before those that count */
-#define SERIAL_DIGITS  12
-#define UID_FORMAT     "00000000-0000-4000-8000-%012u"
-#define SECOND_NS      UINT64_C(1000000000)
-#define IDLE_SECONDS   60
+#define NODE_NAME     "n1"
+#define REGISTRATION  "tdx.kubevirt.io-reg.sock"
+#define SLICES        "/apis/resource.k8s.io/v1/resourceslices"
+#define CLAIMS        "/apis/resource.k8s.io/v1/namespaces/default/resourceclaims/"
+#define METHOD(name)  "/k8s.io.kubelet.pkg.apis.dra.v1.DRAPlugin/" name
+#define NODES_MAX     2
+#define SLICES_MAX    64 /* of 64 devices */
+#define CALL_MS       45000
+#define STALL_MS      60000 /* without anything done, the run is given up */
+#define BOOKMARK_MS   60000 /* about as often as the API server sends one to an idle watch */
+#define SETTLE_MS     2000  /* after a start or a load, until the driver counts as idle */
+#define N_STARTS      11
+#define WARM_UP       100 /* pairs before those that count */
+#define SERIAL_DIGITS 12
+#define UID_FORMAT    "00000000-0000-4000-8000-%012u"
+#define SECOND_NS     UINT64_C(1000000000)
+#define IDLE_SECONDS  60
 
 /* The stand-in API server of one node. */
 struct api {
@@ -360,8 +360,8 @@ static void serve(struct connection *connection, const char *method, const char 
                 answer_claim(connection, path + strlen(CLAIMS));
         else if (is_get && starts_with(path, "/api/v1/nodes/"))
                 answer(connection, "200 OK",
-                       "{\"kind\":\"Node\",\"apiVersion\":\"v1\",\"metadata\":{\"name\":\"" NODE_NAME
-                       "\",\"uid\":\"11111111-2222-3333-4444-555555555555\"}}");
+                       "{\"kind\":\"Node\",\"apiVersion\":\"v1\",\"metadata\":{\"name\":"
+                       "\"" NODE_NAME "\",\"uid\":\"11111111-2222-3333-4444-555555555555\"}}");
         else if (is_get && starts_with(path, SLICES) && strstr(path, "watch=1"))
                 open_watch(connection);
         else if (is_get && starts_with(path, SLICES))
@@ -489,9 +489,10 @@ static void on_info(void *owner, const ProtobufCMessage *reply, const struct err
                 die("GetInfo: %s", error->text);
         node->plugin = rpc_client_new(bench.pump, info->endpoint);
         status.plugin_registered = true;
-        rpc_client_call(node->registration, "/pluginregistration.Registration/NotifyRegistrationStatus",
-                        &status.base, &registration__registration_status_response__descriptor,
-                        CALL_MS, on_notified, node);
+        rpc_client_call(node->registration,
+                        "/pluginregistration.Registration/NotifyRegistrationStatus", &status.base,
+                        &registration__registration_status_response__descriptor, CALL_MS,
+                        on_notified, node);
 }
 
 static void on_registry_event(uv_fs_event_t *event, const char *name, int events, int status)
@@ -552,14 +553,22 @@ static struct node *node_start(unsigned capacity, bool is_durable)
         struct node *node = xcalloc(1, sizeof(*node));
         char *directory = xasprintf("%s/%u", bench.directory, bench.n_started++);
         char *registry = xasprintf("%s/k/plugins_registry", directory);
-        char *arguments[] = { (char *)bench.driver, (char *)"run",
-                              (char *)"--node-name", (char *)NODE_NAME,
-                              (char *)"--kubelet-dir", xasprintf("%s/k", directory),
-                              (char *)"--cdi-dir", xasprintf("%s/cdi", directory),
-                              (char *)"--qgs-socket", xasprintf("%s/host/qgs/qgs.socket", directory),
-                              (char *)"--capacity", xasprintf("%u", capacity),
-                              (char *)"--api-server", NULL,
-                              (char *)"--durable", (char *)(is_durable ? "yes" : "no"),
+        char *arguments[] = { (char *)bench.driver,
+                              (char *)"run",
+                              (char *)"--node-name",
+                              (char *)NODE_NAME,
+                              (char *)"--kubelet-dir",
+                              xasprintf("%s/k", directory),
+                              (char *)"--cdi-dir",
+                              xasprintf("%s/cdi", directory),
+                              (char *)"--qgs-socket",
+                              xasprintf("%s/host/qgs/qgs.socket", directory),
+                              (char *)"--capacity",
+                              xasprintf("%u", capacity),
+                              (char *)"--api-server",
+                              NULL,
+                              (char *)"--durable",
+                              (char *)(is_durable ? "yes" : "no"),
                               NULL };
         struct error error = ERROR_NULL;
         size_t i = 0;
@@ -739,11 +748,9 @@ static void call_next(struct burst *burst)
 static uint64_t run_burst(struct node *node, bool is_prepare, unsigned first, unsigned n,
                           unsigned n_in_flight, struct timings *timings)
 {
-        struct burst burst = { .node = node,
-                               .is_prepare = is_prepare,
-                               .first = first,
-                               .n = n,
-                               .timings = timings };
+        struct burst burst = {
+                .node = node, .is_prepare = is_prepare, .first = first, .n = n, .timings = timings
+        };
         uint64_t begin_ns = uv_hrtime();
 
         for (unsigned i = 0; i < n_in_flight && i < n; ++i)
@@ -882,7 +889,8 @@ static void scenario_throughput(void)
         unsigned n = scaled(6000);
 
         run_pairs(node, WARM_UP, NULL);
-        print("prepare_per_s_8", (double)n / (double)run_waves(node, n, 2000) * (double)SECOND_NS, 0);
+        print("prepare_per_s_8", (double)n / (double)run_waves(node, n, 2000) * (double)SECOND_NS,
+              0);
         node_stop(node);
 }
 
@@ -932,10 +940,11 @@ static uint64_t idle_seconds(void)
         uint64_t seconds;
 
         return value && parse_u64(value, strlen(value), &seconds) == 0 && seconds ? seconds
-                                                                                 : IDLE_SECONDS;
+                                                                                  : IDLE_SECONDS;
 }
 
-/* Idle after the load rather than before: what the load leaves behind that keeps busy shows here. */
+/* Idle after the load rather than before: what the load leaves behind that keeps busy shows here.
+ */
 static void measure_idleness(const struct node *node)
 {
         uint64_t seconds = idle_seconds(), before_ns, before, after;
@@ -949,8 +958,8 @@ static void measure_idleness(const struct node *node)
         print("idle_cpu_percent",
               (double)(cpu_ns(node) - before_ns) * 100 / (double)(seconds * SECOND_NS), 4);
         count_threads(node, &after);
-        print("idle_switches_per_s", after > before ? (double)(after - before) / (double)seconds : 0,
-              2);
+        print("idle_switches_per_s",
+              after > before ? (double)(after - before) / (double)seconds : 0, 2);
 }
 
 static void scenario_growth(void)
@@ -972,9 +981,12 @@ static const struct {
         const char *name;
         void (*run)(void);
 } scenarios[] = {
-        { "start", scenario_start },           { "latency", scenario_latency },
-        { "throughput", scenario_throughput }, { "capacity", scenario_capacity },
-        { "held", scenario_held },             { "growth", scenario_growth },
+        { "start", scenario_start },
+        { "latency", scenario_latency },
+        { "throughput", scenario_throughput },
+        { "capacity", scenario_capacity },
+        { "held", scenario_held },
+        { "growth", scenario_growth },
 };
 
 static void set_up(void)

@@ -1,0 +1,304 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "pluginside.h"
+
+#include "base/error.h"
+#include "base/file.h"
+#include "base/json.h"
+#include "base/log.h"
+#include "base/memory.h"
+#include "ledger.h"
+#include "podresources.h"
+#include "sharing.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+
+#define RECORD     "plugin-devices"
+#define RECORD_MAX (1 << 20)
+
+struct pluginside {
+        struct pluginside_options options;
+        struct sharing *sharing; /* NULL before pluginside_start() */
+        struct deviceplugin *plugin;
+        struct podresources *podresources;
+        char *directory;
+        char *podresources_socket;
+        uv_timer_t question;
+        uv_timer_t expiry;
+        bool is_unwritten; /* the record is behind */
+        bool is_silent;    /* the last question was not answered */
+        bool is_stopping;
+};
+
+static uint64_t now(const struct pluginside *side)
+{
+        return uv_now(side->options.loop);
+}
+
+/* ---- what is written down: not the truth, which kubelet has, but all there is where it cannot be
+ * asked ---- */
+
+static void write_down(struct pluginside *side)
+{
+        _cleanup_(json) struct json *ids = json_new_array();
+        __attribute__((cleanup(cleanup_close))) int fd = -1;
+        __attribute__((cleanup(cleanup_free))) char *text = NULL;
+        struct error error = ERROR_NULL;
+        const char *id = NULL;
+
+        while ((id = sharing_next_held(side->sharing, id)))
+                json_append(ids, json_new_string(id));
+        text = json_print(ids);
+        side->is_unwritten =
+                file_open_directory(side->options.state_dir, 0700, &fd, &error) < 0 ||
+                file_replace(fd, RECORD, text, strlen(text), 0600, FILE_UNSYNCED, &error) < 0;
+        if (side->is_unwritten)
+                log_warn("cannot write down who holds plugin devices, going on",
+                         log_str("reason", error.text));
+}
+
+static void read_back(struct pluginside *side)
+{
+        __attribute__((cleanup(cleanup_free))) char *path =
+                xasprintf("%s/" RECORD, side->options.state_dir);
+        __attribute__((cleanup(cleanup_free))) char *bytes = NULL;
+        _cleanup_(json) struct json *ids = NULL;
+        struct error error = ERROR_NULL;
+        size_t n;
+
+        if (file_read(AT_FDCWD, path, RECORD_MAX, &bytes, &n, &error) == -ENOENT)
+                return;
+        if (error.code || json_parse(bytes, n, &ids, &error) < 0) {
+                log_warn("cannot read who held plugin devices, kubelet will tell",
+                         log_str("file", path), log_str("reason", error.text));
+                return;
+        }
+        for (const struct json *id = json_first(ids); id; id = json_next(id))
+                if (json_string(id))
+                        sharing_restore(side->sharing, json_string(id));
+}
+
+/* ---- the offer, and the clock ---- */
+
+static void offer(struct pluginside *side)
+{
+        __attribute__((cleanup(cleanup_free))) struct sharing_device *devices = NULL;
+        __attribute__((cleanup(cleanup_free))) struct deviceplugin_device *offered = NULL;
+        size_t n;
+
+        devices = sharing_offer(side->sharing, &n);
+        offered = xcalloc(n, sizeof(*offered));
+        for (size_t i = 0; i < n; ++i)
+                offered[i] = (struct deviceplugin_device){ devices[i].id, devices[i].is_healthy };
+        deviceplugin_set(side->plugin, offered, n);
+}
+
+static void on_question(uv_timer_t *question)
+{
+        struct pluginside *side = question->data;
+
+        podresources_ask(side->podresources);
+}
+
+static void on_expiry(uv_timer_t *expiry);
+
+static void arm(const struct pluginside *side, uv_timer_t *timer, uv_timer_cb on_due,
+                uint64_t due_ms)
+{
+        if (due_ms == UINT64_MAX)
+                uv_timer_stop(timer);
+        else
+                uv_timer_start(timer, on_due, due_ms > now(side) ? due_ms - now(side) : 0, 0);
+}
+
+static void schedule(struct pluginside *side)
+{
+        if (side->is_stopping)
+                return;
+        arm(side, &side->question, on_question, sharing_next_question_ms(side->sharing));
+        arm(side, &side->expiry, on_expiry, sharing_next_expiry_ms(side->sharing));
+}
+
+static void take_in(struct pluginside *side, bool is_changed)
+{
+        if (is_changed) {
+                log_info("plugin devices held", log_int("devices", sharing_n_held(side->sharing)));
+                side->is_unwritten = true;
+        }
+        if (side->is_unwritten)
+                write_down(side);
+        if (is_changed) {
+                offer(side);
+                side->options.on_changed(side->options.owner);
+        }
+        schedule(side);
+}
+
+static void on_expiry(uv_timer_t *expiry)
+{
+        struct pluginside *side = expiry->data;
+
+        take_in(side, sharing_expire(side->sharing, now(side)));
+}
+
+static void on_list(void *owner, const char *const *ids, size_t n, const struct error *error)
+{
+        struct pluginside *side = owner;
+
+        if (!error->code) {
+                side->is_silent = false;
+                take_in(side, sharing_listed(side->sharing, ids, n,
+                                             deviceplugin_kubelet_age_ms(side->plugin), now(side)));
+                return;
+        }
+        if (!side->is_silent)
+                log_warn("kubelet does not tell who holds plugin devices, keeping what is known",
+                         log_str("reason", error->text));
+        side->is_silent = true;
+        take_in(side, sharing_unanswered(side->sharing, now(side)));
+}
+
+/* ---- what the plugin asks and tells ---- */
+
+static int on_allocate(void *owner, const char *const *ids, size_t n, struct error *err)
+{
+        struct pluginside *side = owner;
+        unsigned before = sharing_n_held(side->sharing);
+        int r;
+
+        r = sharing_allocate(side->sharing, ids, n, now(side), err);
+        if (r < 0 || sharing_n_held(side->sharing) == before)
+                return r;
+        log_info("plugin devices allocated", log_int("devices", (int64_t)n),
+                 log_str("first", ids[0]), log_int("held", sharing_n_held(side->sharing)));
+        /* Written down with the next list: kubelet waits for the answer in pod admission. */
+        side->is_unwritten = true;
+        offer(side);
+        side->options.on_changed(side->options.owner);
+        schedule(side);
+        return 0;
+}
+
+static void on_kubelet_started(void *owner)
+{
+        struct pluginside *side = owner;
+
+        podresources_ask(side->podresources);
+}
+
+static void on_standing(void *owner, enum deviceplugin_standing standing, const char *reason)
+{
+        switch (standing) {
+        case DEVICEPLUGIN_REGISTERED:
+                log_info("the device plugin is registered",
+                         log_str("resource", DEVICEPLUGIN_RESOURCE));
+                return;
+        case DEVICEPLUGIN_STANDS_BACK:
+                log_error("another device plugin serves " DEVICEPLUGIN_RESOURCE
+                          " on this node, ours stands back; what it "
+                          "hands out is counted. Turn it off (KubeVirt's own: see README), or run "
+                          "with --serve=dra",
+                          log_str("socket", reason));
+                return;
+        case DEVICEPLUGIN_UNREGISTERED:
+                log_info("the device plugin takes over", log_str("reason", reason));
+                return;
+        }
+}
+
+/* ---- life ---- */
+
+struct pluginside *pluginside_new(const struct pluginside_options *options)
+{
+        struct pluginside *side = xcalloc(1, sizeof(*side));
+        struct podresources_options podresources_options;
+        struct deviceplugin_options plugin_options;
+
+        side->options = *options;
+        side->directory = xasprintf("%s/device-plugins", options->kubelet_dir);
+        side->podresources_socket =
+                xasprintf("%s/pod-resources/kubelet.sock", options->kubelet_dir);
+        uv_timer_init(options->loop, &side->question);
+        uv_timer_init(options->loop, &side->expiry);
+        side->question.data = side;
+        side->expiry.data = side;
+        podresources_options = (struct podresources_options){ .pump = options->pump,
+                                                              .socket = side->podresources_socket,
+                                                              .resource = DEVICEPLUGIN_RESOURCE,
+                                                              .on_list = on_list,
+                                                              .owner = side };
+        side->podresources = podresources_new(&podresources_options);
+        plugin_options = (struct deviceplugin_options){ .loop = options->loop,
+                                                        .pump = options->pump,
+                                                        .server = options->server,
+                                                        .directory = side->directory,
+                                                        .mount_path = options->mount_path,
+                                                        .inject = options->inject,
+                                                        .on_allocate = on_allocate,
+                                                        .on_kubelet_started = on_kubelet_started,
+                                                        .on_standing = on_standing,
+                                                        .owner = side };
+        side->plugin = deviceplugin_new(&plugin_options);
+        return side;
+}
+
+void pluginside_start(struct pluginside *side)
+{
+        side->sharing = sharing_new(side->options.ledger, side->options.split, now(side));
+        read_back(side);
+        schedule(side);
+}
+
+bool pluginside_is_known(const struct pluginside *side)
+{
+        return side->sharing && sharing_is_known(side->sharing);
+}
+
+void pluginside_update(struct pluginside *side)
+{
+        if (!pluginside_is_known(side))
+                return;
+        sharing_update(side->sharing);
+        offer(side);
+}
+
+void pluginside_check(struct pluginside *side)
+{
+        deviceplugin_check(side->plugin);
+}
+
+void pluginside_stop(struct pluginside *side)
+{
+        side->is_stopping = true;
+        uv_timer_stop(&side->question);
+        uv_timer_stop(&side->expiry);
+        podresources_stop(side->podresources);
+        deviceplugin_stop(side->plugin);
+}
+
+static void on_expiry_closed(uv_handle_t *handle)
+{
+        struct pluginside *side = handle->data;
+
+        sharing_free(side->sharing);
+        free(side->directory);
+        free(side->podresources_socket);
+        free(side);
+}
+
+static void on_question_closed(uv_handle_t *handle)
+{
+        struct pluginside *side = handle->data;
+
+        uv_close((uv_handle_t *)&side->expiry, on_expiry_closed);
+}
+
+void pluginside_free(struct pluginside *side)
+{
+        if (!side)
+                return;
+        podresources_free(side->podresources);
+        deviceplugin_free(side->plugin);
+        uv_close((uv_handle_t *)&side->question, on_question_closed);
+}

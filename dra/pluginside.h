@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The plugin path beside DRA: the shell around dra/sharing. It runs the classic device plugin, asks
+ * podresources when that is due, and writes down what is held, for the case that kubelet cannot be
+ * asked after a restart.
+ */
+#pragma once
+
+#include "deviceplugin.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <uv.h>
+
+struct error;
+struct ledger;
+struct rpc_pump;
+struct rpc_server;
+struct pluginside;
+
+struct pluginside_options {
+        uv_loop_t *loop;
+        struct rpc_pump *pump;
+        struct rpc_server *server;
+        struct ledger *ledger; /* of the claims; its elsewhere is set here */
+        const char *kubelet_dir;
+        const char *state_dir;
+        const char *mount_path; /* the directory of the QGS socket */
+        enum deviceplugin_inject inject;
+        int64_t split;    /* TDs reserved to DRA; -1: none, all are shared */
+        bool is_offering; /* false: nothing new for the plugin; what it holds is still counted */
+        void (*on_changed)(void *owner); /* what plugin devices hold has changed */
+        void *owner;
+};
+
+/* Borrows what options points to. */
+struct pluginside *pluginside_new(const struct pluginside_options *options);
+/* This instance is the node's active one: learn who holds what, then offer. */
+void pluginside_start(struct pluginside *side);
+/* The total or what claims hold has changed. */
+void pluginside_update(struct pluginside *side);
+/* For a slow timer. */
+void pluginside_check(struct pluginside *side);
+
+/* Whether it is known what plugin devices hold; before that, nothing new may be admitted. */
+bool pluginside_is_known(const struct pluginside *side);
+
+void pluginside_stop(struct pluginside *side);
+/* After the pump has stopped. The memory goes when the loop has turned. NULL is fine. */
+void pluginside_free(struct pluginside *side);

@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Any bytes as any message between kubelet and the driver; the first byte chooses which, by its
+ * place in proto/pluginregistration.proto and proto/dra.proto. What is accepted can be written, and
+ * what was written is read as the same. The corpus: see unit/golden/make. */
+#include "base/memory.h"
+#include "dra.pb-c.h"
+#include "pluginregistration.pb-c.h"
+
+#include <assert.h>
+#include <stdint.h>
+#include <string.h>
+
+int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n);
+
+static const ProtobufCMessageDescriptor *const kinds[] = {
+        &registration__info_request__descriptor,
+        &registration__plugin_info__descriptor,
+        &registration__registration_status__descriptor,
+        &registration__registration_status_response__descriptor,
+        &dra__claim__descriptor,
+        &dra__device__descriptor,
+        &dra__node_prepare_resources_request__descriptor,
+        &dra__node_prepare_resource_response__descriptor,
+        &dra__node_prepare_resources_response__descriptor,
+        &dra__node_unprepare_resources_request__descriptor,
+        &dra__node_unprepare_resource_response__descriptor,
+        &dra__node_unprepare_resources_response__descriptor,
+};
+
+static uint8_t *pack(const ProtobufCMessage *message, size_t *ret_n)
+{
+        uint8_t *bytes;
+        size_t n;
+
+        n = protobuf_c_message_get_packed_size(message);
+        bytes = xmalloc(n + 1);
+        *ret_n = protobuf_c_message_pack(message, bytes);
+        assert(*ret_n == n);
+        return bytes;
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n)
+{
+        __attribute__((cleanup(cleanup_free))) uint8_t *first = NULL, *second = NULL;
+        const ProtobufCMessageDescriptor *kind;
+        ProtobufCMessage *message, *again;
+        size_t n_first, n_second;
+
+        if (!n)
+                return 0;
+        kind = kinds[bytes[0] % array_size(kinds)];
+        message = protobuf_c_message_unpack(kind, NULL, n - 1, bytes + 1);
+        if (!message)
+                return 0;
+        assert(protobuf_c_message_check(message));
+        first = pack(message, &n_first);
+        again = protobuf_c_message_unpack(kind, NULL, n_first, first);
+        assert(again);
+        second = pack(again, &n_second);
+        assert(n_first == n_second && memcmp(first, second, n_first) == 0);
+        protobuf_c_message_free_unpacked(again, NULL);
+        protobuf_c_message_free_unpacked(message, NULL);
+        return 0;
+}

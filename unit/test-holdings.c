@@ -1,0 +1,127 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "holdings.h"
+
+#include "base/memory.h"
+#include "unit/suite.h"
+
+#include <string.h>
+
+static const char *const one[] = { "tdx1" };
+static const char *const both[] = { "tdx1", "tdx2" };
+
+START_TEST(an_allocation_in_flight_is_held_although_kubelet_does_not_list_it_yet)
+{
+        _cleanup_(holdings) struct holdings *holdings = holdings_new();
+
+        holdings_allocate(holdings, one, 1, 1000);
+        ck_assert(!holdings_observe(holdings, NULL, 0, true, 1000 + HOLDINGS_IN_FLIGHT_MS - 1));
+
+        ck_assert_uint_eq(holdings_n(holdings), 1);
+        ck_assert_int_eq(holdings_state(holdings, "tdx1"), HOLDINGS_HELD);
+}
+END_TEST
+
+START_TEST(an_allocation_that_never_came_to_be_listed_is_given_up_without_lingering)
+{
+        _cleanup_(holdings) struct holdings *holdings = holdings_new();
+
+        holdings_allocate(holdings, one, 1, 1000);
+        ck_assert(holdings_observe(holdings, NULL, 0, true, 1000 + HOLDINGS_IN_FLIGHT_MS));
+
+        ck_assert_uint_eq(holdings_n(holdings), 0);
+}
+END_TEST
+
+START_TEST(a_device_that_vanished_from_the_list_lingers_before_it_is_free)
+{
+        _cleanup_(holdings) struct holdings *holdings = holdings_new();
+
+        holdings_allocate(holdings, both, 2, 1000);
+        holdings_observe(holdings, both, 2, true, 1100);
+        ck_assert(holdings_observe(holdings, one, 1, true, 5000));
+
+        ck_assert_uint_eq(holdings_n(holdings), 2);
+        ck_assert_int_eq(holdings_state(holdings, "tdx2"), HOLDINGS_LINGERING);
+        ck_assert_uint_eq(holdings_next_expiry_ms(holdings), 5000 + HOLDINGS_LINGER_MS);
+        ck_assert(!holdings_expire(holdings, 5000 + HOLDINGS_LINGER_MS - 1));
+        ck_assert(holdings_expire(holdings, 5000 + HOLDINGS_LINGER_MS));
+        ck_assert_uint_eq(holdings_n(holdings), 1);
+        ck_assert_int_eq(holdings_state(holdings, "tdx2"), HOLDINGS_FREE);
+        ck_assert_uint_eq(holdings_next_expiry_ms(holdings), UINT64_MAX);
+}
+END_TEST
+
+START_TEST(an_incomplete_list_takes_nothing_away)
+{
+        _cleanup_(holdings) struct holdings *holdings = holdings_new();
+
+        holdings_observe(holdings, both, 2, true, 1000);
+        ck_assert(!holdings_observe(holdings, NULL, 0, false, 2000));
+
+        ck_assert_uint_eq(holdings_n(holdings), 2);
+}
+END_TEST
+
+START_TEST(whatever_kubelet_lists_counts_also_what_we_never_gave)
+{
+        static const char *const foreign[] = { "sgx-7", "tdx4000", "sgx-7" };
+        _cleanup_(holdings) struct holdings *holdings = holdings_new();
+
+        ck_assert(holdings_observe(holdings, foreign, 3, true, 1));
+
+        ck_assert_uint_eq(holdings_n(holdings), 2);
+}
+END_TEST
+
+START_TEST(a_lingering_device_that_is_given_out_again_counts_twice)
+{
+        _cleanup_(holdings) struct holdings *holdings = holdings_new();
+
+        holdings_observe(holdings, one, 1, true, 1000);
+        holdings_observe(holdings, NULL, 0, true, 2000);
+        ck_assert_uint_eq(holdings_n_new(holdings, one, 1), 1);
+        holdings_allocate(holdings, one, 1, 2100);
+
+        ck_assert_uint_eq(holdings_n(holdings), 2);
+        ck_assert_int_eq(holdings_state(holdings, "tdx1"), HOLDINGS_HELD);
+        holdings_expire(holdings, 2000 + HOLDINGS_LINGER_MS);
+        ck_assert_uint_eq(holdings_n(holdings), 1);
+}
+END_TEST
+
+START_TEST(giving_out_what_is_held_changes_nothing)
+{
+        static const char *const twice[] = { "tdx1", "tdx1", "tdx3" };
+        _cleanup_(holdings) struct holdings *holdings = holdings_new();
+
+        holdings_observe(holdings, one, 1, true, 1000);
+        ck_assert_uint_eq(holdings_n_new(holdings, twice, 3), 1);
+        holdings_allocate(holdings, twice, 3, 1000);
+
+        ck_assert_uint_eq(holdings_n(holdings), 2);
+}
+END_TEST
+
+START_TEST(every_held_id_is_told_once_and_lingering_ones_are_not)
+{
+        _cleanup_(holdings) struct holdings *holdings = holdings_new();
+        unsigned n = 0;
+
+        holdings_observe(holdings, both, 2, true, 1000);
+        holdings_observe(holdings, one, 1, true, 2000);
+        for (const char *id = holdings_next(holdings, NULL); id; id = holdings_next(holdings, id)) {
+                ck_assert_str_eq(id, "tdx1");
+                ++n;
+        }
+
+        ck_assert_uint_eq(n, 1);
+}
+END_TEST
+
+SUITE("holdings", an_allocation_in_flight_is_held_although_kubelet_does_not_list_it_yet,
+      an_allocation_that_never_came_to_be_listed_is_given_up_without_lingering,
+      a_device_that_vanished_from_the_list_lingers_before_it_is_free,
+      an_incomplete_list_takes_nothing_away, whatever_kubelet_lists_counts_also_what_we_never_gave,
+      a_lingering_device_that_is_given_out_again_counts_twice,
+      giving_out_what_is_held_changes_nothing,
+      every_held_id_is_told_once_and_lingering_ones_are_not);
