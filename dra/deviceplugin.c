@@ -142,14 +142,17 @@ static void stream_free(struct stream *stream)
 
 static void register_soon(struct deviceplugin *plugin);
 
+/* kubelet has let go of its newest stream: it no longer knows us. The end of an older one says
+ * nothing: some kubelets close it when we register again. */
 static void on_stream_gone(void *owner)
 {
         struct stream *stream = owner;
         struct deviceplugin *plugin = stream->plugin;
+        bool is_newest = plugin->streams.previous == &stream->link;
 
         rpc_call_fail(stream->call, RPC_UNAVAILABLE, "the caller has gone");
         stream_free(stream);
-        if (plugin->is_stopping || !list_is_empty(&plugin->streams))
+        if (plugin->is_stopping || !is_newest)
                 return;
         plugin->is_registered = false;
         register_soon(plugin);

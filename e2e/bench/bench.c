@@ -2,7 +2,7 @@
 /*
  * Measures the driver from outside; e2e/bench/run is what to call.
  *
- *         bench SCENARIO DRIVER DIRECTORY          prints "key value" lines
+ *         bench SCENARIO DRIVER DIRECTORY MEMORY          prints "key value" lines
  *
  * One loop in this process stands in for kubelet (a registrar that inotify wakes, and a gRPC client
  * on the driver's unix sockets) and for the API server (HTTP/1.1 on loopback; the simulators of
@@ -10,29 +10,29 @@
  * call is in its figure, except in those named "own":
  *
  * A Prepare's own time is its time at the client less the time that the stand-in API server spent
- * on this very call's GET, from the bytes read to the answer written. What remains, besides the
- * driver, is the kernel's part (waking, loopback, the unix socket) and the gRPC client: nothing
- * that could be the driver's is subtracted. With --durable no there is no fsync in it either.
+ * on this very call's GET, from the bytes read to the answer written; the records lie below MEMORY
+ * (tmpfs) and nothing is synced. What remains, besides the driver, is the kernel's part (waking,
+ * loopback, the unix socket) and the gRPC client: nothing that could be the driver's is subtracted.
  *
  * BENCH_PERCENT scales the counts (default 100), BENCH_IDLE_SECONDS the time of idleness (60).
  */
+#include "e2e/bench/api.h"
+
 #include "base/error.h"
 #include "base/file.h"
-#include "base/json.h"
-#include "base/list.h"
 #include "base/memory.h"
 #include "base/parse.h"
-#include "base/text.h"
 #include "dra.pb-c.h"
 #include "pluginregistration.pb-c.h"
+#include "podresources.pb-c.h"
 #include "rpc/client.h"
+#include "rpc/listener.h"
 #include "rpc/pump.h"
+#include "rpc/server.h"
 
-#include <arpa/inet.h>
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <inttypes.h>
 #include <signal.h>
 #include <spawn.h>
 #include <stdbool.h>
@@ -42,50 +42,26 @@
 #include <time.h>
 #include <uv.h>
 
-#define NODE_NAME     "n1"
-#define REGISTRATION  "tdx.kubevirt.io-reg.sock"
-#define SLICES        "/apis/resource.k8s.io/v1/resourceslices"
-#define CLAIMS        "/apis/resource.k8s.io/v1/namespaces/default/resourceclaims/"
-#define METHOD(name)  "/k8s.io.kubelet.pkg.apis.dra.v1.DRAPlugin/" name
-#define NODES_MAX     2
-#define SLICES_MAX    64 /* of 64 devices */
-#define CALL_MS       45000
-#define STALL_MS      60000 /* without anything done, the run is given up */
-#define BOOKMARK_MS   60000 /* about as often as the API server sends one to an idle watch */
-#define SETTLE_MS     2000  /* after a start or a load, until the driver counts as idle */
-#define N_STARTS      11
-#define WARM_UP       100 /* pairs before those that count */
-#define SERIAL_DIGITS 12
-#define UID_FORMAT    "00000000-0000-4000-8000-%012u"
-#define SECOND_NS     UINT64_C(1000000000)
-#define IDLE_SECONDS  60
-
-/* The stand-in API server of one node. */
-struct api {
-        uv_tcp_t listener;
-        uv_timer_t bookmark;
-        int port;
-        unsigned capacity;
-        int64_t version;
-        struct json *slices[SLICES_MAX];
-        size_t n_slices;
-        struct connection *watch; /* NULL: none is open */
-        uint64_t published_ns;    /* when the first slice came; 0: none yet */
-        uint64_t busy_ns;         /* spent on requests so far */
-};
-
-struct connection {
-        uv_tcp_t tcp;
-        struct api *api;
-        struct text in;
-};
+#define REGISTRATION "tdx.kubevirt.io-reg.sock"
+#define METHOD(name) "/k8s.io.kubelet.pkg.apis.dra.v1.DRAPlugin/" name
+#define NODES_MAX    2
+#define CALL_MS      45000
+#define STALL_MS     60000 /* without anything done, the run is given up */
+#define SETTLE_MS    2000  /* after a start or a load, until the driver counts as idle */
+#define N_STARTS     11
+#define WARM_UP      100 /* pairs before those that count */
+#define UID_FORMAT   "00000000-0000-4000-8000-%012u"
+#define SECOND_NS    UINT64_C(1000000000)
+#define IDLE_SECONDS 60
 
 /* A driver between its stand-ins. */
 struct node {
-        char *directory;
+        char *directory; /* its log */
+        char *state;     /* kubelet's directory and the CDI spec */
         struct api api;
         pid_t pid;
         uv_fs_event_t registry;
+        struct rpc_listener *podresources;
         struct rpc_client *registration;
         struct rpc_client *plugin;
         uint64_t started_ns;
@@ -96,11 +72,13 @@ struct node {
 static struct {
         uv_loop_t loop;
         struct rpc_pump *pump;
+        struct rpc_server *kubelet; /* podresources */
         uv_signal_t signals[3];
         uv_timer_t stall;
         struct node *nodes[NODES_MAX]; /* that run */
         const char *driver;
         const char *directory;
+        const char *memory;
         unsigned n_started;
         uint64_t percent;
 } bench;
@@ -114,7 +92,7 @@ static void kill_drivers(void)
                         kill(bench.nodes[i]->pid, SIGKILL);
 }
 
-__attribute__((format(printf, 1, 2), noreturn)) static void die(const char *format, ...)
+static void die(const char *format, ...)
 {
         va_list args;
 
@@ -175,297 +153,25 @@ static void turn_for(uint64_t ms)
         uv_run(&bench.loop, UV_RUN_NOWAIT);
 }
 
-/* ---- the API server: answering ---- */
+/* ---- kubelet's podresources: no pod holds a plugin device ---- */
 
-static void on_written(uv_write_t *write, int status)
+static void on_list_pod_resources(void *owner, struct rpc_call *call,
+                                  const ProtobufCMessage *request)
 {
-        free(write->data);
-        free(write);
+        Podresources__ListPodResourcesResponse response =
+                PODRESOURCES__LIST_POD_RESOURCES_RESPONSE__INIT;
+
+        rpc_call_reply(call, &response.base);
 }
 
-static void put(struct connection *connection, const char *bytes, size_t n)
+static const struct rpc_method podresources_methods[] = {
+        { "/v1.PodResourcesLister/List", &podresources__list_pod_resources_request__descriptor,
+          on_list_pod_resources },
+};
+
+static void on_kubelet_connection(void *owner, int fd)
 {
-        uv_buf_t buffer = uv_buf_init((char *)bytes, (unsigned)n);
-        uv_stream_t *stream = (uv_stream_t *)&connection->tcp;
-        int n_written = uv_try_write(stream, &buffer, 1);
-        uv_write_t *rest;
-
-        if (n_written == (int)n)
-                return;
-        n_written = n_written > 0 ? n_written : 0;
-        rest = xcalloc(1, sizeof(*rest));
-        buffer = uv_buf_init(xmalloc(n - (size_t)n_written), (unsigned)n - (unsigned)n_written);
-        memcpy(buffer.base, bytes + n_written, buffer.len);
-        rest->data = buffer.base;
-        check(uv_write(rest, stream, &buffer, 1, on_written), "cannot answer");
-}
-
-static void answer(struct connection *connection, const char *status, const char *body)
-{
-        __attribute__((cleanup(cleanup_text))) struct text out = TEXT_NULL;
-
-        text_addf(&out,
-                  "HTTP/1.1 %s\r\nContent-Type: application/json\r\nContent-Length: %zu\r\n\r\n",
-                  status, strlen(body));
-        text_add(&out, body);
-        put(connection, out.bytes, out.n);
-}
-
-static void answer_object(struct connection *connection, const char *status,
-                          const struct json *object)
-{
-        __attribute__((cleanup(cleanup_free))) char *body = json_print(object);
-
-        answer(connection, status, body);
-}
-
-/* Of the size and the fields that a claim of one request has at a real server; its UID is its name,
- * whose digits name a device, too. */
-static void answer_claim(struct connection *connection, const char *name)
-{
-        __attribute__((cleanup(cleanup_text))) struct text body = TEXT_NULL;
-        size_t n = strlen(name);
-        uint64_t serial;
-
-        if (n < SERIAL_DIGITS || parse_u64(name + n - SERIAL_DIGITS, SERIAL_DIGITS, &serial) < 0)
-                die("the driver asked for the claim %s", name);
-        text_addf(&body,
-                  "{\"kind\":\"ResourceClaim\",\"apiVersion\":\"resource.k8s.io/v1\",\"metadata\":{"
-                  "\"name\":\"%s\",\"generateName\":\"vm-tdx-\",\"namespace\":\"default\","
-                  "\"uid\":\"%s\",\"resourceVersion\":\"4711\",\"creationTimestamp\":"
-                  "\"2026-11-23T20:00:00Z\",\"annotations\":{\"resource.kubernetes.io/"
-                  "pod-claim-name\":\"tdx\"},\"ownerReferences\":[{\"apiVersion\":\"v1\",\"kind\":"
-                  "\"Pod\",\"name\":\"vm\",\"uid\":\"%s\",\"controller\":true,"
-                  "\"blockOwnerDeletion\":true}],\"finalizers\":[\"resource.kubernetes.io/"
-                  "delete-protection\"]},\"spec\":{\"devices\":{\"requests\":[{\"name\":\"td\","
-                  "\"exactly\":{\"deviceClassName\":\"tdx.kubevirt.io\",\"allocationMode\":"
-                  "\"ExactCount\",\"count\":1}}]}},",
-                  name, name, name);
-        text_addf(&body,
-                  "\"status\":{\"allocation\":{\"devices\":{\"results\":[{\"request\":\"td\","
-                  "\"driver\":\"tdx.kubevirt.io\",\"pool\":\"" NODE_NAME
-                  "\",\"device\":\"tdx%" PRIu64
-                  "\"}]},\"nodeSelector\":{\"nodeSelectorTerms\":[{\"matchFields\":[{\"key\":"
-                  "\"metadata.name\",\"operator\":\"In\",\"values\":[\"" NODE_NAME "\"]}]}]}},"
-                  "\"reservedFor\":[{\"resource\":\"pods\",\"name\":\"vm\",\"uid\":\"%s\"}]}}",
-                  serial % connection->api->capacity, name);
-        answer(connection, "200 OK", body.bytes);
-}
-
-/* ---- the API server: slices and their watch ---- */
-
-static void send_event(const struct api *api, const char *type, const struct json *object)
-{
-        __attribute__((cleanup(cleanup_free))) char *printed = json_print(object);
-        __attribute__((cleanup(cleanup_free))) char *line =
-                xasprintf("{\"type\":\"%s\",\"object\":%s}\n", type, printed);
-        __attribute__((cleanup(cleanup_free))) char *chunk =
-                xasprintf("%zx\r\n%s\r\n", strlen(line), line);
-
-        if (api->watch)
-                put(api->watch, chunk, strlen(chunk));
-}
-
-static struct json *new_slice_kind(const char *kind, int64_t version, struct json **ret_metadata)
-{
-        __attribute__((cleanup(cleanup_free))) char *text = xasprintf("%" PRId64, version);
-        struct json *object = json_new_object();
-
-        json_add_string(object, "kind", kind);
-        json_add_string(object, "apiVersion", "resource.k8s.io/v1");
-        *ret_metadata = json_add_object(object, "metadata");
-        json_add_string(*ret_metadata, "resourceVersion", text);
-        return object;
-}
-
-static void on_bookmark(uv_timer_t *timer)
-{
-        const struct api *api = timer->data;
-        struct json *metadata;
-        _cleanup_(json) struct json *object =
-                new_slice_kind("ResourceSlice", api->version, &metadata);
-
-        send_event(api, "BOOKMARK", object);
-}
-
-static const char *slice_name_of(const struct json *slice)
-{
-        const char *name = json_string(json_get(json_get(slice, "metadata"), "name"));
-
-        return name ? name : "";
-}
-
-static void store_slice(struct connection *connection, const char *status, const char *body,
-                        size_t n)
-{
-        struct api *api = connection->api;
-        _cleanup_(json) struct json *sent = NULL;
-        struct json *slice, *metadata;
-        size_t i = 0;
-
-        if (json_parse(body, n, &sent, NULL) < 0 || !json_is_object(json_get(sent, "spec")))
-                die("the driver wrote a slice that is none");
-        slice = new_slice_kind("ResourceSlice", ++api->version, &metadata);
-        json_add_string(metadata, "name", slice_name_of(sent));
-        json_add_string(metadata, "uid", slice_name_of(sent));
-        json_add(slice, "spec", json_copy(json_get(sent, "spec")));
-        while (i < api->n_slices && strcmp(slice_name_of(api->slices[i]), slice_name_of(sent)) != 0)
-                ++i;
-        if (i == SLICES_MAX)
-                die("the driver wrote more than %d slices", SLICES_MAX);
-        send_event(api, i < api->n_slices ? "MODIFIED" : "ADDED", slice);
-        json_free(i < api->n_slices ? api->slices[i] : NULL);
-        api->n_slices += i == api->n_slices;
-        api->slices[i] = slice;
-        if (!api->published_ns)
-                api->published_ns = uv_hrtime();
-        answer_object(connection, status, slice);
-}
-
-static void answer_list(struct connection *connection)
-{
-        const struct api *api = connection->api;
-        struct json *metadata, *items;
-        _cleanup_(json) struct json *list =
-                new_slice_kind("ResourceSliceList", api->version, &metadata);
-
-        items = json_add_array(list, "items");
-        for (size_t i = 0; i < api->n_slices; ++i)
-                json_append(items, json_copy(api->slices[i]));
-        answer_object(connection, "200 OK", list);
-}
-
-static void open_watch(struct connection *connection)
-{
-        static const char head[] = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
-                                   "Transfer-Encoding: chunked\r\n\r\n";
-
-        connection->api->watch = connection;
-        put(connection, head, strlen(head));
-}
-
-/* ---- the API server: reading ---- */
-
-static bool starts_with(const char *string, const char *prefix)
-{
-        return strncmp(string, prefix, strlen(prefix)) == 0;
-}
-
-static void serve(struct connection *connection, const char *method, const char *path,
-                  const char *body, size_t n_body)
-{
-        bool is_get = strcmp(method, "GET") == 0;
-
-        if (is_get && starts_with(path, CLAIMS))
-                answer_claim(connection, path + strlen(CLAIMS));
-        else if (is_get && starts_with(path, "/api/v1/nodes/"))
-                answer(connection, "200 OK",
-                       "{\"kind\":\"Node\",\"apiVersion\":\"v1\",\"metadata\":{\"name\":"
-                       "\"" NODE_NAME "\",\"uid\":\"11111111-2222-3333-4444-555555555555\"}}");
-        else if (is_get && starts_with(path, SLICES) && strstr(path, "watch=1"))
-                open_watch(connection);
-        else if (is_get && starts_with(path, SLICES))
-                answer_list(connection);
-        else if (starts_with(path, SLICES) && strcmp(method, "DELETE") != 0)
-                store_slice(connection, strcmp(method, "POST") ? "200 OK" : "201 Created", body,
-                            n_body);
-        else
-                answer(connection, "404 Not Found", "404 page not found\n");
-}
-
-/* Whether there was a whole request, which is then served and taken from the input. */
-static bool take_request(struct connection *connection)
-{
-        char *bytes = connection->in.bytes, *end = strstr(bytes, "\r\n\r\n"), *length, *path, *line;
-        size_t n_head, n_used;
-        uint64_t n_body = 0;
-
-        if (!end)
-                return false;
-        n_head = (size_t)(end - bytes) + 4;
-        length = strcasestr(bytes, "\r\ncontent-length:");
-        if (length && length < end) {
-                length += strlen("\r\ncontent-length:");
-                length += strspn(length, " ");
-                if (parse_u64(length, strcspn(length, "\r"), &n_body) < 0)
-                        die("the driver sent a bad Content-Length");
-        }
-        n_used = n_head + n_body;
-        if (connection->in.n < n_used)
-                return false;
-        path = strchr(bytes, ' ');
-        line = path ? strchr(path + 1, ' ') : NULL;
-        if (!line || line > end)
-                die("the driver sent no HTTP request");
-        *path++ = '\0';
-        *line = '\0';
-        serve(connection, bytes, path, bytes + n_head, n_body);
-        memmove(bytes, bytes + n_used, connection->in.n - n_used + 1);
-        connection->in.n -= n_used;
-        return connection->in.n > 0;
-}
-
-static void on_connection_closed(uv_handle_t *handle)
-{
-        struct connection *connection = handle->data;
-
-        text_deinit(&connection->in);
-        free(connection);
-}
-
-static void on_allocate(uv_handle_t *handle, size_t suggested, uv_buf_t *ret)
-{
-        static char input[1 << 16]; /* copied before anybody reads again */
-
-        *ret = uv_buf_init(input, sizeof(input));
-}
-
-static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buffer)
-{
-        struct connection *connection = stream->data;
-        uint64_t begin = uv_hrtime();
-
-        if (n < 0) {
-                if (connection->api->watch == connection)
-                        connection->api->watch = NULL;
-                uv_close((uv_handle_t *)stream, on_connection_closed);
-                return;
-        }
-        text_add_bytes(&connection->in, buffer->base, (size_t)n);
-        while (take_request(connection))
-                ;
-        connection->api->busy_ns += uv_hrtime() - begin;
-}
-
-static void on_connection(uv_stream_t *listener, int status)
-{
-        struct connection *connection = xcalloc(1, sizeof(*connection));
-
-        connection->api = listener->data;
-        connection->tcp.data = connection;
-        check(uv_tcp_init(&bench.loop, &connection->tcp), "TCP");
-        check(uv_accept(listener, (uv_stream_t *)&connection->tcp), "accept");
-        check(uv_tcp_nodelay(&connection->tcp, 1), "TCP_NODELAY");
-        check(uv_read_start((uv_stream_t *)&connection->tcp, on_allocate, on_read), "read");
-}
-
-static void api_start(struct api *api, unsigned capacity)
-{
-        struct sockaddr_in address;
-        int n = sizeof(address);
-
-        api->capacity = capacity;
-        api->version = 1000;
-        api->listener.data = api;
-        api->bookmark.data = api;
-        check(uv_ip4_addr("127.0.0.1", 0, &address), "address");
-        check(uv_tcp_init(&bench.loop, &api->listener), "TCP");
-        check(uv_tcp_bind(&api->listener, (struct sockaddr *)&address, 0), "bind");
-        check(uv_listen((uv_stream_t *)&api->listener, 64, on_connection), "listen");
-        check(uv_tcp_getsockname(&api->listener, (struct sockaddr *)&address, &n), "port");
-        api->port = ntohs(address.sin_port);
-        uv_timer_init(&bench.loop, &api->bookmark);
-        uv_timer_start(&api->bookmark, on_bookmark, BOOKMARK_MS, BOOKMARK_MS);
+        rpc_server_adopt(bench.kubelet, fd);
 }
 
 /* ---- the driver, and kubelet's registrar ---- */
@@ -500,7 +206,7 @@ static void on_registry_event(uv_fs_event_t *event, const char *name, int events
         Registration__InfoRequest request = REGISTRATION__INFO_REQUEST__INIT;
         struct node *node = event->data;
         __attribute__((cleanup(cleanup_free))) char *path =
-                xasprintf("%s/k/plugins_registry/" REGISTRATION, node->directory);
+                xasprintf("%s/k/plugins_registry/" REGISTRATION, node->state);
 
         if (node->registration || !name || strcmp(name, REGISTRATION) != 0)
                 return;
@@ -547,54 +253,71 @@ static void spawn_driver(struct node *node, char **arguments)
         note_pid(node->pid);
 }
 
-/* A driver on a new directory, up to its registration and its first slice. */
-static struct node *node_start(unsigned capacity, bool is_durable)
+static void make_directory(const char *path)
 {
-        struct node *node = xcalloc(1, sizeof(*node));
-        char *directory = xasprintf("%s/%u", bench.directory, bench.n_started++);
-        char *registry = xasprintf("%s/k/plugins_registry", directory);
-        char *arguments[] = { (char *)bench.driver,
-                              (char *)"run",
-                              (char *)"--node-name",
-                              (char *)NODE_NAME,
-                              (char *)"--kubelet-dir",
-                              xasprintf("%s/k", directory),
-                              (char *)"--cdi-dir",
-                              xasprintf("%s/cdi", directory),
-                              (char *)"--qgs-socket",
-                              xasprintf("%s/host/qgs/qgs.socket", directory),
-                              (char *)"--capacity",
-                              xasprintf("%u", capacity),
-                              (char *)"--api-server",
-                              NULL,
-                              (char *)"--durable",
-                              (char *)(is_durable ? "yes" : "no"),
-                              NULL };
         struct error error = ERROR_NULL;
-        size_t i = 0;
         int fd;
 
-        node->directory = directory;
-        if (file_open_directory(registry, 0755, &fd, &error) < 0)
+        if (file_open_directory(path, 0755, &fd, &error) < 0)
                 die("%s", error.text);
         close(fd);
+}
+
+/* kubelet and the API server, as the driver finds them. */
+static struct node *node_new(unsigned capacity, bool is_durable)
+{
+        struct node *node = xcalloc(1, sizeof(*node));
+        char *state =
+                xasprintf("%s/%u", is_durable ? bench.directory : bench.memory, bench.n_started);
+        __attribute__((cleanup(cleanup_free))) char *registry =
+                xasprintf("%s/k/plugins_registry", state);
+        __attribute__((cleanup(cleanup_free))) char *podresources =
+                xasprintf("%s/k/pod-resources", state);
+        __attribute__((cleanup(cleanup_free))) char *socket =
+                xasprintf("%s/kubelet.sock", podresources);
+        struct error error = ERROR_NULL;
+
+        node->directory = xasprintf("%s/%u", bench.directory, bench.n_started++);
+        node->state = state;
+        make_directory(node->directory);
+        make_directory(registry);
         uv_fs_event_init(&bench.loop, &node->registry);
         node->registry.data = node;
         check(uv_fs_event_start(&node->registry, on_registry_event, registry, 0), "inotify");
-        api_start(&node->api, capacity);
-        arguments[13] = xasprintf("http://127.0.0.1:%d", node->api.port);
+        make_directory(podresources);
+        node->podresources = rpc_listener_new(&bench.loop, socket, on_kubelet_connection, NULL);
+        if (rpc_listener_listen(node->podresources, &error) < 0)
+                die("%s", error.text);
+        api_start(&node->api, &bench.loop, capacity);
+        return node;
+}
+
+/* A driver that knows of nothing, up to its registration and its first slice. */
+static struct node *node_start(unsigned capacity, bool is_durable)
+{
+        struct node *node = node_new(capacity, is_durable);
+        char *arguments[] = {
+                (char *)bench.driver,
+                (char *)"run",
+                (char *)"--node-name=" NODE_NAME,
+                (char *)(is_durable ? "--durable=yes" : "--durable=no"),
+                xasprintf("--kubelet-dir=%s/k", node->state),
+                xasprintf("--cdi-dir=%s/cdi", node->state),
+                xasprintf("--qgs-socket=%s/host/qgs/qgs.socket", node->directory),
+                xasprintf("--capacity=%u", capacity),
+                xasprintf("--api-server=http://127.0.0.1:%d", node->api.port),
+                NULL,
+        };
+        size_t i = 0;
+
         while (i < NODES_MAX && bench.nodes[i])
                 ++i;
         bench.nodes[i] = node;
         spawn_driver(node, arguments);
         turn_until(&node->registered_ns, 1);
         turn_until(&node->api.published_ns, 1);
-        free(registry);
-        free(arguments[5]);
-        free(arguments[7]);
-        free(arguments[9]);
-        free(arguments[11]);
-        free(arguments[13]);
+        for (size_t j = 4; arguments[j]; ++j)
+                free(arguments[j]);
         return node;
 }
 
@@ -609,6 +332,7 @@ static void node_stop(struct node *node)
         uv_signal_stop(&bench.signals[0]); /* SIGCHLD: this end is wanted */
         rpc_client_free(node->registration);
         rpc_client_free(node->plugin);
+        rpc_listener_free(node->podresources);
         uv_fs_event_stop(&node->registry);
         uv_timer_stop(&node->api.bookmark);
         kill(node->pid, SIGTERM);
@@ -673,12 +397,19 @@ struct timings {
         struct samples prepare_own; /* see the head of this file */
         struct samples get;         /* the stand-in's share, which own lacks */
         struct samples unprepare;
+        struct samples empty;
+};
+
+enum call_kind {
+        PREPARE,
+        UNPREPARE,
+        EMPTY /* a Prepare of no claim: what any call costs */
 };
 
 /* So many calls of one kind, for the claims from first on, some of them in flight at a time. */
 struct burst {
         struct node *node;
-        bool is_prepare;
+        enum call_kind kind;
         unsigned first, n, n_begun;
         uint64_t n_done;
         struct timings *timings; /* NULL: nobody wants to know. With it, one is in flight at most */
@@ -692,7 +423,9 @@ static const char *complaint_of(const struct burst *burst, const ProtobufCMessag
         const Dra__NodePrepareResourcesResponse *prepared = (const void *)reply;
         const Dra__NodeUnprepareResourcesResponse *unprepared = (const void *)reply;
 
-        if (burst->is_prepare)
+        if (burst->kind == EMPTY)
+                return "";
+        if (burst->kind == PREPARE)
                 return prepared->n_claims == 1 ? prepared->claims[0]->value->error : "no answer";
         return unprepared->n_claims == 1 ? unprepared->claims[0]->value->error : "no answer";
 }
@@ -706,13 +439,13 @@ static void on_answer(void *owner, const ProtobufCMessage *reply, const struct e
         const char *complaint = reply ? complaint_of(burst, reply) : error->text;
 
         if (*complaint)
-                die("%s: %s", burst->is_prepare ? "Prepare" : "Unprepare", complaint);
-        if (timings && burst->is_prepare) {
+                die("%s: %s", burst->kind == UNPREPARE ? "Unprepare" : "Prepare", complaint);
+        if (timings && burst->kind == PREPARE) {
                 sample(&timings->prepare, ns);
                 sample(&timings->prepare_own, ns - busy_ns);
                 sample(&timings->get, busy_ns);
         } else if (timings) {
-                sample(&timings->unprepare, ns);
+                sample(burst->kind == EMPTY ? &timings->empty : &timings->unprepare, ns);
         }
         ++burst->n_done;
         if (burst->n_begun < burst->n)
@@ -730,11 +463,11 @@ static void call_next(struct burst *burst)
         snprintf(uid, sizeof(uid), UID_FORMAT, burst->first + burst->n_begun++);
         claim.namespace_ = (char *)"default";
         claim.name = claim.uid = uid;
-        prepare.n_claims = unprepare.n_claims = 1;
+        prepare.n_claims = unprepare.n_claims = burst->kind == EMPTY ? 0 : 1;
         prepare.claims = unprepare.claims = claims;
         burst->busy_ns = burst->node->api.busy_ns;
         burst->begin_ns = uv_hrtime();
-        if (burst->is_prepare)
+        if (burst->kind != UNPREPARE)
                 rpc_client_call(plugin, METHOD("NodePrepareResources"), &prepare.base,
                                 &dra__node_prepare_resources_response__descriptor, CALL_MS,
                                 on_answer, burst);
@@ -745,11 +478,11 @@ static void call_next(struct burst *burst)
 }
 
 /* Returns the time it took. */
-static uint64_t run_burst(struct node *node, bool is_prepare, unsigned first, unsigned n,
+static uint64_t run_burst(struct node *node, enum call_kind kind, unsigned first, unsigned n,
                           unsigned n_in_flight, struct timings *timings)
 {
         struct burst burst = {
-                .node = node, .is_prepare = is_prepare, .first = first, .n = n, .timings = timings
+                .node = node, .kind = kind, .first = first, .n = n, .timings = timings
         };
         uint64_t begin_ns = uv_hrtime();
 
@@ -765,8 +498,8 @@ static void run_pairs(struct node *node, unsigned n, struct timings *timings)
         for (unsigned i = 0; i < n; ++i) {
                 unsigned serial = node->next_serial++;
 
-                run_burst(node, true, serial, 1, 1, timings);
-                run_burst(node, false, serial, 1, 1, timings);
+                run_burst(node, PREPARE, serial, 1, 1, timings);
+                run_burst(node, UNPREPARE, serial, 1, 1, timings);
         }
 }
 
@@ -780,8 +513,8 @@ static uint64_t run_waves(struct node *node, unsigned n, unsigned size)
                 unsigned first = node->next_serial, n_now = n - i < size ? n - i : size;
 
                 node->next_serial += n_now;
-                prepares_ns += run_burst(node, true, first, n_now, 8, NULL);
-                run_burst(node, false, first, n_now, 8, NULL);
+                prepares_ns += run_burst(node, PREPARE, first, n_now, 8, NULL);
+                run_burst(node, UNPREPARE, first, n_now, 8, NULL);
         }
         return prepares_ns;
 }
@@ -912,10 +645,12 @@ static void scenario_capacity(void)
         struct timings of_small = { 0 }, of_large = { 0 };
 
         compare_nodes(small, large, scaled(3000), &of_small, &of_large);
+        run_burst(small, EMPTY, 0, scaled(3000), 1, &of_small);
         node_stop(small);
         node_stop(large);
         print("prepare_no_io_p50_us", percentile_us(&of_small.prepare_own, 50), 0);
         print("prepare_no_io_4096_tds_p50_us", percentile_us(&of_large.prepare_own, 50), 0);
+        print("empty_call_p50_us", percentile_us(&of_small.empty, 50), 0);
         print("get_service_p50_us", percentile_us(&of_small.get, 50), 0);
 }
 
@@ -924,8 +659,8 @@ static void scenario_held(void)
         struct node *few = node_start(4096, false), *many = node_start(4096, false);
         struct timings of_few = { 0 }, of_many = { 0 };
 
-        run_burst(few, true, 0, 1, 1, NULL);
-        run_burst(many, true, 0, 4000, 8, NULL);
+        run_burst(few, PREPARE, 0, 1, 1, NULL);
+        run_burst(many, PREPARE, 0, 4000, 8, NULL);
         few->next_serial = many->next_serial = 4000;
         compare_nodes(few, many, scaled(3000), &of_few, &of_many);
         node_stop(few);
@@ -1004,16 +739,20 @@ static void set_up(void)
                 check(uv_signal_start(&bench.signals[i], on_signal, numbers[i]), "signal");
         }
         bench.pump = rpc_pump_start(&bench.loop);
+        bench.kubelet = rpc_server_new(&bench.loop, bench.pump);
+        rpc_server_add_service(bench.kubelet, podresources_methods,
+                               array_size(podresources_methods), NULL);
 }
 
 int main(int argc, char **argv)
 {
-        if (argc != 4) {
-                fputs("Usage: bench SCENARIO DRIVER DIRECTORY\n", stderr);
+        if (argc != 5) {
+                fputs("Usage: bench SCENARIO DRIVER DIRECTORY MEMORY\n", stderr);
                 return 2;
         }
         bench.driver = argv[2];
         bench.directory = argv[3];
+        bench.memory = argv[4];
         for (size_t i = 0; i < array_size(scenarios); ++i)
                 if (strcmp(scenarios[i].name, argv[1]) == 0) {
                         set_up();
