@@ -129,8 +129,8 @@ published() { api wait-devices "${1:-4}" 10s; }
         kubelet prepare-empty
 }
 
-certificates() {
-        cd "$T"
+certificates() (
+        cd "$T" || exit
         openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=ca -keyout ca.key -out ca.crt
         local name
         for name in server client; do
@@ -138,8 +138,7 @@ certificates() {
                 openssl x509 -req -in $name.csr -CA ca.crt -CAkey ca.key -CAcreateserial -days 2 -out $name.crt \
                         -extfile <(echo "subjectAltName=IP:127.0.0.1")
         done
-        cd -
-} >/dev/null 2>&1
+) >/dev/null 2>&1
 
 @test "TLS with a client certificate works, and a server of another authority is refused" {
         certificates
@@ -147,6 +146,7 @@ certificates() {
         start api "$SIM/apiserver-sim" --control "$T/api.ctl" --port 0 --port-file "$T/tls.port" --node "$NODE:11111111-2222-3333-4444-555555555555" \
                 --tls-cert "$T/server.crt" --tls-key "$T/server.key" --client-ca "$T/ca.crt"
         eventually 10 test -s "$T/tls.port"
+        # shellcheck disable=SC2034  # read by driver_flags
         API=https://127.0.0.1:$(cat "$T/tls.port")
         launch_driver driver --ca-file "$T/ca.crt" --client-cert "$T/client.crt" --client-key "$T/client.key"
         published

@@ -62,7 +62,7 @@ record() { ls -d "$STATE"/claims/* | head -1; }
 # The driver in a mount namespace in which the kernel tells another boot id.
 reboot() {
         kill_driver
-        rm -rf "$CDI" "$STATE"/*.sock "$REGISTRY"/*
+        rm -rf "$CDI" "$STATE"/*.sock "${REGISTRY:?}"/*
         echo 01234567-89ab-cdef-0123-456789abcdef >"$T/boot_id"
         driver_flags
         start driver unshare -m sh -c 'mount --bind "$0" /proc/sys/kernel/random/boot_id && exec "$@"' \

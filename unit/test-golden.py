@@ -39,7 +39,8 @@ def main():
     there = {path.name: path.read_bytes() for path in GOLDEN.glob("*.bin")}
     for name, content in sorted(made.items()):
         check(there.get(name) == content, f"unit/golden/{name} is what unit/golden/make makes",
-              f"made:  {content.hex()}", f"there: {there.get(name, b'').hex() or 'empty or missing'}")
+              f"made:  {content.hex()}",
+              f"there: {there.get(name, b'').hex() or 'empty or missing'}")
     strangers = sorted(there.keys() - made.keys())
     check(not strangers, "nothing else is there", *strangers)
 
