@@ -17,6 +17,11 @@
 #define RECORD     "plugin-devices"
 #define RECORD_MAX (1 << 20)
 
+/* Changes of this long go out as one list: with thousands of devices a list is 100 KiB and more,
+ * and every claim changes it. What is admitted meanwhile is checked against the ledger, not against
+ * the list. */
+#define OFFER_DELAY_MS 20
+
 struct pluginside {
         struct pluginside_options options;
         struct sharing *sharing; /* NULL before pluginside_start() */
@@ -26,9 +31,11 @@ struct pluginside {
         char *podresources_socket;
         uv_timer_t question;
         uv_timer_t expiry;
+        uv_timer_t offering;
         bool is_unwritten; /* the record is behind */
         bool is_silent;    /* the last question was not answered */
         bool is_stopping;
+        unsigned n_open; /* handles, while closing */
 };
 
 static uint64_t now(const struct pluginside *side)
@@ -81,8 +88,9 @@ static void read_back(struct pluginside *side)
 
 /* ---- the offer, and the clock ---- */
 
-static void offer(struct pluginside *side)
+static void on_offering(uv_timer_t *offering)
 {
+        struct pluginside *side = offering->data;
         __attribute__((cleanup(cleanup_free))) struct sharing_device *devices = NULL;
         __attribute__((cleanup(cleanup_free))) struct deviceplugin_device *offered = NULL;
         size_t n;
@@ -92,6 +100,12 @@ static void offer(struct pluginside *side)
         for (size_t i = 0; i < n; ++i)
                 offered[i] = (struct deviceplugin_device){ devices[i].id, devices[i].is_healthy };
         deviceplugin_set(side->plugin, offered, n);
+}
+
+static void offer_soon(struct pluginside *side)
+{
+        if (!side->is_stopping && !uv_is_active((uv_handle_t *)&side->offering))
+                uv_timer_start(&side->offering, on_offering, OFFER_DELAY_MS, 0);
 }
 
 static void on_question(uv_timer_t *question)
@@ -129,7 +143,7 @@ static void take_in(struct pluginside *side, bool is_changed)
         if (side->is_unwritten)
                 write_down(side);
         if (is_changed) {
-                offer(side);
+                offer_soon(side);
                 side->options.on_changed(side->options.owner);
         }
         schedule(side);
@@ -174,7 +188,7 @@ static int on_allocate(void *owner, const char *const *ids, size_t n, struct err
                  log_str("first", ids[0]), log_int("held", sharing_n_held(side->sharing)));
         /* Written down with the next list: kubelet waits for the answer in pod admission. */
         side->is_unwritten = true;
-        offer(side);
+        offer_soon(side);
         side->options.on_changed(side->options.owner);
         schedule(side);
         return 0;
@@ -221,8 +235,10 @@ struct pluginside *pluginside_new(const struct pluginside_options *options)
                 xasprintf("%s/pod-resources/kubelet.sock", options->kubelet_dir);
         uv_timer_init(options->loop, &side->question);
         uv_timer_init(options->loop, &side->expiry);
+        uv_timer_init(options->loop, &side->offering);
         side->question.data = side;
         side->expiry.data = side;
+        side->offering.data = side;
         podresources_options = (struct podresources_options){ .pump = options->pump,
                                                               .socket = side->podresources_socket,
                                                               .resource = DEVICEPLUGIN_RESOURCE,
@@ -260,7 +276,7 @@ void pluginside_update(struct pluginside *side)
         if (!pluginside_is_known(side))
                 return;
         sharing_update(side->sharing);
-        offer(side);
+        offer_soon(side);
 }
 
 void pluginside_check(struct pluginside *side)
@@ -273,25 +289,21 @@ void pluginside_stop(struct pluginside *side)
         side->is_stopping = true;
         uv_timer_stop(&side->question);
         uv_timer_stop(&side->expiry);
+        uv_timer_stop(&side->offering);
         podresources_stop(side->podresources);
         deviceplugin_stop(side->plugin);
 }
 
-static void on_expiry_closed(uv_handle_t *handle)
+static void on_closed(uv_handle_t *handle)
 {
         struct pluginside *side = handle->data;
 
+        if (--side->n_open)
+                return;
         sharing_free(side->sharing);
         free(side->directory);
         free(side->podresources_socket);
         free(side);
-}
-
-static void on_question_closed(uv_handle_t *handle)
-{
-        struct pluginside *side = handle->data;
-
-        uv_close((uv_handle_t *)&side->expiry, on_expiry_closed);
 }
 
 void pluginside_free(struct pluginside *side)
@@ -300,5 +312,8 @@ void pluginside_free(struct pluginside *side)
                 return;
         podresources_free(side->podresources);
         deviceplugin_free(side->plugin);
-        uv_close((uv_handle_t *)&side->question, on_question_closed);
+        side->n_open = 3;
+        uv_close((uv_handle_t *)&side->question, on_closed);
+        uv_close((uv_handle_t *)&side->expiry, on_closed);
+        uv_close((uv_handle_t *)&side->offering, on_closed);
 }

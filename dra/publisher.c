@@ -15,6 +15,7 @@
 #include "sliceplan.h"
 
 #include <assert.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -23,6 +24,7 @@
 struct observed {
         struct slice slice;
         struct json *object;
+        unsigned index; /* of the wanted slice of that name; UINT_MAX: not one of ours */
         bool has_wanted_contents;
 };
 
@@ -83,19 +85,18 @@ static struct json *build(const struct publisher *publisher, unsigned index, int
                                                     .resource_version = resource_version });
 }
 
-/* Index of the wanted slice of that name; n_wanted(): none. */
+/* Which slice of ours has that name; UINT_MAX: none. */
 static unsigned index_of(const struct publisher *publisher, const char *name)
 {
-        unsigned n = n_wanted(publisher);
+        const char *dash = strrchr(name, '-');
+        __attribute__((cleanup(cleanup_free))) char *wanted = NULL;
+        uint64_t index;
 
-        for (unsigned i = 0; i < n; ++i) {
-                __attribute__((cleanup(cleanup_free))) char *wanted =
-                        slice_name(publisher->options.node_name, DRIVER_NAME, i);
-
-                if (strcmp(wanted, name) == 0)
-                        return i;
-        }
-        return n;
+        if (!dash || parse_u64(dash + 1, strlen(dash + 1), &index) < 0 ||
+            index >= DEVICE_INDEX_MAX / PUBLISHER_SLICE_DEVICES)
+                return UINT_MAX;
+        wanted = slice_name(publisher->options.node_name, DRIVER_NAME, (unsigned)index);
+        return strcmp(wanted, name) == 0 ? (unsigned)index : UINT_MAX;
 }
 
 /* ---- what is there ---- */
@@ -140,15 +141,15 @@ static size_t find(const struct publisher *publisher, const char *name)
 
 static void compare_with_wanted(const struct publisher *publisher, struct observed *observed)
 {
-        unsigned index = index_of(publisher, observed->slice.name);
         _cleanup_(json) struct json *wanted = NULL;
 
         observed->has_wanted_contents = false;
-        if (index == n_wanted(publisher) || !publisher->node_uid)
+        if (observed->index >= n_wanted(publisher) || !publisher->node_uid)
                 return;
         /* Generation and count are the plan's business: compare with what the slice itself says of
          * them. */
-        wanted = build(publisher, index, observed->slice.generation, observed->slice.count, NULL);
+        wanted = build(publisher, observed->index, observed->slice.generation,
+                       observed->slice.count, NULL);
         observed->has_wanted_contents = !slice_spec_differs(wanted, observed->object);
 }
 
@@ -192,6 +193,7 @@ static void observe(struct publisher *publisher, const struct json *object)
         observed->slice = slice;
         slice = (struct slice)SLICE_NULL;
         observed->object = json_copy(object);
+        observed->index = index_of(publisher, observed->slice.name);
         compare_with_wanted(publisher, observed);
 }
 
@@ -355,12 +357,11 @@ static void plan(struct publisher *publisher)
         for (size_t i = 0; i < publisher->n_observed; ++i) {
                 const struct observed *observed = &publisher->observed[i];
 
-                slices[i] = (struct sliceplan_slice){
-                        .index = index_of(publisher, observed->slice.name),
-                        .generation = observed->slice.generation,
-                        .count = observed->slice.count,
-                        .has_wanted_contents = observed->has_wanted_contents
-                };
+                slices[i] = (struct sliceplan_slice){ .index = observed->index,
+                                                      .generation = observed->slice.generation,
+                                                      .count = observed->slice.count,
+                                                      .has_wanted_contents =
+                                                              observed->has_wanted_contents };
         }
         publisher->step = sliceplan_next(slices, publisher->n_observed, n_wanted(publisher));
 }
@@ -461,16 +462,34 @@ void publisher_free(struct publisher *publisher)
         uv_close((uv_handle_t *)&publisher->pause, on_pause_closed);
 }
 
+/* Whether a slice has the same devices in both: most changes touch one of many. */
+static bool is_same_slice(const struct inventory *a, const struct inventory *b, unsigned index)
+{
+        size_t first = (size_t)index * PUBLISHER_SLICE_DEVICES;
+        size_t n_a = a->n_devices > first ? a->n_devices - first : 0;
+        size_t n_b = b->n_devices > first ? b->n_devices - first : 0;
+
+        n_a = n_a < PUBLISHER_SLICE_DEVICES ? n_a : PUBLISHER_SLICE_DEVICES;
+        n_b = n_b < PUBLISHER_SLICE_DEVICES ? n_b : PUBLISHER_SLICE_DEVICES;
+        return n_a == n_b && (!n_a || memcmp(a->devices + first, b->devices + first,
+                                             n_a * sizeof(*a->devices)) == 0);
+}
+
 void publisher_set(struct publisher *publisher, const struct inventory *inventory)
 {
         bool is_first = !publisher->wanted.is_known;
+        struct inventory before = publisher->wanted;
 
-        if (!inventory->is_known || inventory_equal(inventory, &publisher->wanted))
+        if (!inventory->is_known || inventory_equal(inventory, &before))
                 return;
-        inventory_deinit(&publisher->wanted);
         inventory_copy(inventory, &publisher->wanted);
-        for (size_t i = 0; i < publisher->n_observed; ++i)
-                compare_with_wanted(publisher, &publisher->observed[i]);
+        for (size_t i = 0; i < publisher->n_observed; ++i) {
+                struct observed *observed = &publisher->observed[i];
+
+                if (!is_same_slice(&before, inventory, observed->index))
+                        compare_with_wanted(publisher, observed);
+        }
+        inventory_deinit(&before);
         if (is_first)
                 kube_watch_start(publisher->watch);
         work(publisher);
