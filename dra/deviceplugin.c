@@ -21,6 +21,7 @@
 #define ENDPOINT            "dra-driver-tdx.sock"
 #define FOREIGN_ENDPOINT    "kubevirt-tdx.sock"
 #define REGISTER_TIMEOUT_MS 15000 /* kubelet dials back for up to 10 s before it answers */
+#define STREAM_TIMEOUT_MS   10000 /* from Register's answer to ListAndWatch */
 #define CONTAINERS_MAX      64    /* of one Allocate; kubelet asks for one */
 
 /* A ListAndWatch of kubelet's. */
@@ -54,6 +55,7 @@ struct deviceplugin {
         struct identity kubelet;      /* as we registered last */
         struct rpc_client *registrar; /* while it is asking kubelet to register us */
         bool is_registered;
+        uint64_t registered_ms;
         bool is_stopping;
         enum deviceplugin_standing standing;
         struct backoff backoff;
@@ -466,6 +468,7 @@ static void on_registered(void *owner, const ProtobufCMessage *reply, const stru
         rpc_client_free(take_ptr(plugin->registrar));
         if (reply) {
                 plugin->is_registered = true;
+                plugin->registered_ms = uv_now(plugin->options.loop);
                 backoff_reset(&plugin->backoff);
                 set_standing(plugin, DEVICEPLUGIN_REGISTERED, "");
                 /* kubelet may have restarted while it answered. */
@@ -531,6 +534,10 @@ void deviceplugin_check(struct deviceplugin *plugin)
                 backoff_reset(&plugin->backoff);
                 plugin->options.on_kubelet_started(plugin->options.owner);
         }
+        /* It was registered, but no stream came: whatever went wrong there, begin again. */
+        if (plugin->is_registered && list_is_empty(&plugin->streams) &&
+            uv_now(plugin->options.loop) - plugin->registered_ms > STREAM_TIMEOUT_MS)
+                plugin->is_registered = false;
         if (listen_if_gone(plugin) && !plugin->is_registered && !plugin->registrar)
                 register_now(plugin);
 }

@@ -7,6 +7,7 @@
 #include "pluginregistration.pb-c.h"
 
 #include <assert.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <string.h>
 
@@ -26,6 +27,32 @@ static const ProtobufCMessageDescriptor *const kinds[] = {
         &dra__node_unprepare_resource_response__descriptor,
         &dra__node_unprepare_resources_response__descriptor,
 };
+
+/* protobuf-c takes a field number of 0 when it is written in more bytes than it needs, and writes
+ * it in one, which it does not take. */
+static bool has_field_0(const ProtobufCMessage *message)
+{
+        for (unsigned i = 0; i < message->n_unknown_fields; ++i)
+                if (!message->unknown_fields[i].tag)
+                        return true;
+        for (unsigned i = 0; i < message->descriptor->n_fields; ++i) {
+                const ProtobufCFieldDescriptor *field = &message->descriptor->fields[i];
+                const char *value = (const char *)message + field->offset;
+                const char *count = (const char *)message + field->quantifier_offset;
+                bool is_repeated = field->label == PROTOBUF_C_LABEL_REPEATED;
+                size_t n = is_repeated ? *(const size_t *)(const void *)count : 1;
+                ProtobufCMessage *const *parts = (const void *)value;
+
+                if (field->type != PROTOBUF_C_TYPE_MESSAGE)
+                        continue;
+                if (is_repeated)
+                        parts = *(ProtobufCMessage *const *const *)(const void *)value;
+                for (size_t j = 0; j < n; ++j)
+                        if (parts[j] && has_field_0(parts[j]))
+                                return true;
+        }
+        return false;
+}
 
 static uint8_t *pack(const ProtobufCMessage *message, size_t *ret_n)
 {
@@ -55,7 +82,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n)
         assert(protobuf_c_message_check(message));
         first = pack(message, &n_first);
         again = protobuf_c_message_unpack(kind, NULL, n_first, first);
-        assert(again);
+        assert(again || has_field_0(message));
+        if (!again) {
+                protobuf_c_message_free_unpacked(message, NULL);
+                return 0;
+        }
         second = pack(again, &n_second);
         assert(n_first == n_second && memcmp(first, second, n_first) == 0);
         protobuf_c_message_free_unpacked(again, NULL);
