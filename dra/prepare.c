@@ -187,11 +187,11 @@ static void explain_full(struct job *job, int outcome, struct error *error)
                 return;
         }
         ledger_describe_holders(ledger, HOLDERS_NAMED, &holders);
-        error_set(
-                error, -EAGAIN,
-                "no TD is free: %u of %u held by %s; delete a pod of theirs or choose another node",
-                ledger_held(ledger) + ledger_elsewhere(ledger), ledger_total(ledger),
-                holders.bytes ? holders.bytes : "nobody");
+        error_set(error, -EAGAIN,
+                  "no TD is free: %u of %u held. Choose another node, or delete a pod of those "
+                  "that hold them: %s",
+                  ledger_held(ledger) + ledger_elsewhere(ledger), ledger_total(ledger),
+                  holders.bytes ? holders.bytes : "nobody");
 }
 
 static void on_wait_over(uv_timer_t *timer)

@@ -189,7 +189,7 @@ fill() {
         api claim default/late tdx0
         run kubelet prepare default/late
         [ "$status" -eq 1 ]
-        [[ $output == *"no TD is free: 4 of 4 held by default/c"* ]]
+        [[ $output == *"no TD is free: 4 of 4 held. Choose another node"*"hold them: default/c"* ]]
         [ ${#output} -le 450 ]
         holds 4
 }

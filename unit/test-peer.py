@@ -547,7 +547,8 @@ def _(node):
     late = node.make_claim()
     with within(1):
         error = node.refusal(late, timeout=1)
-    assert f"no TD is free: {CAPACITY} of {CAPACITY} held by default/claim-" in error, error
+    assert f"no TD is free: {CAPACITY} of {CAPACITY} held. " in error, error
+    assert "that hold them: default/claim-" in error, error
     assert node.held() == {claim.uid for claim in holders}
     node.unprepare(holders[0])
     node.check_free(10)
