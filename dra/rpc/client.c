@@ -127,6 +127,7 @@ void rpc_client_call(struct rpc_client *client, const char *method, const Protob
                      rpc_on_reply *on_reply, void *owner)
 {
         struct unary_call *unary = xcalloc(1, sizeof(*unary));
+        grpc_slice path = grpc_slice_from_copied_string(method);
         grpc_op ops[6] = { 0 };
         grpc_call_error r;
 
@@ -141,11 +142,11 @@ void rpc_client_call(struct rpc_client *client, const char *method, const Protob
         grpc_metadata_array_init(&unary->initial_metadata);
         grpc_metadata_array_init(&unary->trailing_metadata);
         unary->call = grpc_channel_create_call(
-                client->channel, NULL, GRPC_PROPAGATE_DEFAULTS, client->queue,
-                grpc_slice_from_copied_string(method), NULL,
+                client->channel, NULL, GRPC_PROPAGATE_DEFAULTS, client->queue, path, NULL,
                 gpr_time_add(gpr_now(GPR_CLOCK_MONOTONIC),
                              gpr_time_from_millis(timeout_ms, GPR_TIMESPAN)),
                 NULL);
+        grpc_slice_unref(path); /* the call has its own reference */
 
         ops[0].op = GRPC_OP_SEND_INITIAL_METADATA;
         ops[1].op = GRPC_OP_SEND_MESSAGE;
