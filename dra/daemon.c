@@ -575,6 +575,7 @@ static int set_up(struct daemon *daemon, struct error *err)
         set_up_rpc(daemon);
         if (config->serves_plugin)
                 set_up_pluginside(daemon);
+        rpc_server_start(daemon->server);
         r = instance_start(&daemon->loop, config->state_dir, on_lock, daemon, &daemon->instance,
                            err);
         if (r < 0)

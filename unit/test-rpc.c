@@ -89,6 +89,7 @@ static void enter(void)
         pump = rpc_pump_start(&loop);
         server = rpc_server_new(&loop, pump);
         rpc_server_add_service(server, methods, 1, NULL);
+        rpc_server_start(server);
         listener = rpc_listener_new(&loop, path, on_connection, NULL);
         ck_assert_msg(rpc_listener_listen(listener, &error) == 0, "%s", error.text);
         client = rpc_client_new(pump, path);

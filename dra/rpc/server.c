@@ -19,18 +19,20 @@ _Static_assert((int)RPC_FAILED_PRECONDITION == (int)GRPC_STATUS_FAILED_PRECONDIT
 _Static_assert((int)RPC_UNIMPLEMENTED == (int)GRPC_STATUS_UNIMPLEMENTED, "gRPC's own number");
 _Static_assert((int)RPC_UNAVAILABLE == (int)GRPC_STATUS_UNAVAILABLE, "gRPC's own number");
 
-struct rpc_service {
-        const struct rpc_method *methods;
-        size_t n_methods;
+/* A method, registered with gRPC so that a call and its message come as one event: each event costs
+ * two changes of thread. */
+struct slot {
+        const struct rpc_method *method;
         void *owner;
+        void *handle; /* gRPC's */
 };
 
 struct rpc_server {
         grpc_server *server;
         grpc_completion_queue *queue;
         grpc_server_credentials *credentials;
-        struct rpc_service services[RPC_SERVICES_MAX];
-        size_t n_services;
+        struct slot *slots;
+        size_t n_slots;
         struct list calls; /* every call that gRPC may still report on */
 
         bool is_stopping;
@@ -44,11 +46,11 @@ struct rpc_server {
 /* One call, from "somebody may call" until gRPC holds no batch of it any more. */
 struct rpc_call {
         struct rpc_server *server;
-        const struct rpc_method *method;
-        void *owner; /* of the method's service */
+        const struct slot *slot; /* NULL: a method that nobody serves */
         struct list link;
         grpc_call *call;
-        grpc_call_details details;
+        grpc_call_details details; /* of a call without a slot */
+        gpr_timespec deadline;
         grpc_metadata_array metadata;
         grpc_byte_buffer *request;
         grpc_byte_buffer *reply;
@@ -62,8 +64,7 @@ struct rpc_call {
         void (*on_gone)(void *owner);
         void *gone_owner;
 
-        struct rpc_tag accepted; /* grpc_server_request_call() */
-        struct rpc_tag received; /* the request message */
+        struct rpc_tag accepted; /* somebody has called */
         struct rpc_tag closed;   /* the end of the call, however it came */
         struct rpc_tag sent;     /* our answer */
         struct rpc_tag streamed; /* one message of a stream */
@@ -72,7 +73,7 @@ struct rpc_call {
         void *sent_owner;
 };
 
-static void accept_next(struct rpc_server *server);
+static void accept_next(struct rpc_server *server, const struct slot *slot);
 
 static void maybe_finish_server(struct rpc_server *server);
 
@@ -189,14 +190,13 @@ void rpc_call_on_gone(struct rpc_call *call, void (*on_gone)(void *owner), void 
 
 uint64_t rpc_call_remaining_ms(const struct rpc_call *call)
 {
-        gpr_timespec now = gpr_now(call->details.deadline.clock_type);
+        gpr_timespec now = gpr_now(call->deadline.clock_type);
 
-        if (gpr_time_cmp(call->details.deadline,
-                         gpr_inf_future(call->details.deadline.clock_type)) >= 0)
+        if (gpr_time_cmp(call->deadline, gpr_inf_future(call->deadline.clock_type)) >= 0)
                 return UINT64_MAX;
-        if (gpr_time_cmp(call->details.deadline, now) <= 0)
+        if (gpr_time_cmp(call->deadline, now) <= 0)
                 return 0;
-        return (uint64_t)gpr_time_to_millis(gpr_time_sub(call->details.deadline, now));
+        return (uint64_t)gpr_time_to_millis(gpr_time_sub(call->deadline, now));
 }
 
 static void on_closed(struct rpc_tag *tag, bool is_ok)
@@ -213,66 +213,46 @@ static void on_closed(struct rpc_tag *tag, bool is_ok)
         call_end_batch(call);
 }
 
-static bool call_find_method(struct rpc_call *call)
+static void call_serve(struct rpc_call *call)
 {
-        const struct rpc_server *server = call->server;
+        const struct slot *slot = call->slot;
+        ProtobufCMessage *request;
 
-        for (size_t i = 0; i < server->n_services; ++i) {
-                const struct rpc_service *service = &server->services[i];
-
-                for (size_t j = 0; j < service->n_methods; ++j)
-                        if (grpc_slice_str_cmp(call->details.method, service->methods[j].path) ==
-                            0) {
-                                call->method = &service->methods[j];
-                                call->owner = service->owner;
-                                return true;
-                        }
+        if (!slot) {
+                rpc_call_fail(call, RPC_UNIMPLEMENTED, "this driver does not serve that method");
+                return;
         }
-        return false;
-}
-
-static void on_received(struct rpc_tag *tag, bool is_ok)
-{
-        struct rpc_call *call = container_of(tag, struct rpc_call, received);
-        ProtobufCMessage *request = rpc_wire_unpack(call->method->request, call->request);
-
-        /* on_call may answer at once; this batch keeps the call alive until the end of the
-         * function. */
-        if (request) {
-                call->method->on_call(call->owner, call, request);
-                protobuf_c_message_free_unpacked(request, NULL);
-        } else {
+        request = rpc_wire_unpack(slot->method->request, call->request);
+        if (!request) {
                 /* Either garbage, or a peer that reset the stream before its message came. */
                 rpc_call_fail(call, RPC_INVALID_ARGUMENT,
                               "the request is not a valid protobuf message of this method");
+                return;
         }
-        call_end_batch(call);
+        slot->method->on_call(slot->owner, call, request);
+        protobuf_c_message_free_unpacked(request, NULL);
 }
 
 static void on_accepted(struct rpc_tag *tag, bool is_ok)
 {
         struct rpc_call *call = container_of(tag, struct rpc_call, accepted);
         grpc_op close_op = { .op = GRPC_OP_RECV_CLOSE_ON_SERVER };
-        grpc_op receive_op = { .op = GRPC_OP_RECV_MESSAGE };
 
         if (!is_ok) { /* the server is shutting down: nobody called */
                 call_free(call);
                 return;
         }
-        accept_next(call->server);
+        accept_next(call->server, call->slot);
+        if (!call->slot)
+                call->deadline = call->details.deadline;
         close_op.data.recv_close_on_server.cancelled = &call->is_cancelled;
         call_start_batch(call, &close_op, 1, &call->closed);
-        if (!call_find_method(call)) {
-                rpc_call_fail(call, RPC_UNIMPLEMENTED, "this driver does not serve that method");
-                return;
-        }
-        receive_op.data.recv_message.recv_message = &call->request;
-        call_start_batch(call, &receive_op, 1, &call->received);
+        call_serve(call);
 }
 
-/* Exactly one request for a call is outstanding at any time; calls that come faster queue inside
- * gRPC. */
-static void accept_next(struct rpc_server *server)
+/* Exactly one request for a call of each method is outstanding at any time, and one for all other
+ * methods; calls that come faster queue inside gRPC. */
+static void accept_next(struct rpc_server *server, const struct slot *slot)
 {
         struct rpc_call *call;
 
@@ -280,8 +260,8 @@ static void accept_next(struct rpc_server *server)
                 return;
         call = xcalloc(1, sizeof(*call));
         call->server = server;
+        call->slot = slot;
         call->accepted = (struct rpc_tag)RPC_TAG(on_accepted);
-        call->received = (struct rpc_tag)RPC_TAG(on_received);
         call->closed = (struct rpc_tag)RPC_TAG(on_closed);
         call->sent = (struct rpc_tag)RPC_TAG(on_sent);
         call->streamed = (struct rpc_tag)RPC_TAG(on_streamed);
@@ -289,8 +269,14 @@ static void accept_next(struct rpc_server *server)
         grpc_call_details_init(&call->details);
         grpc_metadata_array_init(&call->metadata);
         list_add_tail(&server->calls, &call->link);
-        grpc_server_request_call(server->server, &call->call, &call->details, &call->metadata,
-                                 server->queue, server->queue, &call->accepted);
+        if (slot)
+                grpc_server_request_registered_call(
+                        server->server, slot->handle, &call->call, &call->deadline, &call->metadata,
+                        &call->request, server->queue, server->queue, &call->accepted);
+        else
+                grpc_server_request_call(server->server, &call->call, &call->details,
+                                         &call->metadata, server->queue, server->queue,
+                                         &call->accepted);
 }
 
 /* kubelet keeps one idle connection for days and pings as it likes: neither may get it a GOAWAY,
@@ -317,16 +303,30 @@ struct rpc_server *rpc_server_new(uv_loop_t *loop, struct rpc_pump *pump)
         server->credentials = grpc_insecure_server_credentials_create();
         server->server = grpc_server_create(&arguments, NULL);
         grpc_server_register_completion_queue(server->server, server->queue, NULL);
-        grpc_server_start(server->server);
-        accept_next(server);
         return server;
 }
 
 void rpc_server_add_service(struct rpc_server *server, const struct rpc_method *methods,
                             size_t n_methods, void *owner)
 {
-        assert(server->n_services < RPC_SERVICES_MAX);
-        server->services[server->n_services++] = (struct rpc_service){ methods, n_methods, owner };
+        server->slots =
+                xreallocarray(server->slots, server->n_slots + n_methods, sizeof(*server->slots));
+        for (size_t i = 0; i < n_methods; ++i)
+                server->slots[server->n_slots++] = (struct slot){
+                        .method = &methods[i],
+                        .owner = owner,
+                        .handle = grpc_server_register_method(
+                                server->server, methods[i].path, NULL,
+                                GRPC_SRM_PAYLOAD_READ_INITIAL_BYTE_BUFFER, 0),
+                };
+}
+
+void rpc_server_start(struct rpc_server *server)
+{
+        grpc_server_start(server->server);
+        for (size_t i = 0; i < server->n_slots; ++i)
+                accept_next(server, &server->slots[i]);
+        accept_next(server, NULL);
 }
 
 void rpc_server_adopt(struct rpc_server *server, int fd)
@@ -345,6 +345,7 @@ static void on_grace_closed(uv_handle_t *handle)
 
         grpc_server_credentials_release(server->credentials);
         grpc_server_destroy(server->server);
+        free(server->slots);
         free(server);
         on_stopped(owner);
 }

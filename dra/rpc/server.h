@@ -38,10 +38,11 @@ struct rpc_method {
 struct rpc_server *rpc_server_new(uv_loop_t *loop, struct rpc_pump *pump);
 
 /* Serve these methods, too; methods is borrowed for the server's life, owner is what their on_call
- * gets. At most RPC_SERVICES_MAX times, before the first connection. */
+ * gets. Before rpc_server_start(). */
 void rpc_server_add_service(struct rpc_server *server, const struct rpc_method *methods,
                             size_t n_methods, void *owner);
-#define RPC_SERVICES_MAX 8
+/* Once, when every service was added and before the first connection. */
+void rpc_server_start(struct rpc_server *server);
 
 /* Serve one connected stream socket; fd is the server's from here. */
 void rpc_server_adopt(struct rpc_server *server, int fd);
