@@ -304,6 +304,31 @@ static void find_directory_again(struct checkpoint *checkpoint)
         checkpoint->directory_fd = fd;
 }
 
+static void free_timer(uv_handle_t *timer)
+{
+        free(timer);
+}
+
+static void on_unsynced_round(uv_timer_t *timer)
+{
+        struct checkpoint *checkpoint = timer->data;
+
+        uv_close((uv_handle_t *)timer, free_timer);
+        on_worker(&checkpoint->work);
+        on_round_over(&checkpoint->work, 0);
+}
+
+/* Without syncs there is nothing to wait for, and the worker thread would only cost its two changes
+ * of thread. Still not from inside the caller. */
+static void start_unsynced_round(struct checkpoint *checkpoint)
+{
+        uv_timer_t *timer = xcalloc(1, sizeof(*timer));
+
+        uv_timer_init(checkpoint->loop, timer);
+        timer->data = checkpoint;
+        uv_timer_start(timer, on_unsynced_round, 0, 0);
+}
+
 static void start_round(struct checkpoint *checkpoint)
 {
         int r;
@@ -314,6 +339,10 @@ static void start_round(struct checkpoint *checkpoint)
         list_splice_tail(&checkpoint->round, &checkpoint->waiting);
         checkpoint->is_busy = true;
         checkpoint->work.data = checkpoint;
+        if (!checkpoint->is_durable) {
+                start_unsynced_round(checkpoint);
+                return;
+        }
         r = uv_queue_work(checkpoint->loop, &checkpoint->work, on_worker, on_round_over);
         assert(!r); /* fails without a worker function only */
         (void)r;

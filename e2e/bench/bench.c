@@ -742,6 +742,7 @@ static void set_up(void)
         bench.kubelet = rpc_server_new(&bench.loop, bench.pump);
         rpc_server_add_service(bench.kubelet, podresources_methods,
                                array_size(podresources_methods), NULL);
+        rpc_server_start(bench.kubelet);
 }
 
 int main(int argc, char **argv)
