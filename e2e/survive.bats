@@ -278,6 +278,44 @@ PY
         holds 2
 }
 
+stops_soon() { # NAME: an orderly end within three seconds
+        SECONDS=0
+        end "$1" TERM
+        [ $SECONDS -le 3 ]
+}
+
+@test "an orderly stop is quick in any state: standing by, with a call that waits, with the API server away or slow" {
+        driver --pod-uid 11111111-aaaa
+        claims 0 3
+        api claim default/late tdx0 --uid aaaaaaaa-0000-0000-0000-000000000007
+        launch_driver next --pod-uid 22222222-bbbb
+        kubelet wait-registered tdx.kubevirt.io 10s --count 2
+        kubelet prepare default/late >"$T/late" &
+        local held=$!
+        sleep 0.3
+        stops_soon next
+        if wait $held; then return 1; fi
+        kubelet prepare default/late >"$T/late" &
+        local waiting=$!
+        said driver "claim waits for a TD"
+        stops_soon driver
+        if wait $waiting; then return 1; fi
+        grep -q "kubelet tries again by itself" "$T/late"
+        api refuse
+        launch_driver driver
+        said driver "cannot publish"
+        stops_soon driver
+        api accept
+        api slow 5000 GET
+        launch_driver driver
+        kubelet wait-registered tdx.kubevirt.io 10s
+        kubelet prepare --uid aaaaaaaa-0000-0000-0000-000000000008 default/slow >"$T/slow" &
+        local slow=$!
+        sleep 0.3
+        stops_soon driver
+        if wait $slow; then return 1; fi
+}
+
 @test "a second instance without a pod UID waits for the first, touching nothing" {
         driver
         launch_driver next
