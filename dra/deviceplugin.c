@@ -55,6 +55,7 @@ struct deviceplugin {
         struct identity kubelet;      /* as we registered last */
         struct rpc_client *registrar; /* while it is asking kubelet to register us */
         bool is_registered;
+        bool is_request_current; /* nothing has changed since kubelet was asked to register us */
         uint64_t registered_ms;
         bool is_stopping;
         enum deviceplugin_standing standing;
@@ -467,7 +468,7 @@ static void on_registered(void *owner, const ProtobufCMessage *reply, const stru
                 return;
         rpc_client_free(take_ptr(plugin->registrar));
         if (reply) {
-                plugin->is_registered = true;
+                plugin->is_registered = plugin->is_request_current;
                 plugin->registered_ms = uv_now(plugin->options.loop);
                 backoff_reset(&plugin->backoff);
                 set_standing(plugin, DEVICEPLUGIN_REGISTERED, "");
@@ -490,6 +491,7 @@ static void register_now(struct deviceplugin *plugin)
         request.endpoint = (char *)ENDPOINT;
         request.resource_name = (char *)DEVICEPLUGIN_RESOURCE;
         request.options = &options;
+        plugin->is_request_current = true;
         plugin->registrar = rpc_client_new(plugin->options.pump, plugin->kubelet_socket);
         rpc_client_call(plugin->registrar, "/v1beta1.Registration/Register", &request.base,
                         &deviceplugin__empty__descriptor, REGISTER_TIMEOUT_MS, on_registered,
@@ -503,6 +505,7 @@ static bool listen_if_gone(struct deviceplugin *plugin)
         if (rpc_listener_is_in_place(plugin->listener))
                 return true;
         plugin->is_registered = false;
+        plugin->is_request_current = false;
         if (rpc_listener_listen(plugin->listener, &error) == 0)
                 return true;
         if (error.code != -ENOENT) /* kubelet makes the directory */
@@ -531,6 +534,7 @@ void deviceplugin_check(struct deviceplugin *plugin)
         if (!is_same_identity(&kubelet, &plugin->kubelet)) {
                 plugin->kubelet = kubelet;
                 plugin->is_registered = false;
+                plugin->is_request_current = false;
                 backoff_reset(&plugin->backoff);
                 plugin->options.on_kubelet_started(plugin->options.owner);
         }

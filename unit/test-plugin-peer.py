@@ -312,7 +312,7 @@ def test_a_vanished_socket_a_refusal_and_a_cut_stream_are_each_followed_by_a_reg
 
     def listed(n):
         """Registered n times, and the last stream has brought its list."""
-        until(lambda: len(k.registered) == n)
+        until(lambda: len(k.registered) >= n)
         until(lambda: k.lists and k.lists[-1][0] > k.registered[-1][0])
 
     (k.plugins / "dra-driver-tdx.sock").unlink()
@@ -323,7 +323,7 @@ def test_a_vanished_socket_a_refusal_and_a_cut_stream_are_each_followed_by_a_reg
     k.cancel()
     until(lambda: node.said("not today"))
     k.refuse = None
-    until(lambda: len(k.registered) == 4, 15)
+    until(lambda: len(k.registered) >= 4, 15)
     node.end()
 
 
@@ -394,7 +394,7 @@ def test_a_foreign_registrant_makes_it_stand_back_until_it_has_gone():
     assert len(k.lists) == n  # silent beside the other
     foreign.stop(None).wait()
     (k.plugins / "kubevirt-tdx.sock").unlink(missing_ok=True)
-    until(lambda: len(k.registered) == 2)
+    until(lambda: len(k.registered) >= 2)
     until(lambda: len(k.lists[-1][1]) == 3)
     node.end()
 
