@@ -29,6 +29,7 @@ struct stream {
         struct list link;
         struct deviceplugin *plugin;
         struct rpc_call *call;
+        unsigned n_requests; /* the plugin's, when this came: which registration it belongs to */
         bool is_sending;
         bool is_outdated; /* the list has changed since what is being sent */
 };
@@ -56,6 +57,7 @@ struct deviceplugin {
         struct rpc_client *registrar; /* while it is asking kubelet to register us */
         bool is_registered;
         bool is_request_current; /* nothing has changed since kubelet was asked to register us */
+        unsigned n_requests;     /* how often it was asked */
         uint64_t registered_ms;
         bool is_stopping;
         enum deviceplugin_standing standing;
@@ -145,19 +147,21 @@ static void stream_free(struct stream *stream)
 
 static void register_soon(struct deviceplugin *plugin);
 
-/* kubelet has let go of its newest stream: it no longer knows us. The end of an older one says
- * nothing: some kubelets close it when we register again. */
+/* kubelet has let go of the stream of our last registration: it no longer knows us. That may come
+ * before its answer to the registration does. The end of an older stream says nothing: some
+ * kubelets close it when we register again. */
 static void on_stream_gone(void *owner)
 {
         struct stream *stream = owner;
         struct deviceplugin *plugin = stream->plugin;
-        bool is_newest = plugin->streams.previous == &stream->link;
+        bool is_of_last = stream->n_requests == plugin->n_requests;
 
         rpc_call_fail(stream->call, RPC_UNAVAILABLE, "the caller has gone");
         stream_free(stream);
-        if (plugin->is_stopping || !is_newest)
+        if (plugin->is_stopping || !is_of_last)
                 return;
         plugin->is_registered = false;
+        plugin->is_request_current = false;
         register_soon(plugin);
 }
 
@@ -168,6 +172,7 @@ static void on_list_and_watch(void *owner, struct rpc_call *call, const Protobuf
 
         stream->plugin = plugin;
         stream->call = call;
+        stream->n_requests = plugin->n_requests;
         list_add_tail(&plugin->streams, &stream->link);
         stream_push(stream);
         rpc_call_on_gone(call, on_stream_gone, stream);
@@ -470,10 +475,9 @@ static void on_registered(void *owner, const ProtobufCMessage *reply, const stru
         if (reply) {
                 plugin->is_registered = plugin->is_request_current;
                 plugin->registered_ms = uv_now(plugin->options.loop);
-                backoff_reset(&plugin->backoff);
                 set_standing(plugin, DEVICEPLUGIN_REGISTERED, "");
-                /* kubelet may have restarted while it answered. */
-                deviceplugin_check(plugin);
+                if (!plugin->is_registered) /* overtaken while kubelet answered */
+                        register_soon(plugin);
                 return;
         }
         log_warn("kubelet did not register the device plugin, trying again",
@@ -492,6 +496,7 @@ static void register_now(struct deviceplugin *plugin)
         request.resource_name = (char *)DEVICEPLUGIN_RESOURCE;
         request.options = &options;
         plugin->is_request_current = true;
+        ++plugin->n_requests;
         plugin->registrar = rpc_client_new(plugin->options.pump, plugin->kubelet_socket);
         rpc_client_call(plugin->registrar, "/v1beta1.Registration/Register", &request.base,
                         &deviceplugin__empty__descriptor, REGISTER_TIMEOUT_MS, on_registered,
@@ -512,6 +517,13 @@ static bool listen_if_gone(struct deviceplugin *plugin)
                 log_warn("the device plugin cannot listen, trying again",
                          log_str("reason", error.text));
         return false;
+}
+
+static bool has_stream_of_last(const struct deviceplugin *plugin)
+{
+        const struct stream *newest = container_of(plugin->streams.previous, struct stream, link);
+
+        return !list_is_empty(&plugin->streams) && newest->n_requests == plugin->n_requests;
 }
 
 void deviceplugin_check(struct deviceplugin *plugin)
@@ -538,10 +550,14 @@ void deviceplugin_check(struct deviceplugin *plugin)
                 backoff_reset(&plugin->backoff);
                 plugin->options.on_kubelet_started(plugin->options.owner);
         }
-        /* It was registered, but no stream came: whatever went wrong there, begin again. */
-        if (plugin->is_registered && list_is_empty(&plugin->streams) &&
-            uv_now(plugin->options.loop) - plugin->registered_ms > STREAM_TIMEOUT_MS)
-                plugin->is_registered = false;
+        if (plugin->is_registered &&
+            uv_now(plugin->options.loop) - plugin->registered_ms > STREAM_TIMEOUT_MS) {
+                /* No stream came, whatever went wrong there: begin again. */
+                plugin->is_registered = has_stream_of_last(plugin);
+                /* A kubelet that takes us and lets go at once is not to be asked in a tight loop:
+                 * only a registration that has lasted is a success. */
+                backoff_reset(&plugin->backoff);
+        }
         if (listen_if_gone(plugin) && !plugin->is_registered && !plugin->registrar)
                 register_now(plugin);
 }

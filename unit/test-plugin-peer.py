@@ -58,6 +58,7 @@ class Kubelet:
         self.listed = []
         self.padding = 0
         self.fault = None
+        self.lets_go = False  # of the stream, once, before Register is answered
         self.questions = 0
         self.lists = []  # (time, {id: health})
         self.stream = None
@@ -89,6 +90,11 @@ class Kubelet:
         self.registered.append((time.monotonic(), request.endpoint, request.resource_name,
                                 request.version))
         self.watch()
+        if self.lets_go:
+            self.lets_go = False
+            time.sleep(0.2)
+            self.cancel()
+            time.sleep(0.2)
         return DP.Empty()
 
     def watch(self):
@@ -324,6 +330,18 @@ def test_a_vanished_socket_a_refusal_and_a_cut_stream_are_each_followed_by_a_reg
     until(lambda: node.said("not today"))
     k.refuse = None
     until(lambda: len(k.registered) >= 4, 15)
+    node.end()
+
+
+def test_a_stream_cut_before_register_is_answered_is_followed_by_a_registration():
+    node = Node()
+    node.kubelet.lets_go = True
+    node.kubelet.start()
+    node.start()
+    until(lambda: len(node.kubelet.registered) == 2)
+    until(lambda: node.kubelet.lists[-1][0] > node.kubelet.registered[-1][0])
+    time.sleep(0.5)
+    assert len(node.kubelet.registered) == 2
     node.end()
 
 
