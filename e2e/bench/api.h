@@ -40,7 +40,6 @@ struct api {
         size_t n_slices;
         struct connection *watch; /* NULL: none is open */
         uint64_t published_ns;    /* when the first slice came; 0: none yet */
-        uint64_t busy_ns;         /* spent on requests so far */
 };
 
 struct connection {
@@ -297,7 +296,6 @@ static void on_allocate(uv_handle_t *handle, size_t suggested, uv_buf_t *ret)
 static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buffer)
 {
         struct connection *connection = stream->data;
-        uint64_t begin = uv_hrtime();
 
         if (n < 0) {
                 if (connection->api->watch == connection)
@@ -308,7 +306,6 @@ static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buffer)
         text_add_bytes(&connection->in, buffer->base, (size_t)n);
         while (take_request(connection))
                 ;
-        connection->api->busy_ns += uv_hrtime() - begin;
 }
 
 static void on_connection(uv_stream_t *listener, int status)

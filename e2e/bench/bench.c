@@ -7,12 +7,12 @@
  * One loop in this process stands in for kubelet (a registrar that inotify wakes, and a gRPC client
  * on the driver's unix sockets) and for the API server (HTTP/1.1 on loopback; the simulators of
  * e2e/sim/ are Python, and would be what is measured). Whatever the stand-ins cost on the way of a
- * call is in its figure, except in those named "own":
+ * call is in its figure, except in those named "no_io":
  *
- * A Prepare's own time is its time at the client less the time that the stand-in API server spent
- * on this very call's GET, from the bytes read to the answer written; the records lie below MEMORY
- * (tmpfs) and nothing is synced. What remains, besides the driver, is the kernel's part (waking,
- * loopback, the unix socket) and the gRPC client: nothing that could be the driver's is subtracted.
+ * Prepare without I/O is the median of its time at the client, less the median round trip of a bare
+ * GET of a claim (a blocking socket, kept alive, by turns with the calls); the records lie below
+ * MEMORY (tmpfs) and nothing is synced. What remains, besides the driver, is the kernel's part
+ * (waking, the unix socket) and the gRPC client.
  *
  * BENCH_PERCENT scales the counts (default 100), BENCH_IDLE_SECONDS the time of idleness (60).
  */
@@ -33,6 +33,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <netinet/tcp.h>
 #include <signal.h>
 #include <spawn.h>
 #include <stdbool.h>
@@ -394,10 +395,9 @@ static unsigned scaled(unsigned n)
 
 struct timings {
         struct samples prepare;
-        struct samples prepare_own; /* see the head of this file */
-        struct samples get;         /* the stand-in's share, which own lacks */
         struct samples unprepare;
         struct samples empty;
+        struct samples get; /* of a claim, bare */
 };
 
 enum call_kind {
@@ -413,7 +413,7 @@ struct burst {
         unsigned first, n, n_begun;
         uint64_t n_done;
         struct timings *timings; /* NULL: nobody wants to know. With it, one is in flight at most */
-        uint64_t begin_ns, busy_ns;
+        uint64_t begin_ns;
 };
 
 static void call_next(struct burst *burst);
@@ -435,18 +435,15 @@ static void on_answer(void *owner, const ProtobufCMessage *reply, const struct e
         struct burst *burst = owner;
         struct timings *timings = burst->timings;
         uint64_t ns = uv_hrtime() - burst->begin_ns;
-        uint64_t busy_ns = burst->node->api.busy_ns - burst->busy_ns;
         const char *complaint = reply ? complaint_of(burst, reply) : error->text;
 
         if (*complaint)
                 die("%s: %s", burst->kind == UNPREPARE ? "Unprepare" : "Prepare", complaint);
-        if (timings && burst->kind == PREPARE) {
-                sample(&timings->prepare, ns);
-                sample(&timings->prepare_own, ns - busy_ns);
-                sample(&timings->get, busy_ns);
-        } else if (timings) {
-                sample(burst->kind == EMPTY ? &timings->empty : &timings->unprepare, ns);
-        }
+        if (timings)
+                sample(burst->kind == PREPARE ? &timings->prepare
+                       : burst->kind == EMPTY ? &timings->empty
+                                              : &timings->unprepare,
+                       ns);
         ++burst->n_done;
         if (burst->n_begun < burst->n)
                 call_next(burst);
@@ -465,7 +462,6 @@ static void call_next(struct burst *burst)
         claim.name = claim.uid = uid;
         prepare.n_claims = unprepare.n_claims = burst->kind == EMPTY ? 0 : 1;
         prepare.claims = unprepare.claims = claims;
-        burst->busy_ns = burst->node->api.busy_ns;
         burst->begin_ns = uv_hrtime();
         if (burst->kind != UNPREPARE)
                 rpc_client_call(plugin, METHOD("NodePrepareResources"), &prepare.base,
@@ -517,6 +513,88 @@ static uint64_t run_waves(struct node *node, unsigned n, unsigned size)
                 run_burst(node, UNPREPARE, first, n_now, 8, NULL);
         }
         return prepares_ns;
+}
+
+/* ---- bare GETs ---- */
+
+/* On libuv's worker, while the loop answers. */
+struct gets {
+        uv_work_t work;
+        struct node *node;
+        unsigned n;
+        struct samples *samples;
+        uint64_t n_done;
+};
+
+static bool is_whole_answer(const struct text *in)
+{
+        static const char key[] = "Content-Length: ";
+        const char *end = in->bytes ? strstr(in->bytes, "\r\n\r\n") : NULL, *length;
+        uint64_t n;
+
+        if (!end)
+                return false;
+        length = strstr(in->bytes, key);
+        if (!length || parse_u64(length + strlen(key), strcspn(length + strlen(key), "\r"), &n) < 0)
+                die("the stand-in's answer has no length");
+        return in->n >= (size_t)(end - in->bytes) + 4 + n;
+}
+
+static void get_once(int fd, const char *request)
+{
+        __attribute__((cleanup(cleanup_text))) struct text in = TEXT_NULL;
+        char bytes[8192];
+
+        if (write(fd, request, strlen(request)) != (ssize_t)strlen(request))
+                die("cannot ask the stand-in");
+        while (!is_whole_answer(&in)) {
+                ssize_t n = read(fd, bytes, sizeof(bytes));
+
+                if (n <= 0)
+                        die("the stand-in does not answer");
+                text_add_bytes(&in, bytes, (size_t)n);
+        }
+}
+
+static void do_gets(uv_work_t *work)
+{
+        struct gets *gets = work->data;
+        __attribute__((cleanup(cleanup_free))) char *request =
+                xasprintf("GET " CLAIMS UID_FORMAT " HTTP/1.1\r\nHost: 127.0.0.1:%d\r\n"
+                          "User-Agent: bench\r\nAccept: application/json\r\n\r\n",
+                          0, gets->node->api.port);
+        __attribute__((cleanup(cleanup_close))) int fd =
+                socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+        struct sockaddr_in address;
+        int yes = 1;
+
+        check(uv_ip4_addr("127.0.0.1", gets->node->api.port, &address), "address");
+        if (connect(fd, (struct sockaddr *)&address, sizeof(address)) < 0 ||
+            setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &yes, sizeof(yes)) < 0)
+                die("cannot reach the stand-in");
+        for (unsigned i = 0; i < gets->n; ++i) {
+                uint64_t begin_ns = uv_hrtime();
+
+                get_once(fd, request);
+                sample(gets->samples, uv_hrtime() - begin_ns);
+        }
+}
+
+static void on_gets_done(uv_work_t *work, int status)
+{
+        struct gets *gets = work->data;
+
+        gets->n_done = 1;
+}
+
+/* n GETs of a claim one after the other, by the shortest way there is. */
+static void run_gets(struct node *node, unsigned n, struct timings *timings)
+{
+        struct gets gets = { .node = node, .n = n, .samples = &timings->get };
+
+        gets.work.data = &gets;
+        check(uv_queue_work(&bench.loop, &gets.work, do_gets, on_gets_done), "worker");
+        turn_until(&gets.n_done, 1);
 }
 
 /* ---- what the kernel counts ---- */
@@ -663,8 +741,15 @@ static void compare_nodes(struct node *a, struct node *b, unsigned n, struct tim
         run_pairs(b, WARM_UP, NULL);
         for (unsigned i = 0; i < n; i += 50) {
                 run_pairs(a, 50, of_a);
+                run_gets(a, 50, of_a);
                 run_pairs(b, 50, of_b);
+                run_gets(b, 50, of_b);
         }
+}
+
+static double no_io_us(struct timings *timings)
+{
+        return percentile_us(&timings->prepare, 50) - percentile_us(&timings->get, 50);
 }
 
 static void scenario_capacity(void)
@@ -676,10 +761,10 @@ static void scenario_capacity(void)
         run_burst(small, EMPTY, 0, scaled(3000), 1, &of_small);
         node_stop(small);
         node_stop(large);
-        print("prepare_no_io_p50_us", percentile_us(&of_small.prepare_own, 50), 0);
-        print("prepare_no_io_4096_tds_p50_us", percentile_us(&of_large.prepare_own, 50), 0);
+        print("prepare_no_io_p50_us", no_io_us(&of_small), 0);
+        print("prepare_no_io_4096_tds_p50_us", no_io_us(&of_large), 0);
         print("empty_call_p50_us", percentile_us(&of_small.empty, 50), 0);
-        print("get_service_p50_us", percentile_us(&of_small.get, 50), 0);
+        print("get_p50_us", percentile_us(&of_small.get, 50), 0);
 }
 
 static void scenario_held(void)
@@ -693,8 +778,8 @@ static void scenario_held(void)
         compare_nodes(few, many, scaled(3000), &of_few, &of_many);
         node_stop(few);
         node_stop(many);
-        print("prepare_no_io_1_held_p50_us", percentile_us(&of_few.prepare_own, 50), 0);
-        print("prepare_no_io_4000_held_p50_us", percentile_us(&of_many.prepare_own, 50), 0);
+        print("prepare_no_io_1_held_p50_us", no_io_us(&of_few), 0);
+        print("prepare_no_io_4000_held_p50_us", no_io_us(&of_many), 0);
 }
 
 static uint64_t idle_seconds(void)
