@@ -9,10 +9,10 @@
  * e2e/sim/ are Python, and would be what is measured). Whatever the stand-ins cost on the way of a
  * call is in its figure, except in those named "no_io":
  *
- * Prepare without I/O is the median of its time at the client, less the median round trip of a bare
- * GET of a claim (a blocking socket, kept alive, by turns with the calls); the records lie below
- * MEMORY (tmpfs) and nothing is synced. What remains, besides the driver, is the kernel's part
- * (waking, the unix socket) and the gRPC client.
+ * Prepare without I/O is the median of its time at the client, less the median of a GET of a claim
+ * (the driver's HTTP client in a thread of its own, kept alive, by turns with the calls);
+ * the records lie below MEMORY (tmpfs) and nothing is synced. What remains, besides the driver, is
+ * the kernel's part (waking, the unix socket) and the gRPC client.
  *
  * BENCH_PERCENT scales the counts (default 100), BENCH_IDLE_SECONDS the time of idleness (60).
  */
@@ -23,6 +23,8 @@
 #include "base/memory.h"
 #include "base/parse.h"
 #include "dra.pb-c.h"
+#include "kube/credentials.h"
+#include "kube/http.h"
 #include "pluginregistration.pb-c.h"
 #include "podresources.pb-c.h"
 #include "rpc/client.h"
@@ -33,7 +35,6 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <netinet/tcp.h>
 #include <signal.h>
 #include <spawn.h>
 #include <stdbool.h>
@@ -397,7 +398,7 @@ struct timings {
         struct samples prepare;
         struct samples unprepare;
         struct samples empty;
-        struct samples get; /* of a claim, bare */
+        struct samples get;
 };
 
 enum call_kind {
@@ -515,69 +516,64 @@ static uint64_t run_waves(struct node *node, unsigned n, unsigned size)
         return prepares_ns;
 }
 
-/* ---- bare GETs ---- */
+/* ---- GETs of a claim ---- */
 
-/* On libuv's worker, while the loop answers. */
+/* The driver's own HTTP client, on a loop of its own in libuv's worker, while the bench's loop
+ * answers. */
 struct gets {
         uv_work_t work;
         struct node *node;
         unsigned n;
         struct samples *samples;
+        struct http *http;
+        uint64_t begin_ns;
         uint64_t n_done;
 };
 
-static bool is_whole_answer(const struct text *in)
-{
-        static const char key[] = "Content-Length: ";
-        const char *end = in->bytes ? strstr(in->bytes, "\r\n\r\n") : NULL, *length;
-        uint64_t n;
+static void on_got(void *owner, const struct http_reply *reply);
 
-        if (!end)
-                return false;
-        length = strstr(in->bytes, key);
-        if (!length || parse_u64(length + strlen(key), strcspn(length + strlen(key), "\r"), &n) < 0)
-                die("the stand-in's answer has no length");
-        return in->n >= (size_t)(end - in->bytes) + 4 + n;
+static void get_next(struct gets *gets)
+{
+        char path[sizeof(CLAIMS UID_FORMAT) + SERIAL_DIGITS];
+        struct http_request request = { .method = "GET",
+                                        .path = path,
+                                        .max_reply = 1 << 20,
+                                        .on_reply = on_got,
+                                        .owner = gets };
+
+        snprintf(path, sizeof(path), CLAIMS UID_FORMAT, gets->n);
+        gets->begin_ns = uv_hrtime();
+        http_start(gets->http, &request);
 }
 
-static void get_once(int fd, const char *request)
+static void on_got(void *owner, const struct http_reply *reply)
 {
-        __attribute__((cleanup(cleanup_text))) struct text in = TEXT_NULL;
-        char bytes[8192];
+        struct gets *gets = owner;
 
-        if (write(fd, request, strlen(request)) != (ssize_t)strlen(request))
-                die("cannot ask the stand-in");
-        while (!is_whole_answer(&in)) {
-                ssize_t n = read(fd, bytes, sizeof(bytes));
-
-                if (n <= 0)
-                        die("the stand-in does not answer");
-                text_add_bytes(&in, bytes, (size_t)n);
-        }
+        if (reply->status != 200)
+                die("the stand-in answered a GET with %d: %s", reply->status, reply->error.text);
+        sample(gets->samples, uv_hrtime() - gets->begin_ns);
+        if (--gets->n)
+                get_next(gets);
+        else
+                http_free(gets->http);
 }
 
-static void do_gets(uv_work_t *work)
+static void make_gets(uv_work_t *work)
 {
         struct gets *gets = work->data;
-        __attribute__((cleanup(cleanup_free))) char *request =
-                xasprintf("GET " CLAIMS UID_FORMAT " HTTP/1.1\r\nHost: 127.0.0.1:%d\r\n"
-                          "User-Agent: bench\r\nAccept: application/json\r\n\r\n",
-                          0, gets->node->api.port);
-        __attribute__((cleanup(cleanup_close))) int fd =
-                socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-        struct sockaddr_in address;
-        int yes = 1;
+        __attribute__((cleanup(cleanup_free))) char *url =
+                xasprintf("http://127.0.0.1:%d", gets->node->api.port);
+        const struct kube_credentials credentials = { .url = url };
+        struct error error = ERROR_NULL;
+        uv_loop_t loop;
 
-        check(uv_ip4_addr("127.0.0.1", gets->node->api.port, &address), "address");
-        if (connect(fd, (struct sockaddr *)&address, sizeof(address)) < 0 ||
-            setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &yes, sizeof(yes)) < 0)
-                die("cannot reach the stand-in");
-        for (unsigned i = 0; i < gets->n; ++i) {
-                uint64_t begin_ns = uv_hrtime();
-
-                get_once(fd, request);
-                sample(gets->samples, uv_hrtime() - begin_ns);
-        }
+        check(uv_loop_init(&loop), "loop");
+        if (http_new(&loop, &credentials, &gets->http, &error) < 0)
+                die("%s", error.text);
+        get_next(gets);
+        uv_run(&loop, UV_RUN_DEFAULT);
+        check(uv_loop_close(&loop), "loop");
 }
 
 static void on_gets_done(uv_work_t *work, int status)
@@ -587,13 +583,12 @@ static void on_gets_done(uv_work_t *work, int status)
         gets->n_done = 1;
 }
 
-/* n GETs of a claim one after the other, by the shortest way there is. */
 static void run_gets(struct node *node, unsigned n, struct timings *timings)
 {
         struct gets gets = { .node = node, .n = n, .samples = &timings->get };
 
         gets.work.data = &gets;
-        check(uv_queue_work(&bench.loop, &gets.work, do_gets, on_gets_done), "worker");
+        check(uv_queue_work(&bench.loop, &gets.work, make_gets, on_gets_done), "worker");
         turn_until(&gets.n_done, 1);
 }
 
