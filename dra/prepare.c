@@ -223,12 +223,12 @@ static void on_saved(void *owner, const struct error *error)
                 const struct ledger_claim *claim = ledger_find(ledger, job->uid);
 
                 ledger_set_recorded(ledger, job->uid);
+                job_answer_held(job, claim);
                 log_info("claim prepared", log_str("claim", job->name),
                          log_str("namespace", job->namespace_), log_str("uid", job->uid),
                          log_int("tds", ledger_claim_weight(claim)),
                          log_int("held", ledger_held(ledger)),
                          log_int("total", ledger_total(ledger)));
-                job_answer_held(job, claim);
         }
         job_advance(job);
 }
@@ -284,8 +284,9 @@ static int job_try_hold(struct job *job)
         uv_timer_stop(job->timer);
         list_unlink(&job->waiting);
         job->state = JOB_SAVING;
-        prepare->options.on_held_changed(prepare->options.owner);
+        /* Without a disk to wait for, this answers at once; what the others are told can wait. */
         checkpoint_save(prepare->checkpoint, claim, on_saved, job);
+        prepare->options.on_held_changed(prepare->options.owner);
         return 0;
 }
 

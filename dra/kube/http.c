@@ -535,11 +535,13 @@ static struct http_call *find_unsettled(struct http *http)
 static void settle(uv_timer_t *soon)
 {
         struct http *http = soon->data;
+        bool is_any_submitted = false;
         struct http_call *call;
 
         while ((call = find_unsettled(http))) {
                 if (!call->is_cancelled) {
                         submit(call);
+                        is_any_submitted = true;
                         continue;
                 }
                 withdraw(call);
@@ -547,6 +549,8 @@ static void settle(uv_timer_t *soon)
         }
         if (http->is_closing)
                 dispose(http);
+        else if (is_any_submitted) /* rather than with the next turn of the loop */
+                drive(http, CURL_SOCKET_TIMEOUT, 0);
 }
 
 static void settle_soon(struct http *http)

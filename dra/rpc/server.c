@@ -242,12 +242,13 @@ static void on_accepted(struct rpc_tag *tag, bool is_ok)
                 call_free(call);
                 return;
         }
-        accept_next(call->server, call->slot);
         if (!call->slot)
                 call->deadline = call->details.deadline;
         close_op.data.recv_close_on_server.cancelled = &call->is_cancelled;
         call_start_batch(call, &close_op, 1, &call->closed);
+        /* The call stays until its batches have come back through the mailbox. */
         call_serve(call);
+        accept_next(call->server, call->slot);
 }
 
 /* Exactly one request for a call of each method is outstanding at any time, and one for all other
@@ -288,6 +289,7 @@ static const grpc_arg channel_arguments[] = {
         { .type = GRPC_ARG_INTEGER,
           .key = (char *)GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS,
           .value.integer = 0 },
+        { .type = GRPC_ARG_INTEGER, .key = (char *)GRPC_ARG_ENABLE_CHANNELZ, .value.integer = 0 },
 };
 
 struct rpc_server *rpc_server_new(uv_loop_t *loop, struct rpc_pump *pump)

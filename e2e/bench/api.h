@@ -10,6 +10,7 @@
 #include "base/memory.h"
 #include "base/parse.h"
 #include "base/text.h"
+#include "e2e/bench/request.h"
 
 #include <arpa/inet.h>
 #include <inttypes.h>
@@ -18,12 +19,11 @@
 #include <string.h>
 #include <uv.h>
 
-#define NODE_NAME     "n1"
-#define SLICES        "/apis/resource.k8s.io/v1/resourceslices"
-#define CLAIMS        "/apis/resource.k8s.io/v1/namespaces/default/resourceclaims/"
-#define SLICES_MAX    64    /* of 64 devices */
-#define BOOKMARK_MS   60000 /* about as often as the API server sends one to an idle watch */
-#define SERIAL_DIGITS 12    /* at the end of a claim's name */
+#define NODE_NAME   "n1"
+#define SLICES      "/apis/resource.k8s.io/v1/resourceslices"
+#define CLAIMS      "/apis/resource.k8s.io/v1/namespaces/default/resourceclaims/"
+#define SLICES_MAX  64    /* of 64 devices */
+#define BOOKMARK_MS 60000 /* about as often as the API server sends one to an idle watch */
 
 /* The includer's: ends the bench. */
 static void die(const char *format, ...) __attribute__((format(printf, 1, 2), noreturn));

@@ -2,10 +2,11 @@
 /*
  * Measures the driver from outside; e2e/bench/run is what to call.
  *
- *         bench SCENARIO DRIVER DIRECTORY MEMORY          prints "key value" lines
+ *         bench SCENARIO DRIVER CALLER DIRECTORY MEMORY   prints "key value" lines
  *
  * One loop in this process stands in for kubelet (a registrar that inotify wakes, and a gRPC client
- * on the driver's unix sockets) and for the API server (HTTP/1.1 on loopback; the simulators of
+ * on the driver's unix sockets; what is timed is called by a process that does nothing else,
+ * e2e/bench/caller) and for the API server (HTTP/1.1 on loopback; the simulators of
  * e2e/sim/ are Python, and would be what is measured). Whatever the stand-ins cost on the way of a
  * call is in its figure, except in those named "no_io":
  *
@@ -17,6 +18,9 @@
  * BENCH_PERCENT scales the counts (default 100), BENCH_IDLE_SECONDS the time of idleness (60).
  */
 #include "e2e/bench/api.h"
+#include "e2e/bench/figures.h"
+#include "e2e/bench/process.h"
+#include "e2e/bench/request.h"
 
 #include "base/error.h"
 #include "base/file.h"
@@ -36,7 +40,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
-#include <spawn.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
@@ -45,14 +48,13 @@
 #include <uv.h>
 
 #define REGISTRATION "tdx.kubevirt.io-reg.sock"
-#define METHOD(name) "/k8s.io.kubelet.pkg.apis.dra.v1.DRAPlugin/" name
 #define NODES_MAX    2
 #define CALL_MS      45000
 #define STALL_MS     60000 /* without anything done, the run is given up */
 #define SETTLE_MS    2000  /* after a start or a load, until the driver counts as idle */
 #define N_STARTS     11
 #define WARM_UP      100 /* pairs before those that count */
-#define UID_FORMAT   "00000000-0000-4000-8000-%012u"
+#define IN_FLIGHT    8   /* calls of a burst */
 #define SECOND_NS    UINT64_C(1000000000)
 #define IDLE_SECONDS 60
 
@@ -66,9 +68,10 @@ struct node {
         struct rpc_listener *podresources;
         struct rpc_client *registration;
         struct rpc_client *plugin;
+        FILE *to_caller, *from_caller; /* the process that makes timed calls */
         uint64_t started_ns;
         uint64_t registered_ns; /* 0: not yet */
-        unsigned next_serial;   /* of the claim that comes next */
+        unsigned next_serial;   /* of the claim that comes next; the worker's while it calls */
 };
 
 static struct {
@@ -78,7 +81,7 @@ static struct {
         uv_signal_t signals[3];
         uv_timer_t stall;
         struct node *nodes[NODES_MAX]; /* that run */
-        const char *driver;
+        const char *driver, *caller;
         const char *directory;
         const char *memory;
         unsigned n_started;
@@ -176,6 +179,44 @@ static void on_kubelet_connection(void *owner, int fd)
         rpc_server_adopt(bench.kubelet, fd);
 }
 
+/* ---- processes ---- */
+
+/* For e2e/bench/run to end the drivers of a bench that was killed. */
+static void note_pid(pid_t pid)
+{
+        __attribute__((cleanup(cleanup_free))) char *path = xasprintf("%s/pids", bench.directory);
+        FILE *file = fopen(path, "a");
+
+        if (!file || fprintf(file, "%d\n", (int)pid) < 0 || fclose(file) != 0)
+                die("cannot write %s", path);
+}
+
+/* in and out: -1 for none and for the node's log. */
+static pid_t start(struct node *node, const char *program, char **arguments, int in, int out)
+{
+        __attribute__((cleanup(cleanup_free))) char *log = xasprintf("%s/log", node->directory);
+        pid_t pid = process_spawn(program, arguments, log, in, out);
+
+        if (pid < 0)
+                die("cannot start %s: %s", program, strerror(-pid));
+        return pid;
+}
+
+/* It ends when its input does. */
+static void spawn_caller(struct node *node, const char *endpoint)
+{
+        char *arguments[] = { (char *)bench.caller, (char *)endpoint, NULL };
+        int in[2], out[2];
+
+        if (pipe2(in, O_CLOEXEC) < 0 || pipe2(out, O_CLOEXEC) < 0)
+                die("no pipe");
+        start(node, bench.caller, arguments, in[0], out[1]);
+        close(in[0]);
+        close(out[1]);
+        node->to_caller = fdopen(in[1], "w");
+        node->from_caller = fdopen(out[0], "r");
+}
+
 /* ---- the driver, and kubelet's registrar ---- */
 
 static void on_notified(void *owner, const ProtobufCMessage *reply, const struct error *error)
@@ -196,6 +237,7 @@ static void on_info(void *owner, const ProtobufCMessage *reply, const struct err
         if (!reply)
                 die("GetInfo: %s", error->text);
         node->plugin = rpc_client_new(bench.pump, info->endpoint);
+        spawn_caller(node, info->endpoint);
         status.plugin_registered = true;
         rpc_client_call(node->registration,
                         "/pluginregistration.Registration/NotifyRegistrationStatus", &status.base,
@@ -216,43 +258,6 @@ static void on_registry_event(uv_fs_event_t *event, const char *name, int events
         rpc_client_call(node->registration, "/pluginregistration.Registration/GetInfo",
                         &request.base, &registration__plugin_info__descriptor, CALL_MS, on_info,
                         node);
-}
-
-/* For e2e/bench/run to end the drivers of a bench that was killed. */
-static void note_pid(pid_t pid)
-{
-        __attribute__((cleanup(cleanup_free))) char *path = xasprintf("%s/pids", bench.directory);
-        FILE *file = fopen(path, "a");
-
-        if (!file || fprintf(file, "%d\n", (int)pid) < 0 || fclose(file) != 0)
-                die("cannot write %s", path);
-}
-
-/* posix_spawn, as nothing may fork once gRPC runs. */
-static void spawn_driver(struct node *node, char **arguments)
-{
-        __attribute__((cleanup(cleanup_free))) char *log = xasprintf("%s/log", node->directory);
-        posix_spawn_file_actions_t files;
-        posix_spawnattr_t attributes;
-        sigset_t signals;
-        int r;
-
-        posix_spawn_file_actions_init(&files);
-        posix_spawn_file_actions_addopen(&files, STDERR_FILENO, log, O_WRONLY | O_CREAT | O_APPEND,
-                                         0644);
-        posix_spawn_file_actions_adddup2(&files, STDERR_FILENO, STDOUT_FILENO);
-        posix_spawnattr_init(&attributes);
-        /* The shell has its background children ignore SIGINT, and we ignore SIGPIPE. */
-        sigfillset(&signals);
-        posix_spawnattr_setsigdefault(&attributes, &signals);
-        posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGDEF);
-        node->started_ns = uv_hrtime();
-        r = posix_spawn(&node->pid, bench.driver, &files, &attributes, arguments, environ);
-        if (r)
-                die("cannot start %s: %s", bench.driver, strerror(r));
-        posix_spawnattr_destroy(&attributes);
-        posix_spawn_file_actions_destroy(&files);
-        note_pid(node->pid);
 }
 
 static void make_directory(const char *path)
@@ -315,7 +320,9 @@ static struct node *node_start(unsigned capacity, bool is_durable)
         while (i < NODES_MAX && bench.nodes[i])
                 ++i;
         bench.nodes[i] = node;
-        spawn_driver(node, arguments);
+        node->started_ns = uv_hrtime();
+        node->pid = start(node, bench.driver, arguments, -1, -1);
+        note_pid(node->pid);
         turn_until(&node->registered_ns, 1);
         turn_until(&node->api.published_ns, 1);
         for (size_t j = 4; arguments[j]; ++j)
@@ -334,6 +341,8 @@ static void node_stop(struct node *node)
         uv_signal_stop(&bench.signals[0]); /* SIGCHLD: this end is wanted */
         rpc_client_free(node->registration);
         rpc_client_free(node->plugin);
+        fclose(node->to_caller);
+        fclose(node->from_caller);
         rpc_listener_free(node->podresources);
         uv_fs_event_stop(&node->registry);
         uv_timer_stop(&node->api.bookmark);
@@ -344,40 +353,7 @@ static void node_stop(struct node *node)
         check(uv_signal_start(&bench.signals[0], on_signal, SIGCHLD), "SIGCHLD");
 }
 
-/* ---- samples ---- */
-
-struct samples {
-        uint64_t *ns;
-        size_t n;
-        size_t n_allocated;
-};
-
-static void sample(struct samples *samples, uint64_t ns)
-{
-        if (samples->n == samples->n_allocated) {
-                samples->n_allocated = samples->n ? samples->n * 2 : 1024;
-                samples->ns = xreallocarray(samples->ns, samples->n_allocated, sizeof(uint64_t));
-        }
-        samples->ns[samples->n++] = ns;
-}
-
-static int compare(const void *a, const void *b)
-{
-        uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
-
-        return (x > y) - (x < y);
-}
-
-/* The nearest-rank percentile in microseconds. */
-static double percentile_us(struct samples *samples, unsigned percent)
-{
-        size_t rank = (samples->n * percent + 99) / 100;
-
-        if (!samples->n)
-                return 0;
-        qsort(samples->ns, samples->n, sizeof(uint64_t), compare);
-        return (double)samples->ns[rank ? rank - 1 : 0] / 1000;
-}
+/* ---- figures ---- */
 
 static void print(const char *key, double value, int decimals)
 {
@@ -401,50 +377,24 @@ struct timings {
         struct samples get;
 };
 
-enum call_kind {
-        PREPARE,
-        UNPREPARE,
-        EMPTY /* a Prepare of no claim: what any call costs */
-};
-
 /* So many calls of one kind, for the claims from first on, some of them in flight at a time. */
 struct burst {
         struct node *node;
-        enum call_kind kind;
+        enum request_kind kind;
         unsigned first, n, n_begun;
         uint64_t n_done;
-        struct timings *timings; /* NULL: nobody wants to know. With it, one is in flight at most */
-        uint64_t begin_ns;
 };
 
 static void call_next(struct burst *burst);
 
-static const char *complaint_of(const struct burst *burst, const ProtobufCMessage *reply)
-{
-        const Dra__NodePrepareResourcesResponse *prepared = (const void *)reply;
-        const Dra__NodeUnprepareResourcesResponse *unprepared = (const void *)reply;
-
-        if (burst->kind == EMPTY)
-                return "";
-        if (burst->kind == PREPARE)
-                return prepared->n_claims == 1 ? prepared->claims[0]->value->error : "no answer";
-        return unprepared->n_claims == 1 ? unprepared->claims[0]->value->error : "no answer";
-}
-
 static void on_answer(void *owner, const ProtobufCMessage *reply, const struct error *error)
 {
         struct burst *burst = owner;
-        struct timings *timings = burst->timings;
-        uint64_t ns = uv_hrtime() - burst->begin_ns;
-        const char *complaint = reply ? complaint_of(burst, reply) : error->text;
 
-        if (*complaint)
-                die("%s: %s", burst->kind == UNPREPARE ? "Unprepare" : "Prepare", complaint);
-        if (timings)
-                sample(burst->kind == PREPARE ? &timings->prepare
-                       : burst->kind == EMPTY ? &timings->empty
-                                              : &timings->unprepare,
-                       ns);
+        const char *complaint = request_complaint(burst->kind, reply);
+
+        if (complaint)
+                die("call refused: %s %s", complaint, error->text);
         ++burst->n_done;
         if (burst->n_begun < burst->n)
                 call_next(burst);
@@ -452,56 +402,27 @@ static void on_answer(void *owner, const ProtobufCMessage *reply, const struct e
 
 static void call_next(struct burst *burst)
 {
-        Dra__NodeUnprepareResourcesRequest unprepare = DRA__NODE_UNPREPARE_RESOURCES_REQUEST__INIT;
-        Dra__NodePrepareResourcesRequest prepare = DRA__NODE_PREPARE_RESOURCES_REQUEST__INIT;
-        Dra__Claim claim = DRA__CLAIM__INIT, *claims[] = { &claim };
-        struct rpc_client *plugin = burst->node->plugin;
-        char uid[sizeof(UID_FORMAT) + SERIAL_DIGITS];
+        struct request request;
 
-        snprintf(uid, sizeof(uid), UID_FORMAT, burst->first + burst->n_begun++);
-        claim.namespace_ = (char *)"default";
-        claim.name = claim.uid = uid;
-        prepare.n_claims = unprepare.n_claims = burst->kind == EMPTY ? 0 : 1;
-        prepare.claims = unprepare.claims = claims;
-        burst->begin_ns = uv_hrtime();
-        if (burst->kind != UNPREPARE)
-                rpc_client_call(plugin, METHOD("NodePrepareResources"), &prepare.base,
-                                &dra__node_prepare_resources_response__descriptor, CALL_MS,
-                                on_answer, burst);
-        else
-                rpc_client_call(plugin, METHOD("NodeUnprepareResources"), &unprepare.base,
-                                &dra__node_unprepare_resources_response__descriptor, CALL_MS,
-                                on_answer, burst);
+        request_init(&request, burst->kind, burst->first + burst->n_begun++);
+        rpc_client_call(burst->node->plugin, request.method, request.message, request.reply_kind,
+                        CALL_MS, on_answer, burst);
 }
 
 /* Returns the time it took. */
-static uint64_t run_burst(struct node *node, enum call_kind kind, unsigned first, unsigned n,
-                          unsigned n_in_flight, struct timings *timings)
+static uint64_t run_burst(struct node *node, enum request_kind kind, unsigned first, unsigned n)
 {
-        struct burst burst = {
-                .node = node, .kind = kind, .first = first, .n = n, .timings = timings
-        };
+        struct burst burst = { .node = node, .kind = kind, .first = first, .n = n };
         uint64_t begin_ns = uv_hrtime();
 
-        for (unsigned i = 0; i < n_in_flight && i < n; ++i)
+        for (unsigned i = 0; i < IN_FLIGHT && i < n; ++i)
                 call_next(&burst);
         turn_until(&burst.n_done, n);
         return uv_hrtime() - begin_ns;
 }
 
-/* n new claims, prepared and unprepared one after the other. */
-static void run_pairs(struct node *node, unsigned n, struct timings *timings)
-{
-        for (unsigned i = 0; i < n; ++i) {
-                unsigned serial = node->next_serial++;
-
-                run_burst(node, PREPARE, serial, 1, 1, timings);
-                run_burst(node, UNPREPARE, serial, 1, 1, timings);
-        }
-}
-
-/* n new claims, wave by wave: each prepares size of them, then unprepares them, eight in flight.
- * Returns the time of the Prepares alone. */
+/* n new claims, wave by wave: each prepares size of them, then unprepares them. Returns the time of
+ * the Prepares alone. */
 static uint64_t run_waves(struct node *node, unsigned n, unsigned size)
 {
         uint64_t prepares_ns = 0;
@@ -510,10 +431,79 @@ static uint64_t run_waves(struct node *node, unsigned n, unsigned size)
                 unsigned first = node->next_serial, n_now = n - i < size ? n - i : size;
 
                 node->next_serial += n_now;
-                prepares_ns += run_burst(node, PREPARE, first, n_now, 8, NULL);
-                run_burst(node, UNPREPARE, first, n_now, 8, NULL);
+                prepares_ns += run_burst(node, REQUEST_PREPARE, first, n_now);
+                run_burst(node, REQUEST_UNPREPARE, first, n_now);
         }
         return prepares_ns;
+}
+
+/* Calls one after the other, made by e2e/bench/caller; a worker passes its figures on, and the loop
+ * turns meanwhile. */
+struct sequence {
+        uv_work_t work;
+        struct node *node;
+        unsigned n_pairs, n_empty;
+        struct timings *timings;
+        uint64_t n_done;
+};
+
+/* A line is a kind of call and its nanoseconds; "done" ends the sequence. */
+static void take_figures(struct node *node, struct timings *timings)
+{
+        char line[256], kind[32];
+        uint64_t ns;
+
+        for (;;) {
+                if (!fgets(line, sizeof(line), node->from_caller))
+                        die("the caller has ended: see its log");
+                if (strcmp(line, "done\n") == 0)
+                        return;
+                if (sscanf(line, "%31s %" SCNu64, kind, &ns) != 2)
+                        die("the caller said %s", line);
+                sample(strcmp(kind, "prepare") == 0     ? &timings->prepare
+                       : strcmp(kind, "unprepare") == 0 ? &timings->unprepare
+                                                        : &timings->empty,
+                       ns);
+        }
+}
+
+static void make_calls(uv_work_t *work)
+{
+        struct sequence *sequence = work->data;
+        struct node *node = sequence->node;
+
+        fprintf(node->to_caller, "%u %u %u\n", node->next_serial, sequence->n_pairs,
+                sequence->n_empty);
+        fflush(node->to_caller);
+        node->next_serial += sequence->n_pairs;
+        take_figures(node, sequence->timings);
+}
+
+static void on_calls_made(uv_work_t *work, int status)
+{
+        struct sequence *sequence = work->data;
+
+        sequence->n_done = 1;
+}
+
+/* n_pairs new claims, prepared and unprepared, then n_empty calls of no claim. */
+static void run_sequence(struct node *node, unsigned n_pairs, unsigned n_empty,
+                         struct timings *timings)
+{
+        struct sequence sequence = {
+                .node = node, .n_pairs = n_pairs, .n_empty = n_empty, .timings = timings
+        };
+
+        sequence.work.data = &sequence;
+        check(uv_queue_work(&bench.loop, &sequence.work, make_calls, on_calls_made), "worker");
+        turn_until(&sequence.n_done, 1);
+}
+
+static void warm_up(struct node *node)
+{
+        struct timings unwanted = { 0 };
+
+        run_sequence(node, WARM_UP, 0, &unwanted);
 }
 
 /* ---- GETs of a claim ---- */
@@ -592,72 +582,6 @@ static void run_gets(struct node *node, unsigned n, struct timings *timings)
         turn_until(&gets.n_done, 1);
 }
 
-/* ---- what the kernel counts ---- */
-
-/* The number behind "key:" in a file of /proc; 0 where it is gone, as a thread may be. */
-static uint64_t proc_number(const char *path, const char *key)
-{
-        __attribute__((cleanup(cleanup_free))) char *bytes = NULL;
-        uint64_t value = 0;
-        const char *found;
-        size_t n;
-
-        if (file_read(AT_FDCWD, path, 1 << 16, &bytes, &n, NULL) < 0)
-                return 0;
-        found = strstr(bytes, key);
-        if (!found)
-                return 0;
-        found += strlen(key);
-        found += strspn(found, " \t");
-        (void)parse_u64(found, strspn(found, "0123456789"), &value);
-        return value;
-}
-
-static double rss_kib(const struct node *node)
-{
-        __attribute__((cleanup(cleanup_free))) char *path =
-                xasprintf("/proc/%d/status", (int)node->pid);
-
-        return (double)proc_number(path, "\nVmRSS:");
-}
-
-/* Returns the number of threads, and what they have been switched so far. */
-static unsigned count_threads(const struct node *node, uint64_t *ret_switches)
-{
-        __attribute__((cleanup(cleanup_free))) char *tasks =
-                xasprintf("/proc/%d/task", (int)node->pid);
-        DIR *directory = opendir(tasks);
-        const struct dirent *entry;
-        unsigned n = 0;
-
-        *ret_switches = 0;
-        while (directory && (entry = readdir(directory))) {
-                __attribute__((cleanup(cleanup_free))) char *path =
-                        xasprintf("%s/%s/status", tasks, entry->d_name);
-
-                if (entry->d_name[0] == '.')
-                        continue;
-                ++n;
-                *ret_switches += proc_number(path, "\nvoluntary_ctxt_switches:") +
-                                 proc_number(path, "\nnonvoluntary_ctxt_switches:");
-        }
-        if (directory)
-                closedir(directory);
-        return n;
-}
-
-/* utime + stime of /proc/PID/stat, though by the clock that they are derived from: a tick of theirs
- * is 10 ms, which is most of what an idle minute takes. */
-static uint64_t cpu_ns(const struct node *node)
-{
-        struct timespec used;
-        clockid_t clock;
-
-        if (clock_getcpuclockid(node->pid, &clock) != 0 || clock_gettime(clock, &used) < 0)
-                die("the driver's CPU time cannot be read");
-        return (uint64_t)used.tv_sec * SECOND_NS + (uint64_t)used.tv_nsec;
-}
-
 /* ---- scenarios ---- */
 
 static void scenario_start(void)
@@ -703,9 +627,9 @@ static void scenario_latency(void)
         struct timings timings = { 0 };
         struct samples disk = { 0 };
 
-        run_pairs(node, WARM_UP, NULL);
+        warm_up(node);
         for (unsigned i = 0; i < 10; ++i) {
-                run_pairs(node, scaled(300), &timings);
+                run_sequence(node, scaled(300), 0, &timings);
                 time_disk(&disk, scaled(100));
         }
         node_stop(node);
@@ -722,7 +646,7 @@ static void scenario_throughput(void)
         struct node *node = node_start(128, true); /* about as many key IDs as a large host has */
         unsigned n = scaled(6000);
 
-        run_pairs(node, WARM_UP, NULL);
+        warm_up(node);
         print("prepare_per_s_8", (double)n / (double)run_waves(node, n, 120) * (double)SECOND_NS,
               0);
         node_stop(node);
@@ -732,12 +656,12 @@ static void scenario_throughput(void)
 static void compare_nodes(struct node *a, struct node *b, unsigned n, struct timings *of_a,
                           struct timings *of_b)
 {
-        run_pairs(a, WARM_UP, NULL);
-        run_pairs(b, WARM_UP, NULL);
+        warm_up(a);
+        warm_up(b);
         for (unsigned i = 0; i < n; i += 50) {
-                run_pairs(a, 50, of_a);
+                run_sequence(a, 50, 50, of_a);
                 run_gets(a, 50, of_a);
-                run_pairs(b, 50, of_b);
+                run_sequence(b, 50, 50, of_b);
                 run_gets(b, 50, of_b);
         }
 }
@@ -753,7 +677,6 @@ static void scenario_capacity(void)
         struct timings of_small = { 0 }, of_large = { 0 };
 
         compare_nodes(small, large, scaled(3000), &of_small, &of_large);
-        run_burst(small, EMPTY, 0, scaled(3000), 1, &of_small);
         node_stop(small);
         node_stop(large);
         print("prepare_no_io_p50_us", no_io_us(&of_small), 0);
@@ -767,8 +690,8 @@ static void scenario_held(void)
         struct node *few = node_start(4096, false), *many = node_start(4096, false);
         struct timings of_few = { 0 }, of_many = { 0 };
 
-        run_burst(few, PREPARE, 0, 1, 1, NULL);
-        run_burst(many, PREPARE, 0, 4000, 8, NULL);
+        run_burst(few, REQUEST_PREPARE, 0, 1);
+        run_burst(many, REQUEST_PREPARE, 0, 4000);
         few->next_serial = many->next_serial = 4000;
         compare_nodes(few, many, scaled(3000), &of_few, &of_many);
         node_stop(few);
@@ -793,14 +716,15 @@ static void measure_idleness(const struct node *node)
         uint64_t seconds = idle_seconds(), before_ns, before, after;
 
         turn_for(SETTLE_MS);
-        print("threads", count_threads(node, &before), 0);
+        print("threads", process_count_threads(node->pid, &before), 0);
         if (!node->api.watch)
                 die("the driver watches no slices");
-        before_ns = cpu_ns(node);
+        before_ns = process_cpu_ns(node->pid);
         turn_for(seconds * 1000);
         print("idle_cpu_percent",
-              (double)(cpu_ns(node) - before_ns) * 100 / (double)(seconds * SECOND_NS), 4);
-        count_threads(node, &after);
+              (double)(process_cpu_ns(node->pid) - before_ns) * 100 / (double)(seconds * SECOND_NS),
+              4);
+        process_count_threads(node->pid, &after);
         print("idle_switches_per_s",
               after > before ? (double)(after - before) / (double)seconds : 0, 2);
 }
@@ -811,11 +735,11 @@ static void scenario_growth(void)
         unsigned n_first = scaled(10000), n_all = scaled(100000);
 
         turn_for(SETTLE_MS);
-        print("rss_idle_kib", rss_kib(node), 0);
+        print("rss_idle_kib", process_rss_kib(node->pid), 0);
         run_waves(node, n_first, 8);
-        print("rss_10k_kib", rss_kib(node), 0);
+        print("rss_10k_kib", process_rss_kib(node->pid), 0);
         run_waves(node, n_all - n_first, 8);
-        print("rss_100k_kib", rss_kib(node), 0);
+        print("rss_100k_kib", process_rss_kib(node->pid), 0);
         measure_idleness(node);
         node_stop(node);
 }
@@ -855,13 +779,14 @@ static void set_up(void)
 
 int main(int argc, char **argv)
 {
-        if (argc != 5) {
-                fputs("Usage: bench SCENARIO DRIVER DIRECTORY MEMORY\n", stderr);
+        if (argc != 6) {
+                fputs("Usage: bench SCENARIO DRIVER CALLER DIRECTORY MEMORY\n", stderr);
                 return 2;
         }
         bench.driver = argv[2];
-        bench.directory = argv[3];
-        bench.memory = argv[4];
+        bench.caller = argv[3];
+        bench.directory = argv[4];
+        bench.memory = argv[5];
         for (size_t i = 0; i < array_size(scenarios); ++i)
                 if (strcmp(scenarios[i].name, argv[1]) == 0) {
                         set_up();

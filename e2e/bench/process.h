@@ -1,0 +1,19 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A process that the bench starts, and what the kernel counts of it. */
+#pragma once
+
+#include <stdint.h>
+#include <sys/types.h>
+
+/* By posix_spawn(), as nothing may fork once gRPC runs. Its standard error goes to log, its output
+ * to out (-1: to log, too), its input comes from in (-1: ours). -errno where it cannot be started.
+ */
+pid_t process_spawn(const char *program, char **arguments, const char *log, int in, int out);
+
+/* 0 where that cannot be read, as below. */
+double process_rss_kib(pid_t pid);
+/* Its CPU time: utime + stime of /proc/PID/stat, though by the clock that they are derived from: a
+ * tick of theirs is 10 ms, which is most of what an idle minute takes. */
+uint64_t process_cpu_ns(pid_t pid);
+/* The number of its threads, and how often they have been switched so far. */
+unsigned process_count_threads(pid_t pid, uint64_t *ret_switches);
