@@ -33,8 +33,12 @@ char *cdi_spec_build(const struct cdi_spec *spec, size_t *ret_n)
         add_quoted(&edits, spec->mount.host_path);
         text_add(&edits, ",\"containerPath\":");
         add_quoted(&edits, spec->mount.container_path);
-        text_add(&edits, ",\"options\":" MOUNT_OPTIONS "}]}");
-        text_add(&text, "{\"cdiVersion\":\"0.3.0\",\"kind\":\"" CDI_KIND "\",\"devices\":[");
+        text_add(&edits, ",\"options\":" MOUNT_OPTIONS "}]");
+        if (spec->group)
+                text_addf(&edits, ",\"additionalGids\":[%u]", spec->group);
+        text_add(&edits, "}");
+        text_addf(&text, "{\"cdiVersion\":\"%s\",\"kind\":\"" CDI_KIND "\",\"devices\":[",
+                  spec->group ? "0.7.0" : "0.3.0");
         for (size_t i = 0; i < spec->n_prefixes; ++i)
                 for (size_t j = 0; j < spec->n_devices; ++j) {
                         text_addf(&text, "%s{\"name\":\"%s%zu\",\"containerEdits\":", separator,

@@ -141,6 +141,32 @@ static int parse_inject(const struct option *option, const char *value, void *fi
         return 0;
 }
 
+static int parse_attestation(const struct option *option, const char *value, void *field,
+                             struct error *err)
+{
+        static const char *const names[] = { [CONFIG_FROM_KUBEVIRT] = "from-kubevirt",
+                                             [CONFIG_ENFORCED] = "enforced",
+                                             [CONFIG_OPTIONAL] = "optional" };
+
+        for (size_t i = 0; i < array_size(names); ++i)
+                if (strcmp(value, names[i]) == 0) {
+                        *(enum config_attestation *)field = (enum config_attestation)i;
+                        return 0;
+                }
+        return invalid(option, value, "one of from-kubevirt, enforced, optional", err);
+}
+
+static int parse_qgs_probe(const struct option *option, const char *value, void *field,
+                           struct error *err)
+{
+        bool is_asking = strcmp(value, "platform-info") == 0;
+
+        if (!is_asking && strcmp(value, "connect") != 0)
+                return invalid(option, value, "connect or platform-info", err);
+        *(bool *)field = is_asking;
+        return 0;
+}
+
 static int parse_log_level(const struct option *option, const char *value, void *field,
                            struct error *err)
 {
@@ -173,7 +199,10 @@ static const struct option options[] = {
         { "pod-uid", "UID", NULL, "tells instances apart during a rolling update; also POD_UID", parse_string, field(pod_uid) },
         { "kubelet-dir", "DIR", "/var/lib/kubelet", "kubelet's root directory", parse_string, field(kubelet_dir) },
         { "cdi-dir", "DIR", "/var/run/cdi", "where the container runtime reads CDI specs", parse_string, field(cdi_dir) },
-        { "qgs-socket", "PATH", QGS_DEFAULT_SOCKET, "the Quote Generation Service's socket; its directory is mounted", parse_string, field(qgs_socket) },
+        { "attestation", "POLICY", "from-kubevirt", "enforced: no VM is placed here while QGS does not answer; optional; from-kubevirt: as the KubeVirt CR says", parse_attestation, field(attestation) },
+        { "qgs-socket", "PATH", NULL, "the Quote Generation Service's socket on the host; the KubeVirt CR's, or " QGS_DEFAULT_SOCKET, parse_string, field(qgs_socket) },
+        { "vm-qgs-socket", "PATH", NULL, "the same in the VM's container, where QEMU looks for it; the KubeVirt CR's, or as above", parse_string, field(vm_qgs_socket) },
+        { "qgs-probe", "WHAT", "connect", "how QGS is tried: connect, or platform-info (asks its enclave, once a minute)", parse_qgs_probe, field(is_asking_qgs) },
         { "misc-capacity", "FILE", NULL, "read the tdx line from FILE", parse_string, field(misc_capacity) },
         { "cgroup-root", "DIR", "/sys/fs/cgroup", "where misc.capacity is looked for otherwise", parse_string, field(cgroup_root) },
         { "capacity", "N", NULL, "the host runs N TDs, whatever misc.capacity says", parse_capacity, field(capacity) },
@@ -282,11 +311,7 @@ static int set_from_arguments(int argc, char **argv, struct config *config, stru
 static void derive_paths(struct config *config)
 {
         const char *uid = config->pod_uid;
-        char *slash;
 
-        config->qgs_directory = xstrdup(config->qgs_socket);
-        slash = strrchr(config->qgs_directory, '/');
-        *(slash ? slash : config->qgs_directory) = '\0';
         config->state_dir = xasprintf("%s/plugins/" DRIVER_NAME, config->kubelet_dir);
         config->dra_socket = uid ? xasprintf("%s/dra-%s.sock", config->state_dir, uid)
                                  : xasprintf("%s/dra.sock", config->state_dir);
@@ -320,18 +345,48 @@ static int check_absolute(const char *flag, const char *path, struct error *err)
 }
 
 /* The usual places are in host/qgs.c's table; these are where this node has them. */
-static int check_outside(const char *flag, const char *directory, const char *qgs_directory,
-                         struct error *err)
+static int check_outside(const char *what, const char *flag, const char *directory,
+                         const char *qgs_directory, struct error *err)
 {
         size_t n = strlen(directory);
 
         if (strncmp(qgs_directory, directory, n) != 0 ||
             (qgs_directory[n] && qgs_directory[n] != '/'))
                 return 0;
-        return error_set(err, -EINVAL,
-                         "--qgs-socket: %s lies in --%s, which no VM may see: give QGS a directory "
-                         "of its own, as its default " QGS_DEFAULT_SOCKET,
-                         qgs_directory, flag);
+        return error_set(
+                err, -EINVAL,
+                "%s: %s lies in --%s, which no VM may see: give QGS a directory of its own, "
+                "as its default " QGS_DEFAULT_SOCKET,
+                what, qgs_directory, flag);
+}
+
+int config_check_qgs_socket(const struct config *config, const char *what, const char *socket,
+                            struct error *err)
+{
+        __attribute__((cleanup(cleanup_free))) char *directory = NULL;
+        int r;
+
+        r = qgs_check_socket_path(what, socket, "", err);
+        if (r < 0)
+                return r;
+        directory = xstrndup(socket, (size_t)(strrchr(socket, '/') - socket));
+        r = check_outside(what, "kubelet-dir", config->kubelet_dir, directory, err);
+        return r ? r : check_outside(what, "cdi-dir", config->cdi_dir, directory, err);
+}
+
+/* It is the directory that is mounted, so that the file keeps its name. */
+static int check_names(const struct config *config, struct error *err)
+{
+        const char *vm = config->vm_qgs_socket ? config->vm_qgs_socket : QGS_DEFAULT_SOCKET;
+
+        if (!config->qgs_socket || strcmp(strrchr(config->qgs_socket, '/'), strrchr(vm, '/')) == 0)
+                return 0;
+        return error_set(
+                err, -EINVAL,
+                "--qgs-socket: %s and the VM's %s differ in their file names, and only the "
+                "directory can be mounted elsewhere: give --vm-qgs-socket the path that "
+                "the VM uses, with the same file name",
+                config->qgs_socket, vm);
 }
 
 int config_check(const struct config *config, struct error *err)
@@ -355,13 +410,11 @@ int config_check(const struct config *config, struct error *err)
                 r = rpc_listener_check_path(config->dra_socket, err);
         if (!r)
                 r = rpc_listener_check_path(config->registration_socket, err);
-        if (!r)
-                r = qgs_check_socket_path("--qgs-socket", config->qgs_socket, "", err);
-        if (!r)
-                r = check_outside("kubelet-dir", config->kubelet_dir, config->qgs_directory, err);
-        if (!r)
-                r = check_outside("cdi-dir", config->cdi_dir, config->qgs_directory, err);
-        return r;
+        if (!r && config->qgs_socket)
+                r = config_check_qgs_socket(config, "--qgs-socket", config->qgs_socket, err);
+        if (!r && config->vm_qgs_socket)
+                r = qgs_check_socket_path("--vm-qgs-socket", config->vm_qgs_socket, "", err);
+        return r ? r : check_names(config, err);
 }
 
 void config_deinit(struct config *config)
@@ -371,6 +424,7 @@ void config_deinit(struct config *config)
         free(config->kubelet_dir);
         free(config->cdi_dir);
         free(config->qgs_socket);
+        free(config->vm_qgs_socket);
         free(config->misc_capacity);
         free(config->cgroup_root);
         free(config->api_server);
@@ -380,7 +434,6 @@ void config_deinit(struct config *config)
         free(config->client_key);
         free(config->state_dir);
         free(config->dra_socket);
-        free(config->qgs_directory);
         free(config->registration_socket);
         *config = (struct config)CONFIG_NULL;
 }

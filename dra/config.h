@@ -19,12 +19,18 @@ struct text;
 
 #define DRIVER_NAME "tdx.kubevirt.io"
 
+enum config_attestation { CONFIG_FROM_KUBEVIRT, CONFIG_ENFORCED, CONFIG_OPTIONAL };
+
 struct config {
         char *node_name; /* the pool's name too */
         char *pod_uid;   /* NULL: one instance at a time, with the plain socket names */
         char *kubelet_dir;
         char *cdi_dir;
-        char *qgs_socket; /* on the host; its directory is mounted */
+
+        enum config_attestation attestation;
+        char *qgs_socket;    /* on the host; NULL: as the cluster says */
+        char *vm_qgs_socket; /* inside the VM's container; NULL: as the cluster says */
+        bool is_asking_qgs;  /* the probe asks for PLATFORM_INFO, besides connecting */
 
         char *misc_capacity; /* NULL: the known places below cgroup_root */
         char *cgroup_root;
@@ -52,7 +58,6 @@ struct config {
         /* Derived. */
         char *state_dir;           /* <kubelet>/plugins/tdx.kubevirt.io */
         char *dra_socket;          /* in state_dir */
-        char *qgs_directory;       /* of qgs_socket */
         char *registration_socket; /* in <kubelet>/plugins_registry */
 };
 
@@ -69,9 +74,13 @@ enum config_outcome {
 /* Parse the arguments after the subcommand. On failure -EINVAL, err names the flag and what it
  * takes. */
 int config_parse(int argc, char **argv, struct config *ret, struct error *err);
-/* What only `run` needs beyond that: the node's name, socket paths that fit, a QGS directory fit to
- * be mounted. */
+/* What only `run` needs beyond that: the node's name, socket paths that fit, QGS directories fit
+ * to be mounted. */
 int config_check(const struct config *config, struct error *err);
+/* Of a QGS socket on this node, wherever it was named: its directory may be mounted, and is not
+ * kubelet's or the CDI specs'. */
+int config_check_qgs_socket(const struct config *config, const char *what, const char *socket,
+                            struct error *err);
 void config_deinit(struct config *config);
 static inline void cleanup_config(struct config *config)
 {

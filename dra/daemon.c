@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "daemon.h"
 
+#include "attestation.h"
 #include "base/error.h"
 #include "base/file.h"
 #include "base/log.h"
@@ -11,9 +12,11 @@
 #include "checkpoint.h"
 #include "config.h"
 #include "draplugin.h"
+#include "health.h"
 #include "host/boot.h"
 #include "host/capacity.h"
 #include "host/dirwatch.h"
+#include "host/module.h"
 #include "instance.h"
 #include "inventory.h"
 #include "kube/api.h"
@@ -50,6 +53,9 @@ struct daemon {
         unsigned total;       /* TDs of both paths */
         int capacity_outcome; /* of the last reading, so that each state is logged once */
         struct error capacity_error;
+        char *module_version; /* NULL: not known */
+        struct attestation *attestation;
+        bool was_schedulable;
 
         /* What we hold and offer. */
         struct ledger *ledger;
@@ -65,6 +71,7 @@ struct daemon {
         struct rpc_listener *sockets[N_SOCKETS];
         struct registration registration;
         struct draplugin draplugin;
+        struct health *health;
         struct pluginside *pluginside; /* NULL: the plugin path is off */
         bool is_registered;
         uint64_t listening_since_ms;
@@ -75,6 +82,7 @@ struct daemon {
         struct kube_api *api;
         struct kube_events *events;
         struct publisher *publisher;
+        bool are_taints_dropped; /* by this server, which serves DRA without them */
 
         struct instance *instance;
         struct dirwatch *watches[3]; /* registry, state, CDI */
@@ -97,15 +105,42 @@ static bool is_total_in_force(const struct daemon *daemon)
                (!daemon->pluginside || pluginside_is_known(daemon->pluginside));
 }
 
+/* The one place where facts become offers: whatever has changed, it is called. */
 static void publish(struct daemon *daemon)
 {
+        struct attestation *attestation = daemon->attestation;
+        bool is_schedulable = attestation_is_schedulable(attestation, ATTESTATION_CDI);
+        const struct inventory_terms terms = {
+                .is_known = is_total_in_force(daemon) && attestation_is_known(attestation),
+                .is_attesting = attestation_works(attestation, ATTESTATION_CDI),
+                .taint = is_schedulable ? NULL : qgs_state_name(attestation_state(attestation)),
+                .is_withdrawing = daemon->are_taints_dropped,
+                .module_version = daemon->module_version,
+        };
         struct inventory inventory = INVENTORY_NULL;
 
-        if (!daemon->publisher)
+        if (!daemon->config->serves_dra || daemon->is_stopping)
                 return;
-        inventory_compute(daemon->ledger, is_total_in_force(daemon), &inventory);
-        publisher_set(daemon->publisher, &inventory);
+        inventory_compute(daemon->ledger, &terms, &inventory);
+        if (daemon->publisher)
+                publisher_set(daemon->publisher, &inventory);
+        if (terms.is_known)
+                health_set(daemon->health, inventory.devices, inventory.n_devices, is_schedulable,
+                           attestation_describe(attestation, ATTESTATION_CDI));
         inventory_deinit(&inventory);
+}
+
+static void on_taints_dropped(void *owner)
+{
+        struct daemon *daemon = owner;
+
+        if (daemon->are_taints_dropped)
+                return;
+        log_warn(
+                "this API server keeps no device taints (its feature DRADeviceTaints is off): free "
+                "devices are withdrawn instead");
+        daemon->are_taints_dropped = true;
+        publish(daemon);
 }
 
 static void on_held_changed(void *owner)
@@ -131,7 +166,6 @@ static void warn_once(struct error *known, const struct error *now, const char *
 static void write_cdi_spec(struct daemon *daemon)
 {
         static const char *const prefixes[] = { PREPARE_CDI_PREFIX, DEVICEPLUGIN_CDI_PREFIX };
-        const char *directory = daemon->config->qgs_directory;
         __attribute__((cleanup(cleanup_free))) char *bytes = NULL;
         unsigned n_devices = ledger_total(daemon->ledger);
         struct error error = ERROR_NULL;
@@ -147,8 +181,9 @@ static void write_cdi_spec(struct daemon *daemon)
         spec = (struct cdi_spec){ .prefixes = prefixes,
                                   .n_prefixes = daemon->config->is_injecting_cdi ? 2 : 1,
                                   .n_devices = n_devices,
-                                  .mount = { .host_path = directory,
-                                             .container_path = directory } };
+                                  .mount = { attestation_host_directory(daemon->attestation),
+                                             attestation_vm_directory(daemon->attestation) },
+                                  .group = attestation_group(daemon->attestation) };
         bytes = cdi_spec_build(&spec, &n);
         (void)cdi_store_set(daemon->cdi, bytes, n, &error);
         warn_once(&daemon->cdi_error, &error, "VMs cannot be given their devices");
@@ -162,8 +197,59 @@ static void verify_cdi_spec(struct daemon *daemon)
                 log_warn("the CDI spec was missing or changed, restored",
                          log_str("directory", daemon->config->cdi_dir));
         if (!error.code)
-                (void)cdi_ensure_mount_source(daemon->config->qgs_directory, &error);
+                (void)cdi_ensure_mount_source(attestation_host_directory(daemon->attestation),
+                                              &error);
         warn_once(&daemon->cdi_error, &error, "VMs cannot be given their devices");
+}
+
+/* ---- attestation ---- */
+
+static enum attestation_means plugin_means(const struct daemon *daemon)
+{
+        return daemon->config->is_injecting_cdi ? ATTESTATION_CDI : ATTESTATION_MOUNTS;
+}
+
+static void tell_schedulability(struct daemon *daemon)
+{
+        struct attestation *attestation = daemon->attestation;
+        bool is_schedulable = attestation_is_schedulable(attestation, ATTESTATION_CDI);
+
+        if (is_schedulable == daemon->was_schedulable || !attestation_is_known(attestation))
+                return;
+        daemon->was_schedulable = is_schedulable;
+        if (is_schedulable)
+                daemon->are_taints_dropped =
+                        false; /* the server may have learnt about them since */
+        if (daemon->events)
+                kube_events_post(daemon->events, !is_schedulable,
+                                 is_schedulable ? "TDXSchedulable" : "TDXNotSchedulable",
+                                 attestation_describe(attestation, ATTESTATION_CDI));
+}
+
+/* The settings or the verdict on QGS have changed, or are known for the first time. */
+static void on_attestation_changed(void *owner)
+{
+        struct daemon *daemon = owner;
+        struct attestation *attestation = daemon->attestation;
+        const char *host_directory = attestation_host_directory(attestation);
+
+        if (daemon->is_stopping)
+                return;
+        prepare_set_mount_source(daemon->prepare, host_directory);
+        if (daemon->pluginside) {
+                pluginside_set_mount(daemon->pluginside, host_directory,
+                                     attestation_vm_directory(attestation));
+                pluginside_close(
+                        daemon->pluginside,
+                        !attestation_is_known(attestation) ||
+                                !attestation_is_schedulable(attestation, plugin_means(daemon)));
+        }
+        if (!daemon->is_active)
+                return;
+        write_cdi_spec(daemon);
+        verify_cdi_spec(daemon);
+        tell_schedulability(daemon);
+        publish(daemon);
 }
 
 /* ---- capacity ---- */
@@ -385,10 +471,9 @@ static int activate(struct daemon *daemon, struct error *err)
                          log_int("claims", (int64_t)ledger_n_claims(daemon->ledger)),
                          log_int("tds", ledger_held(daemon->ledger)));
         daemon->is_active = true;
+        daemon->was_schedulable = true;
+        on_attestation_changed(daemon);
         read_capacity(daemon);
-        if (!is_total_in_force(daemon))
-                write_cdi_spec(daemon); /* for what is held; a total will come */
-        verify_cdi_spec(daemon);
         prepare_activate(daemon->prepare, daemon->checkpoint, boot_id);
         if (daemon->pluginside)
                 pluginside_start(daemon->pluginside);
@@ -480,6 +565,7 @@ static int set_up_kube(struct daemon *daemon, struct error *err)
                                                         .api = daemon->api,
                                                         .node_name = config->node_name,
                                                         .on_node_uid = on_node_uid,
+                                                        .on_taints_dropped = on_taints_dropped,
                                                         .owner = daemon };
         if (config->serves_dra)
                 daemon->publisher = publisher_new(&publisher_options);
@@ -516,7 +602,6 @@ static void set_up_pluginside(struct daemon *daemon)
                 .ledger = daemon->ledger,
                 .kubelet_dir = config->kubelet_dir,
                 .state_dir = config->state_dir,
-                .mount_path = config->qgs_directory,
                 .inject = config->is_injecting_cdi ? DEVICEPLUGIN_CDI : DEVICEPLUGIN_MOUNTS,
                 .split = config->serves_dra ? config->split : 0,
                 .on_changed = on_plugin_held_changed,
@@ -524,6 +609,24 @@ static void set_up_pluginside(struct daemon *daemon)
         };
 
         daemon->pluginside = pluginside_new(&options);
+}
+
+static void set_up_attestation(struct daemon *daemon)
+{
+        const struct config *config = daemon->config;
+        const struct attestation_options options = { .loop = &daemon->loop,
+                                                     .config = config,
+                                                     .is_told = false,
+                                                     .on_changed = on_attestation_changed,
+                                                     .owner = daemon };
+        const struct health_options health_options = { .loop = &daemon->loop,
+                                                       .server = daemon->server,
+                                                       .pool = config->node_name };
+
+        daemon->module_version = module_version(MODULE_VERSION_FILE);
+        daemon->attestation = attestation_new(&options);
+        daemon->health = health_new(&health_options);
+        on_attestation_changed(daemon);
 }
 
 static void set_up_watches(struct daemon *daemon)
@@ -565,7 +668,6 @@ static int set_up(struct daemon *daemon, struct error *err)
         options = (struct prepare_options){ .loop = &daemon->loop,
                                             .ledger = daemon->ledger,
                                             .cdi = daemon->cdi,
-                                            .mount_source = config->qgs_directory,
                                             .api = daemon->api,
                                             .pool = config->node_name,
                                             .wait_ms = config->prepare_wait_ms,
@@ -575,6 +677,7 @@ static int set_up(struct daemon *daemon, struct error *err)
         set_up_rpc(daemon);
         if (config->serves_plugin)
                 set_up_pluginside(daemon);
+        set_up_attestation(daemon);
         rpc_server_start(daemon->server);
         r = instance_start(&daemon->loop, config->state_dir, on_lock, daemon, &daemon->instance,
                            err);
@@ -609,6 +712,8 @@ static void on_pump_stopped(void *owner)
 
         daemon->pump = NULL;
         pluginside_free(daemon->pluginside);
+        attestation_free(daemon->attestation);
+        health_free(daemon->health);
 }
 
 /* The server has gone, so no request is left; the last writes end now. */
@@ -656,6 +761,7 @@ static void stop(struct daemon *daemon)
         reconcile_free(daemon->reconcile);
         publisher_free(take_ptr(daemon->publisher));
         prepare_stop(daemon->prepare);
+        health_stop(daemon->health);
         if (daemon->pluginside)
                 pluginside_stop(daemon->pluginside);
         rpc_server_stop(daemon->server, STOP_GRACE_MS, on_server_stopped, daemon);
@@ -668,6 +774,7 @@ static void tear_down(struct daemon *daemon)
         cdi_store_free(daemon->cdi);
         ledger_free(daemon->ledger);
         kube_credentials_deinit(&daemon->credentials);
+        free(daemon->module_version);
 }
 
 int daemon_run(const struct config *config, struct error *err)

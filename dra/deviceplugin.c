@@ -2,7 +2,6 @@
 #include "deviceplugin.h"
 
 #include "base/error.h"
-#include "base/list.h"
 #include "base/log.h"
 #include "base/memory.h"
 #include "base/parse.h"
@@ -12,6 +11,7 @@
 #include "kube/backoff.h"
 #include "rpc/client.h"
 #include "rpc/listener.h"
+#include "rpc/streams.h"
 
 #include <errno.h>
 #include <string.h>
@@ -23,16 +23,6 @@
 #define REGISTER_TIMEOUT_MS 15000 /* kubelet dials back for up to 10 s before it answers */
 #define STREAM_TIMEOUT_MS   10000 /* from Register's answer to ListAndWatch */
 #define CONTAINERS_MAX      64    /* of one Allocate; kubelet asks for one */
-
-/* A ListAndWatch of kubelet's. */
-struct stream {
-        struct list link;
-        struct deviceplugin *plugin;
-        struct rpc_call *call;
-        unsigned n_requests; /* the plugin's, when this came: which registration it belongs to */
-        bool is_sending;
-        bool is_outdated; /* the list has changed since what is being sent */
-};
 
 /* A file's identity over time; inode numbers alone are reused at once. */
 struct identity {
@@ -47,12 +37,14 @@ struct deviceplugin {
         struct dirwatch *watch;
         char *kubelet_socket;
         char *foreign_socket;
+        char *mount_source, *mount_target;
         char **ids;
         Deviceplugin__Device *devices;
         Deviceplugin__Device **pointers;
         size_t n_devices;
         bool is_set;
-        struct list streams;
+        struct rpc_streams streams; /* marked with the n_requests they belong to */
+        Deviceplugin__ListAndWatchResponse list;
         struct identity kubelet;      /* as we registered last */
         struct rpc_client *registrar; /* while it is asking kubelet to register us */
         bool is_registered;
@@ -112,37 +104,14 @@ static bool is_same_list(const struct deviceplugin *plugin,
 
 /* ---- ListAndWatch ---- */
 
-static void stream_push(struct stream *stream);
-
-static void on_pushed(void *owner)
+static const ProtobufCMessage *current_list(void *owner)
 {
-        struct stream *stream = owner;
+        struct deviceplugin *plugin = owner;
 
-        stream->is_sending = false;
-        if (stream->is_outdated)
-                stream_push(stream);
-}
-
-/* One message is on its way at a time; what changes meanwhile goes with the next. A peer that does
- * not read costs nothing. */
-static void stream_push(struct stream *stream)
-{
-        Deviceplugin__ListAndWatchResponse response = DEVICEPLUGIN__LIST_AND_WATCH_RESPONSE__INIT;
-        const struct deviceplugin *plugin = stream->plugin;
-
-        stream->is_outdated = stream->is_sending;
-        if (stream->is_sending)
-                return;
-        stream->is_sending = true;
-        response.n_devices = plugin->n_devices;
-        response.devices = plugin->pointers;
-        rpc_call_send(stream->call, &response.base, on_pushed, stream);
-}
-
-static void stream_free(struct stream *stream)
-{
-        list_unlink(&stream->link);
-        free(stream);
+        deviceplugin__list_and_watch_response__init(&plugin->list);
+        plugin->list.n_devices = plugin->n_devices;
+        plugin->list.devices = plugin->pointers;
+        return &plugin->list.base;
 }
 
 static void register_soon(struct deviceplugin *plugin);
@@ -150,15 +119,11 @@ static void register_soon(struct deviceplugin *plugin);
 /* kubelet has let go of the stream of our last registration: it no longer knows us. That may come
  * before its answer to the registration does. The end of an older stream says nothing: some
  * kubelets close it when we register again. */
-static void on_stream_gone(void *owner)
+static void on_stream_gone(void *owner, unsigned n_requests)
 {
-        struct stream *stream = owner;
-        struct deviceplugin *plugin = stream->plugin;
-        bool is_of_last = stream->n_requests == plugin->n_requests;
+        struct deviceplugin *plugin = owner;
 
-        rpc_call_fail(stream->call, RPC_UNAVAILABLE, "the caller has gone");
-        stream_free(stream);
-        if (plugin->is_stopping || !is_of_last)
+        if (plugin->is_stopping || n_requests != plugin->n_requests)
                 return;
         plugin->is_registered = false;
         plugin->is_request_current = false;
@@ -168,21 +133,13 @@ static void on_stream_gone(void *owner)
 static void on_list_and_watch(void *owner, struct rpc_call *call, const ProtobufCMessage *message)
 {
         struct deviceplugin *plugin = owner;
-        struct stream *stream = xcalloc(1, sizeof(*stream));
 
-        stream->plugin = plugin;
-        stream->call = call;
-        stream->n_requests = plugin->n_requests;
-        list_add_tail(&plugin->streams, &stream->link);
-        stream_push(stream);
-        rpc_call_on_gone(call, on_stream_gone, stream);
+        rpc_streams_open(&plugin->streams, call, plugin->n_requests);
 }
 
 void deviceplugin_set(struct deviceplugin *plugin, const struct deviceplugin_device *devices,
                       size_t n)
 {
-        struct list *position;
-
         if (is_same_list(plugin, devices, n))
                 return;
         free_devices(plugin);
@@ -194,8 +151,7 @@ void deviceplugin_set(struct deviceplugin *plugin, const struct deviceplugin_dev
         /* Beside a foreign plugin the last list wins in kubelet: ours must not. */
         if (plugin->standing == DEVICEPLUGIN_STANDS_BACK)
                 return;
-        list_for_each (position, &plugin->streams)
-                stream_push(container_of(position, struct stream, link));
+        rpc_streams_push(&plugin->streams);
 }
 
 /* ---- the other methods ---- */
@@ -349,8 +305,8 @@ struct injection {
 static void inject_mount(const struct deviceplugin *plugin, struct injection *injection)
 {
         deviceplugin__mount__init(&injection->mount);
-        injection->mount.host_path = (char *)plugin->options.mount_path;
-        injection->mount.container_path = (char *)plugin->options.mount_path;
+        injection->mount.host_path = plugin->mount_source;
+        injection->mount.container_path = plugin->mount_target;
         injection->mount.read_only = true;
         injection->mount_pointer = &injection->mount;
         injection->response.n_mounts = 1;
@@ -381,6 +337,14 @@ static void injection_deinit(struct injection *injection)
                 free(injection->cdi[i].name);
         free(injection->cdi);
         free(injection->cdi_pointers);
+}
+
+void deviceplugin_set_mount(struct deviceplugin *plugin, const char *source, const char *target)
+{
+        free(plugin->mount_source);
+        free(plugin->mount_target);
+        plugin->mount_source = xstrdup(source);
+        plugin->mount_target = xstrdup(target);
 }
 
 static void on_allocate(void *owner, struct rpc_call *call, const ProtobufCMessage *message)
@@ -519,13 +483,6 @@ static bool listen_if_gone(struct deviceplugin *plugin)
         return false;
 }
 
-static bool has_stream_of_last(const struct deviceplugin *plugin)
-{
-        const struct stream *newest = container_of(plugin->streams.previous, struct stream, link);
-
-        return !list_is_empty(&plugin->streams) && newest->n_requests == plugin->n_requests;
-}
-
 void deviceplugin_check(struct deviceplugin *plugin)
 {
         struct identity kubelet;
@@ -553,7 +510,8 @@ void deviceplugin_check(struct deviceplugin *plugin)
         if (plugin->is_registered &&
             uv_now(plugin->options.loop) - plugin->registered_ms > STREAM_TIMEOUT_MS) {
                 /* No stream came, whatever went wrong there: begin again. */
-                plugin->is_registered = has_stream_of_last(plugin);
+                plugin->is_registered =
+                        rpc_streams_newest_mark(&plugin->streams) == plugin->n_requests;
                 /* A kubelet that takes us and lets go at once is not to be asked in a tight loop:
                  * only a registration that has lasted is a success. */
                 backoff_reset(&plugin->backoff);
@@ -600,7 +558,10 @@ struct deviceplugin *deviceplugin_new(const struct deviceplugin_options *options
         plugin->kubelet_socket = xasprintf("%s/kubelet.sock", options->directory);
         plugin->foreign_socket = xasprintf("%s/" FOREIGN_ENDPOINT, options->directory);
         plugin->backoff = (struct backoff){ .first_ms = 50, .cap_ms = 10000 };
-        list_init(&plugin->streams);
+        plugin->streams = (struct rpc_streams){ .message = current_list,
+                                                .on_gone = on_stream_gone,
+                                                .owner = plugin };
+        rpc_streams_init(&plugin->streams);
         uv_timer_init(options->loop, &plugin->retry);
         plugin->retry.data = plugin;
         plugin->listener = rpc_listener_new(options->loop, path, on_connection, plugin);
@@ -616,12 +577,7 @@ void deviceplugin_stop(struct deviceplugin *plugin)
                 return;
         plugin->is_stopping = true;
         uv_timer_stop(&plugin->retry);
-        while (!list_is_empty(&plugin->streams)) {
-                struct stream *stream = container_of(plugin->streams.next, struct stream, link);
-
-                rpc_call_fail(stream->call, RPC_UNAVAILABLE, "the driver is stopping");
-                stream_free(stream);
-        }
+        rpc_streams_close(&plugin->streams, "the driver is stopping");
         rpc_client_free(take_ptr(plugin->registrar));
         rpc_listener_free(take_ptr(plugin->listener));
         dirwatch_free(take_ptr(plugin->watch));
@@ -634,6 +590,8 @@ static void on_closed(uv_handle_t *handle)
         free_devices(plugin);
         free(plugin->kubelet_socket);
         free(plugin->foreign_socket);
+        free(plugin->mount_source);
+        free(plugin->mount_target);
         free(plugin);
 }
 

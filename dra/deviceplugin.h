@@ -46,7 +46,6 @@ struct deviceplugin_options {
         struct rpc_pump *pump;
         struct rpc_server *server; /* the service is added to it; connections go there */
         const char *directory;     /* <kubelet>/device-plugins */
-        const char *mount_path;    /* the directory of the QGS socket, on both sides */
         enum deviceplugin_inject inject;
         /* kubelet wants to give these IDs (known names, none twice) to a container. 0: they are
          * held from now on; or a negative errno with the reason for the pod's user in err, and
@@ -59,6 +58,10 @@ struct deviceplugin_options {
 
 /* Borrows what options points to. Nothing is served before deviceplugin_set(). */
 struct deviceplugin *deviceplugin_new(const struct deviceplugin_options *options);
+
+/* What a pod is given with DEVICEPLUGIN_MOUNTS, from now on: a directory of the host, read-only,
+ * and where its container has it. Copied; to be called before the first Allocate. */
+void deviceplugin_set_mount(struct deviceplugin *plugin, const char *source, const char *target);
 
 /* What ListAndWatch says from now on; copied, IDs too. Streams are told when it differs. */
 void deviceplugin_set(struct deviceplugin *plugin, const struct deviceplugin_device *devices,

@@ -6,6 +6,9 @@
  * withdrawn is always unheld: names that claims hold stay listed, then the lowest free names fill
  * up. Otherwise the scheduler, which derives free devices from the slice and the claims (KEP-4381),
  * would count room that is not there.
+ *
+ * A taint goes to every device, held ones included: what is given back while nothing may be placed
+ * must not be free for a moment.
  */
 #pragma once
 
@@ -15,9 +18,20 @@
 
 struct ledger;
 
+/* What is to be said of the devices, besides their names. Strings are borrowed for good. */
+struct inventory_terms {
+        bool is_known;     /* false before everything was read once: publish nothing, withdraw
+                              nothing */
+        bool is_attesting; /* a VM that gets one now will attest */
+        const char *taint; /* nothing new may be placed, and this is why in a word; NULL: it may */
+        bool is_withdrawing; /* where the API server keeps no taints, free devices are left out
+                                instead */
+        const char *module_version; /* of the TDX module, as a semantic version; NULL: not known */
+};
+
 struct inventory {
-        bool is_known; /* false before the first reading of the capacity: publish nothing, withdraw
-                          nothing */
+        struct inventory_terms terms;
+        unsigned n_tds; /* of the node, both paths */
         size_t n_devices;
         uint16_t *devices; /* indexes of "tdx<index>", ascending; owned */
 };
@@ -27,7 +41,10 @@ struct inventory {
                 0      \
         }
 
-void inventory_compute(const struct ledger *ledger, bool is_known, struct inventory *ret);
+void inventory_compute(const struct ledger *ledger, const struct inventory_terms *terms,
+                       struct inventory *ret);
 void inventory_copy(const struct inventory *inventory, struct inventory *ret);
 bool inventory_equal(const struct inventory *a, const struct inventory *b);
+/* Whether they say the same of their devices, whichever those are. */
+bool inventory_same_terms(const struct inventory *a, const struct inventory *b);
 void inventory_deinit(struct inventory *inventory);

@@ -34,6 +34,7 @@ struct pluginside {
         uv_timer_t offering;
         bool is_unwritten; /* the record is behind */
         bool is_silent;    /* the last question was not answered */
+        bool is_closed;
         bool is_stopping;
         unsigned n_open; /* handles, while closing */
 };
@@ -249,7 +250,6 @@ struct pluginside *pluginside_new(const struct pluginside_options *options)
                                                         .pump = options->pump,
                                                         .server = options->server,
                                                         .directory = side->directory,
-                                                        .mount_path = options->mount_path,
                                                         .inject = options->inject,
                                                         .on_allocate = on_allocate,
                                                         .on_kubelet_started = on_kubelet_started,
@@ -262,8 +262,27 @@ struct pluginside *pluginside_new(const struct pluginside_options *options)
 void pluginside_start(struct pluginside *side)
 {
         side->sharing = sharing_new(side->options.ledger, side->options.split, now(side));
+        sharing_close(side->sharing, side->is_closed);
         read_back(side);
         schedule(side);
+}
+
+void pluginside_set_mount(struct pluginside *side, const char *host_path,
+                          const char *container_path)
+{
+        deviceplugin_set_mount(side->plugin, host_path, container_path);
+}
+
+void pluginside_close(struct pluginside *side, bool is_closed)
+{
+        if (side->is_closed == is_closed)
+                return;
+        side->is_closed = is_closed;
+        if (!side->sharing)
+                return;
+        sharing_close(side->sharing, is_closed);
+        if (sharing_is_known(side->sharing))
+                offer_soon(side);
 }
 
 bool pluginside_is_known(const struct pluginside *side)

@@ -25,10 +25,8 @@ struct pluginside_options {
         struct ledger *ledger; /* of the claims; its elsewhere is set here */
         const char *kubelet_dir;
         const char *state_dir;
-        const char *mount_path; /* the directory of the QGS socket */
         enum deviceplugin_inject inject;
-        int64_t split;    /* TDs reserved to DRA; -1: none, all are shared */
-        bool is_offering; /* false: nothing new for the plugin; what it holds is still counted */
+        int64_t split;                   /* TDs reserved to DRA; -1: none, all are shared */
         void (*on_changed)(void *owner); /* what plugin devices hold has changed */
         void *owner;
 };
@@ -37,6 +35,12 @@ struct pluginside_options {
 struct pluginside *pluginside_new(const struct pluginside_options *options);
 /* This instance is the node's active one: learn who holds what, then offer. */
 void pluginside_start(struct pluginside *side);
+/* What pods are given from now on: a directory, and where they have it. Copied. To be called before
+ * the first pod comes. */
+void pluginside_set_mount(struct pluginside *side, const char *host_path,
+                          const char *container_path);
+/* Closed: nothing new is offered. What is held stays Healthy. */
+void pluginside_close(struct pluginside *side, bool is_closed);
 /* The total or what claims hold has changed. */
 void pluginside_update(struct pluginside *side);
 /* For a slow timer. */

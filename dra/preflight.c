@@ -5,6 +5,8 @@
 #include "base/memory.h"
 #include "config.h"
 #include "host/capacity.h"
+#include "host/qgs.h"
+#include "host/qgsprobe.h"
 #include "kube/api.h"
 #include "kube/credentials.h"
 #include "kube/http.h"
@@ -74,15 +76,18 @@ static bool check_writable(const char *item, const char *path)
 
 static bool check_qgs(const struct config *config)
 {
-        char text[PATH_MAX + 128];
-        struct stat file;
+        const char *socket = config->qgs_socket ? config->qgs_socket : QGS_DEFAULT_SOCKET;
+        char text[PATH_MAX + 512];
+        struct verdict_state state;
 
-        /* Not a failure: VMs run without attestation until QGS comes. */
-        snprintf(text, sizeof(text), "%s: %s", config->qgs_socket,
-                 stat(config->qgs_socket, &file) < 0 ? "not there yet; VMs attest once QGS runs"
-                 : S_ISSOCK(file.st_mode)            ? "there"
-                                                     : "is no socket; VMs cannot attest");
-        return report(true, "QGS socket", text);
+        qgs_judge_once(socket, &state);
+        if (state.state == QGS_ANSWERING)
+                snprintf(text, sizeof(text), "%s answers", socket);
+        else
+                snprintf(text, sizeof(text), "%s: %s", qgs_state_name(state.state), state.reason);
+        /* Not a failure unless it is enforced: VMs run without attestation until QGS comes. */
+        return report(state.state == QGS_ANSWERING || config->attestation != CONFIG_ENFORCED,
+                      "QGS", text);
 }
 
 struct probe {

@@ -56,6 +56,7 @@ struct prepare {
         struct prepare_options options;
         struct checkpoint *checkpoint;
         char *boot_id;
+        char *mount_source;
         bool is_active;
         bool is_stopping;
         struct table jobs;
@@ -136,7 +137,7 @@ static void job_answer_held(struct job *job, const struct ledger_claim *claim)
         int r;
 
         r = cdi_store_verify(job->prepare->options.cdi, &error);
-        if (r >= 0 && cdi_ensure_mount_source(job->prepare->options.mount_source, &error) < 0)
+        if (r >= 0 && cdi_ensure_mount_source(job->prepare->mount_source, &error) < 0)
                 r = error.code;
         if (r < 0) {
                 job_fail(job, &error);
@@ -533,6 +534,7 @@ void prepare_free(struct prepare *prepare)
                 return;
         assert(prepare_is_idle(prepare));
         table_deinit(&prepare->jobs);
+        free(prepare->mount_source);
         free(prepare->boot_id);
         free(prepare);
 }
@@ -553,6 +555,12 @@ static void advance_all(struct prepare *prepare)
                         job_settle(jobs[i]);
                 job_advance(jobs[i]);
         }
+}
+
+void prepare_set_mount_source(struct prepare *prepare, const char *directory)
+{
+        free(prepare->mount_source);
+        prepare->mount_source = xstrdup(directory);
 }
 
 void prepare_activate(struct prepare *prepare, struct checkpoint *checkpoint, const char *boot_id)

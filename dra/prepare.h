@@ -36,10 +36,9 @@ struct prepare_options {
         uv_loop_t *loop;
         struct ledger *ledger;
         struct cdi_store *cdi;
-        const char *mount_source; /* the directory that the CDI devices mount */
-        struct kube_api *api;     /* NULL: no API server is configured, and no claim can be read */
-        const char *pool;         /* the node's name */
-        uint64_t wait_ms;         /* for room, and for an API server that does not answer */
+        struct kube_api *api; /* NULL: no API server is configured, and no claim can be read */
+        const char *pool;     /* the node's name */
+        uint64_t wait_ms;     /* for room, and for an API server that does not answer */
         void (*on_held_changed)(void *owner); /* what claims hold has changed */
         void *owner;
 };
@@ -47,6 +46,10 @@ struct prepare_options {
 struct prepare *prepare_new(const struct prepare_options *options);
 /* Only when it is idle. */
 void prepare_free(struct prepare *prepare);
+
+/* The directory that the CDI devices mount, from now on; copied. To be called before the first
+ * claim is answered. */
+void prepare_set_mount_source(struct prepare *prepare, const char *directory);
 
 /* From now on requests are served, those held so far first. The checkpoint was loaded into the
  * ledger. */

@@ -42,6 +42,7 @@ struct publisher {
         struct kube_call *call;     /* at most one request is on its way */
         struct sliceplan_step step; /* what it does */
         char *deleting_uid;         /* of the slice it deletes */
+        struct json *sent;          /* the slice it writes */
         struct backoff backoff;
         uv_timer_t pause;
         enum kube_outcome trouble; /* KUBE_OK: none was logged */
@@ -60,19 +61,54 @@ static unsigned n_wanted(const struct publisher *publisher)
                  : 1; /* an empty slice says: the driver is there, and has no device */
 }
 
+/* {"attestation": {"bool": true}, ...}: what a request may select on, and no platform identifier.
+ * The names have the driver's domain (resource.k8s.io/v1, QualifiedName). */
+static struct json *build_attributes(const struct inventory *wanted)
+{
+        const char *version = wanted->terms.module_version;
+        struct json *attributes = json_new_object();
+
+        json_add_bool(json_add_object(attributes, "attestation"), "bool",
+                      wanted->terms.is_attesting);
+        json_add_int(json_add_object(attributes, "totalTDs"), "int", wanted->n_tds);
+        if (version)
+                json_add_string(json_add_object(attributes, "moduleVersion"), "version", version);
+        return attributes;
+}
+
+/* KEP-5055; NULL: none. */
+static struct json *build_taints(const struct inventory *wanted)
+{
+        struct json *taints, *taint;
+
+        if (!wanted->terms.taint || wanted->terms.is_withdrawing)
+                return NULL;
+        taint = json_new_object();
+        json_add_string(taint, "key", DRIVER_NAME "/qgs");
+        json_add_string(taint, "value", wanted->terms.taint);
+        json_add_string(taint, "effect", "NoSchedule");
+        taints = json_new_array();
+        json_append(taints, taint);
+        return taints;
+}
+
 static struct json *build(const struct publisher *publisher, unsigned index, int64_t generation,
                           int64_t count, const char *resource_version)
 {
         char names[PUBLISHER_SLICE_DEVICES][sizeof("tdx4095")];
         struct slice_device devices[PUBLISHER_SLICE_DEVICES];
         const struct inventory *wanted = &publisher->wanted;
+        _cleanup_(json) struct json *attributes = build_attributes(wanted);
+        _cleanup_(json) struct json *taints = build_taints(wanted);
         size_t first = (size_t)index * PUBLISHER_SLICE_DEVICES, n = 0;
 
         for (; n < PUBLISHER_SLICE_DEVICES && first + n < wanted->n_devices; ++n) {
                 assert(wanted->devices[first + n] < DEVICE_INDEX_MAX);
                 snprintf(names[n], sizeof(names[n]), "tdx%u",
                          wanted->devices[first + n] % DEVICE_INDEX_MAX);
-                devices[n] = (struct slice_device){ .name = names[n] };
+                devices[n] = (struct slice_device){ .name = names[n],
+                                                    .attributes = attributes,
+                                                    .taints = taints };
         }
         return slice_build(&(struct slice_options){ .driver = DRIVER_NAME,
                                                     .node_name = publisher->options.node_name,
@@ -275,6 +311,16 @@ static void look_again(struct publisher *publisher)
         kube_watch_resync(publisher->watch);
 }
 
+/* Servers drop the fields of features that are off, and say nothing. */
+static void look_for_dropped_taints(struct publisher *publisher, const struct json *answered)
+{
+        __attribute__((cleanup(cleanup_free))) char *field =
+                slice_dropped_field(publisher->sent, answered);
+
+        if (field && strstr(field, ".taints"))
+                publisher->options.on_taints_dropped(publisher->options.owner);
+}
+
 static void on_written(void *owner, const struct kube_reply *reply)
 {
         struct publisher *publisher = owner;
@@ -282,10 +328,12 @@ static void on_written(void *owner, const struct kube_reply *reply)
         publisher->call = NULL;
         switch (reply->outcome) {
         case KUBE_OK:
-                if (publisher->step.verb == SLICEPLAN_DELETE)
+                if (publisher->step.verb == SLICEPLAN_DELETE) {
                         forget_uid(publisher, publisher->deleting_uid);
-                else
+                } else {
                         observe(publisher, reply->object);
+                        look_for_dropped_taints(publisher, reply->object);
+                }
                 backoff_reset(&publisher->backoff);
                 publisher->trouble = KUBE_OK;
                 work(publisher);
@@ -316,12 +364,13 @@ static void write_slice(struct publisher *publisher)
         const struct sliceplan_step *step = &publisher->step;
         const struct slice *slice =
                 step->verb == SLICEPLAN_UPDATE ? &publisher->observed[step->observed].slice : NULL;
-        _cleanup_(json) struct json *object =
-                build(publisher, step->index, step->generation, n_wanted(publisher),
-                      slice ? slice->resource_version : NULL);
+        struct json *object = build(publisher, step->index, step->generation, n_wanted(publisher),
+                                    slice ? slice->resource_version : NULL);
         __attribute__((cleanup(cleanup_free))) char *path =
                 slice ? kube_path_slice(slice->name) : NULL;
 
+        json_free(publisher->sent);
+        publisher->sent = object;
         if (slice)
                 publisher->call =
                         kube_replace(publisher->options.api, path, object, on_written, publisher);
@@ -399,7 +448,7 @@ static void on_node(void *owner, const struct kube_reply *reply)
 /* The one place that decides what to do next; whatever has changed comes here. */
 static void work(struct publisher *publisher)
 {
-        if (!publisher->wanted.is_known || publisher->call ||
+        if (!publisher->wanted.terms.is_known || publisher->call ||
             uv_is_active((uv_handle_t *)&publisher->pause))
                 return;
         if (!publisher->node_uid) {
@@ -447,6 +496,7 @@ static void on_pause_closed(uv_handle_t *handle)
         inventory_deinit(&publisher->wanted);
         free(publisher->observed);
         free(publisher->node_uid);
+        json_free(publisher->sent);
         free(publisher->deleting_uid);
         free(publisher);
 }
@@ -477,16 +527,17 @@ static bool is_same_slice(const struct inventory *a, const struct inventory *b, 
 
 void publisher_set(struct publisher *publisher, const struct inventory *inventory)
 {
-        bool is_first = !publisher->wanted.is_known;
+        bool is_first = !publisher->wanted.terms.is_known;
         struct inventory before = publisher->wanted;
 
-        if (!inventory->is_known || inventory_equal(inventory, &before))
+        if (!inventory->terms.is_known || inventory_equal(inventory, &before))
                 return;
         inventory_copy(inventory, &publisher->wanted);
         for (size_t i = 0; i < publisher->n_observed; ++i) {
                 struct observed *observed = &publisher->observed[i];
 
-                if (!is_same_slice(&before, inventory, observed->index))
+                if (!inventory_same_terms(&before, inventory) ||
+                    !is_same_slice(&before, inventory, observed->index))
                         compare_with_wanted(publisher, observed);
         }
         inventory_deinit(&before);
@@ -497,6 +548,6 @@ void publisher_set(struct publisher *publisher, const struct inventory *inventor
 
 void publisher_resync(struct publisher *publisher)
 {
-        if (publisher->wanted.is_known)
+        if (publisher->wanted.terms.is_known)
                 look_again(publisher);
 }

@@ -21,6 +21,8 @@ struct publisher_options {
         const char *node_name;
         /* The Node was read; events about it can be attached from now on. */
         void (*on_node_uid)(void *owner, const char *uid);
+        /* The API server has dropped the taints we wrote: its feature DRADeviceTaints is off. */
+        void (*on_taints_dropped)(void *owner);
         void *owner;
 };
 

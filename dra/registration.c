@@ -6,7 +6,9 @@
 #include "pluginregistration.pb-c.h"
 
 /* kubelet >= 1.34 takes the first of these that it knows, so the newest stands first. */
-static char *supported_versions[] = { (char *)"v1.DRAPlugin", (char *)"v1beta1.DRAPlugin" };
+static char *supported_versions[] = { (char *)"v1.DRAPlugin", (char *)"v1beta1.DRAPlugin",
+                                      (char *)"v1.DRAResourceHealth",
+                                      (char *)"v1alpha1.DRAResourceHealth" };
 
 static void on_get_info(void *owner, struct rpc_call *call, const ProtobufCMessage *request)
 {

@@ -14,6 +14,7 @@ struct sharing {
         struct holdings *holdings;
         int64_t split;
         bool is_known;
+        bool is_closed;
         uint64_t started_ms;
         uint64_t next_question_ms;
         char (*names)[sizeof("tdx4095")]; /* of the last offer */
@@ -70,6 +71,11 @@ static unsigned limit(const struct sharing *sharing)
 {
         return sharing_plugin_limit(ledger_total(sharing->ledger), sharing->split,
                                     ledger_held(sharing->ledger));
+}
+
+void sharing_close(struct sharing *sharing, bool is_closed)
+{
+        sharing->is_closed = is_closed;
 }
 
 void sharing_restore(struct sharing *sharing, const char *id)
@@ -176,7 +182,7 @@ struct sharing_device *sharing_offer(struct sharing *sharing, size_t *ret_n)
                 xcalloc(total + holdings_n(sharing->holdings), sizeof(*devices));
         size_t n = 0;
 
-        if (sharing->is_known && limit(sharing) > sharing_n_held(sharing))
+        if (sharing->is_known && !sharing->is_closed && limit(sharing) > sharing_n_held(sharing))
                 n_free = limit(sharing) - sharing_n_held(sharing);
         sharing->names = xreallocarray(sharing->names, total, sizeof(*sharing->names));
         for (unsigned i = 0; i < total; ++i) {

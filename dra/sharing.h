@@ -68,6 +68,9 @@ bool sharing_expire(struct sharing *sharing, uint64_t now_ms);
 uint64_t sharing_next_question_ms(const struct sharing *sharing);
 uint64_t sharing_next_expiry_ms(const struct sharing *sharing);
 
+/* Closed: no free device is offered. What is held stays Healthy. */
+void sharing_close(struct sharing *sharing, bool is_closed);
+
 /* The ledger's total or what claims hold has changed. */
 void sharing_update(struct sharing *sharing);
 

@@ -8,7 +8,7 @@ teardown() { leave_node; }
 @test "the driver registers with kubelet under its name and both versions, the newest first" {
         driver
         kubelet plugins | grep -q "tdx.kubevirt.io"
-        kubelet plugins | grep -q "v1.DRAPlugin,v1beta1.DRAPlugin"
+        kubelet plugins | grep -q "v1.DRAPlugin,v1beta1.DRAPlugin,v1.DRAResourceHealth,v1alpha1.DRAResourceHealth"
         said driver "registered with kubelet"
 }
 
@@ -71,7 +71,7 @@ teardown() { leave_node; }
 @test "an unknown method is UNIMPLEMENTED at once" {
         driver
         SECONDS=0
-        run kubelet call /v1alpha1.DRAResourceHealth/NodeWatchResources ""
+        run kubelet call /v1alpha1.DRAResourceHealth/WatchResources ""
         [[ $output == *UNIMPLEMENTED* ]]
         [ $SECONDS -le 2 ]
 }

@@ -90,7 +90,7 @@ leave_node() {
 }
 
 driver_flags() {
-        FLAGS=(--node-name "$NODE" --kubelet-dir "$K" --cdi-dir "$CDI" --qgs-socket "$QGS" --misc-capacity "$MISC"
+        FLAGS=(--node-name "$NODE" --kubelet-dir "$K" --cdi-dir "$CDI" --qgs-socket "$QGS" --vm-qgs-socket "$QGS" --misc-capacity "$MISC"
                 --api-server "$API" --poll-interval 200ms --log-level debug)
 }
 

@@ -9,6 +9,8 @@
 #include <stdio.h>
 #include <string.h>
 
+static const struct inventory_terms known = { .is_known = true };
+
 static void restore(struct ledger *ledger, const char *uid, unsigned name, bool is_admin_access)
 {
         struct ledger_claim *claim = ledger_claim_new(uid, "default", uid, 1);
@@ -28,7 +30,7 @@ static char *offered(const struct ledger *ledger)
         char text[256] = "";
         size_t n = 0;
 
-        inventory_compute(ledger, true, &inventory);
+        inventory_compute(ledger, &known, &inventory);
         for (size_t i = 0; i < inventory.n_devices && n < sizeof(text); ++i)
                 n += (size_t)snprintf(text + n, sizeof(text) - n, "%s%u", i ? " " : "",
                                       inventory.devices[i]);
@@ -103,11 +105,11 @@ START_TEST(before_the_first_reading_nothing_is_offered_and_nothing_withdrawn)
         struct inventory unknown = INVENTORY_NULL, empty = INVENTORY_NULL;
         _cleanup_(ledger) struct ledger *ledger = ledger_new();
 
-        inventory_compute(ledger, false, &unknown);
-        inventory_compute(ledger, true, &empty);
+        inventory_compute(ledger, &(struct inventory_terms){ 0 }, &unknown);
+        inventory_compute(ledger, &known, &empty);
 
-        ck_assert(!unknown.is_known);
-        ck_assert(empty.is_known);
+        ck_assert(!unknown.terms.is_known);
+        ck_assert(empty.terms.is_known);
         ck_assert_uint_eq(empty.n_devices, 0);
         ck_assert(!inventory_equal(&unknown, &empty));
         ck_assert(inventory_equal(&unknown, &unknown));
@@ -122,9 +124,9 @@ START_TEST(inventories_are_equal_when_their_devices_are)
         _cleanup_(ledger) struct ledger *ledger = ledger_new();
 
         ledger_set_total(ledger, 3);
-        inventory_compute(ledger, true, &a);
+        inventory_compute(ledger, &known, &a);
         restore(ledger, "x", 3, false);
-        inventory_compute(ledger, true, &b);
+        inventory_compute(ledger, &known, &b);
         inventory_copy(&b, &copy);
 
         ck_assert(!inventory_equal(&a, &b));
@@ -142,7 +144,7 @@ START_TEST(the_largest_node_is_offered_whole)
 
         ledger_set_total(ledger, DEVICE_INDEX_MAX);
         restore(ledger, "a", DEVICE_INDEX_MAX - 1, false);
-        inventory_compute(ledger, true, &inventory);
+        inventory_compute(ledger, &known, &inventory);
 
         ck_assert_uint_eq(inventory.n_devices, DEVICE_INDEX_MAX);
         ck_assert_uint_eq(inventory.devices[DEVICE_INDEX_MAX - 1], DEVICE_INDEX_MAX - 1);
@@ -173,7 +175,7 @@ START_TEST(any_offer_holds_what_is_held_and_fills_up_from_below)
                         n_held += !is_held[name];
                         is_held[name] = true;
                 }
-                inventory_compute(ledger, true, &inventory);
+                inventory_compute(ledger, &known, &inventory);
 
                 ck_assert_uint_eq(inventory.n_devices, total > n_held ? total : n_held);
                 for (unsigned i = 0; i < 32; ++i) {
@@ -190,8 +192,62 @@ START_TEST(any_offer_holds_what_is_held_and_fills_up_from_below)
 }
 END_TEST
 
+START_TEST(a_taint_goes_to_all_devices_and_withdrawal_leaves_only_the_held)
+{
+        const struct inventory_terms tainted = { .is_known = true, .taint = "absent" },
+                                     withdrawn = { .is_known = true,
+                                                   .taint = "absent",
+                                                   .is_withdrawing = true };
+        _cleanup_(ledger) struct ledger *ledger = ledger_new();
+        struct inventory a, b;
+
+        ledger_set_total(ledger, 4);
+        restore(ledger, "a", 2, false);
+        inventory_compute(ledger, &tainted, &a);
+        inventory_compute(ledger, &withdrawn, &b);
+
+        ck_assert_uint_eq(a.n_devices, 4);
+        ck_assert_str_eq(a.terms.taint, "absent");
+        ck_assert_uint_eq(a.n_tds, 4);
+        ck_assert_uint_eq(b.n_devices, 1);
+        ck_assert_uint_eq(b.devices[0], 2);
+        ck_assert(!inventory_same_terms(&a, &b));
+        ck_assert(!inventory_equal(&a, &b));
+
+        inventory_deinit(&a);
+        inventory_deinit(&b);
+}
+END_TEST
+
+START_TEST(what_is_said_of_devices_makes_a_difference)
+{
+        const struct inventory_terms terms[] = {
+                { .is_known = true },
+                { .is_known = true, .is_attesting = true },
+                { .is_known = true, .taint = "stale" },
+                { .is_known = true, .taint = "hung" },
+                { .is_known = true, .module_version = "1.5.6" },
+        };
+        _cleanup_(ledger) struct ledger *ledger = ledger_new();
+
+        ledger_set_total(ledger, 2);
+        for (size_t i = 0; i < array_size(terms); ++i)
+                for (size_t j = 0; j < array_size(terms); ++j) {
+                        struct inventory a, b;
+
+                        inventory_compute(ledger, &terms[i], &a);
+                        inventory_compute(ledger, &terms[j], &b);
+                        ck_assert_int_eq(inventory_equal(&a, &b), i == j);
+                        inventory_deinit(&a);
+                        inventory_deinit(&b);
+                }
+}
+END_TEST
+
 SUITE("inventory", as_many_names_are_offered_as_there_are_tds, what_is_withdrawn_is_never_held,
       a_name_held_twice_does_not_shorten_the_offer, a_name_that_only_an_admin_looks_at_is_free,
       before_the_first_reading_nothing_is_offered_and_nothing_withdrawn,
       inventories_are_equal_when_their_devices_are, the_largest_node_is_offered_whole,
-      any_offer_holds_what_is_held_and_fills_up_from_below);
+      any_offer_holds_what_is_held_and_fills_up_from_below,
+      a_taint_goes_to_all_devices_and_withdrawal_leaves_only_the_held,
+      what_is_said_of_devices_makes_a_difference);

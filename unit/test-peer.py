@@ -123,7 +123,8 @@ class Node:
         eventually((self.path / "api.ctl").exists, 10)
         port = (self.path / "port").read_text().strip()
         self.start("driver", DRIVER, "run", "--node-name", NODE, "--kubelet-dir", self.kubelet,
-                   "--cdi-dir", self.path / "cdi", "--qgs-socket", self.path / "host/qgs.socket",
+                   "--cdi-dir", self.path / "cdi", "--qgs-socket", self.path / "host/qgs.socket", "--vm-qgs-socket",
+                   self.path / "host/qgs.socket",
                    "--capacity", CAPACITY, "--api-server", f"http://127.0.0.1:{port}",
                    "--serve", "dra", "--log-level", "debug")
         eventually(self.registration.exists, 10)
@@ -283,7 +284,8 @@ def raw_claim(namespace, uid, name):
 def _(node):
     wanted = api.registration.PluginInfo(
         type="DRAPlugin", name="tdx.kubevirt.io", endpoint=str(node.service),
-        supported_versions=["v1.DRAPlugin", "v1beta1.DRAPlugin"])
+        supported_versions=["v1.DRAPlugin", "v1beta1.DRAPlugin", "v1.DRAResourceHealth",
+                            "v1alpha1.DRAResourceHealth"])
     with within(1):  # kubelet's patience
         content = node.send(api.GET_INFO, b"")
     info = api.registration.PluginInfo.FromString(content)
@@ -433,8 +435,8 @@ def _(node):
 @check("unknown services and methods are UNIMPLEMENTED within half a second")
 def _(node):
     service = METHODS[2].rpartition("/")[0]
-    for method in ("/v1.DRAResourceHealth/NodeWatchResources", f"{service}/", "/a/b", "//",
-                   "/v1alpha1.DRAResourceHealth/NodeWatchResources", f"{METHODS[2]}s",
+    for method in ("/v2.DRAResourceHealth/NodeWatchResources", f"{service}/", "/a/b", "//",
+                   "/v1alpha1.DRAResourceHealth/WatchResources", f"{METHODS[2]}s",
                    METHODS[2].replace("v1", "v1alpha4"), METHODS[2].lower(), METHODS[2] + "/",
                    "/grpc.health.v1.Health/Check", f"/{'x' * 1000}/{'y' * 1000}",
                    "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo"):

@@ -166,7 +166,8 @@ class Node:
         self.log = open(self.root / "log", "a")
         self.driver = subprocess.Popen(
             [DRIVER, "run", "--node-name", "n", "--kubelet-dir", self.root / "k", "--cdi-dir",
-             self.root / "cdi", "--qgs-socket", self.root / "host/qgs/q.sock", "--misc-capacity",
+             self.root / "cdi", "--qgs-socket", self.root / "host/qgs/q.sock", "--vm-qgs-socket",
+             self.root / "host/qgs/q.sock", "--misc-capacity",
              self.misc, "--poll-interval", "200ms", *self.flags, *more],
             stdout=self.log, stderr=self.log)
         started.append(self.driver)

@@ -4,11 +4,13 @@
 #include "base/memory.h"
 
 #include <stdbool.h>
+#include <string.h>
 #include <sys/stat.h>
 
 struct dirwatch {
         uv_fs_event_t event;
         char *path;
+        char *name; /* NULL: any */
         void (*on_change)(void *owner);
         void *owner;
         bool is_watching;
@@ -20,21 +22,31 @@ static void on_event(uv_fs_event_t *event, const char *name, int events, int sta
 {
         struct dirwatch *watch = event->data;
 
-        watch->on_change(watch->owner);
+        /* What happens to the directory itself comes under its own name, and is for the watch of
+         * the one above. */
+        if (!watch->name || !name || strcmp(watch->name, name) == 0)
+                watch->on_change(watch->owner);
 }
 
-struct dirwatch *dirwatch_new(uv_loop_t *loop, const char *path, void (*on_change)(void *owner),
-                              void *owner)
+struct dirwatch *dirwatch_new_for(uv_loop_t *loop, const char *path, const char *name,
+                                  void (*on_change)(void *owner), void *owner)
 {
         struct dirwatch *watch = xcalloc(1, sizeof(*watch));
 
         watch->path = xstrdup(path);
+        watch->name = name ? xstrdup(name) : NULL;
         watch->on_change = on_change;
         watch->owner = owner;
         uv_fs_event_init(loop, &watch->event);
         watch->event.data = watch;
         dirwatch_check(watch);
         return watch;
+}
+
+struct dirwatch *dirwatch_new(uv_loop_t *loop, const char *path, void (*on_change)(void *owner),
+                              void *owner)
+{
+        return dirwatch_new_for(loop, path, NULL, on_change, owner);
 }
 
 void dirwatch_check(struct dirwatch *watch)
@@ -61,6 +73,7 @@ static void on_closed(uv_handle_t *handle)
         struct dirwatch *watch = handle->data;
 
         free(watch->path);
+        free(watch->name);
         free(watch);
 }
 

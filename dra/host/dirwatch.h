@@ -12,6 +12,9 @@ struct dirwatch;
 /* path need not exist yet. on_change runs on the loop thread. */
 struct dirwatch *dirwatch_new(uv_loop_t *loop, const char *path, void (*on_change)(void *owner),
                               void *owner);
+/* As dirwatch_new(), for one name in the directory; what happens to others is passed over. */
+struct dirwatch *dirwatch_new_for(uv_loop_t *loop, const char *path, const char *name,
+                                  void (*on_change)(void *owner), void *owner);
 
 /* Watch the directory that is at path now, if it is another one than is being watched, or if there
  * was none. Call it from a slow timer, and from on_change. */

@@ -177,6 +177,8 @@ struct json *slice_build(const struct slice_options *options)
                 json_add_string(device, "name", options->devices[i].name);
                 if (options->devices[i].attributes)
                         json_add(device, "attributes", json_copy(options->devices[i].attributes));
+                if (options->devices[i].taints)
+                        json_add(device, "taints", json_copy(options->devices[i].taints));
                 json_append(devices, device);
         }
         return object;

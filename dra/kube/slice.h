@@ -47,6 +47,7 @@ static inline void cleanup_slice(struct slice *slice)
 struct slice_device {
         const char *name;
         const struct json *attributes; /* {"name": {"bool": true}}; NULL: none. Copied */
+        const struct json *taints;     /* [{"key": ..., "effect": ...}]; NULL: none. Copied */
 };
 
 struct slice_options {

@@ -1,0 +1,316 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "attestation.h"
+
+#include "base/error.h"
+#include "base/file.h"
+#include "base/json.h"
+#include "base/log.h"
+#include "base/memory.h"
+#include "config.h"
+#include "host/qgs.h"
+#include "host/qgswatch.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+
+#define RECORD     "attestation"
+#define RECORD_MAX 4096
+
+struct attestation {
+        struct attestation_options options;
+        bool is_settled; /* the settings are the cluster's own, or nobody will tell others */
+        bool is_enforced;
+        char *host_socket, *vm_socket;
+        char *host_directory, *vm_directory;
+        struct qgswatch *watch;
+        uv_timer_t patience;
+        struct verdict_state told; /* logged last */
+        char description[512];
+};
+
+/* ---- the settings ---- */
+
+static char *directory_of(const char *socket)
+{
+        return xstrndup(socket, (size_t)(strrchr(socket, '/') - socket));
+}
+
+static const char *name_of(const char *socket)
+{
+        return strrchr(socket, '/') + 1;
+}
+
+/* Flags win. What KubeVirt writes into the VM's definition is the path inside its container; on the
+ * host QGS may be elsewhere, though under the same name, for it is the directory that is mounted.
+ */
+static int apply(struct attestation *attestation, bool is_enforced, const char *qgs_socket,
+                 struct error *err)
+{
+        const struct config *config = attestation->options.config;
+        const char *vm = config->vm_qgs_socket ? config->vm_qgs_socket : qgs_socket,
+                   *host = config->qgs_socket ? config->qgs_socket : qgs_socket;
+
+        if (strcmp(name_of(vm), name_of(host)) != 0)
+                return error_set(
+                        err, -EINVAL,
+                        "the VM's socket %s and the host's %s differ in their file names, "
+                        "and only the directory can be mounted elsewhere: let --qgs-socket "
+                        "and KubeVirt's qgsSocketPath end in the same name",
+                        vm, host);
+        if (!config->qgs_socket && config_check_qgs_socket(config, "qgsSocketPath", host, err) < 0)
+                return -EINVAL;
+        attestation->is_enforced = config->attestation == CONFIG_FROM_KUBEVIRT
+                                           ? is_enforced
+                                           : config->attestation == CONFIG_ENFORCED;
+        if (attestation->host_socket && strcmp(attestation->host_socket, host) == 0 &&
+            strcmp(attestation->vm_socket, vm) == 0)
+                return 0;
+        free(attestation->host_socket);
+        free(attestation->vm_socket);
+        free(attestation->host_directory);
+        free(attestation->vm_directory);
+        attestation->host_socket = xstrdup(host);
+        attestation->vm_socket = xstrdup(vm);
+        attestation->host_directory = directory_of(host);
+        attestation->vm_directory = directory_of(vm);
+        return 0;
+}
+
+static void log_settings(const struct attestation *attestation, const char *source)
+{
+        log_info("attestation", log_str("enforced", attestation->is_enforced ? "true" : "false"),
+                 log_str("socket", attestation->host_socket),
+                 log_str("in_vm", attestation->vm_socket), log_str("source", source));
+}
+
+/* For a start without the API server. */
+static void write_down(const struct attestation *attestation, bool is_enforced,
+                       const char *qgs_socket)
+{
+        const char *state_dir = attestation->options.config->state_dir;
+        _cleanup_(json) struct json *record = json_new_object();
+        __attribute__((cleanup(cleanup_close))) int fd = -1;
+        __attribute__((cleanup(cleanup_free))) char *text = NULL;
+        struct error error = ERROR_NULL;
+
+        json_add_bool(record, "enforced", is_enforced);
+        json_add_string(record, "qgsSocketPath", qgs_socket);
+        text = json_print(record);
+        if (file_open_directory(state_dir, 0700, &fd, &error) < 0 ||
+            file_replace(fd, RECORD, text, strlen(text), 0600, FILE_UNSYNCED, &error) < 0)
+                log_warn("cannot write down the attestation settings, going on",
+                         log_str("reason", error.text));
+}
+
+static void read_back(struct attestation *attestation)
+{
+        __attribute__((cleanup(cleanup_free))) char *path =
+                xasprintf("%s/" RECORD, attestation->options.config->state_dir);
+        __attribute__((cleanup(cleanup_free))) char *bytes = NULL;
+        _cleanup_(json) struct json *record = NULL;
+        struct error error = ERROR_NULL;
+        const char *socket;
+        bool is_enforced;
+        size_t n;
+
+        if (file_read(AT_FDCWD, path, RECORD_MAX, &bytes, &n, &error) == -ENOENT)
+                return;
+        if (!error.code && json_parse(bytes, n, &record, &error) == 0) {
+                socket = json_string(json_get(record, "qgsSocketPath"));
+                if (json_bool(json_get(record, "enforced"), &is_enforced) == 0 && socket &&
+                    qgs_check_socket_path(RECORD, socket, "", &error) == 0 &&
+                    apply(attestation, is_enforced, socket, &error) == 0)
+                        return;
+        }
+        log_warn("the attestation settings of the last run cannot be read, ignoring them",
+                 log_str("file", path), log_str("reason", error.text));
+}
+
+/* Flags leave nothing open. */
+static bool is_fixed(const struct config *config)
+{
+        return config->attestation != CONFIG_FROM_KUBEVIRT && config->vm_qgs_socket;
+}
+
+int attestation_configure(struct attestation *attestation, bool is_enforced, const char *qgs_socket,
+                          struct error *err)
+{
+        bool was_settled = attestation->is_settled, was_enforced = attestation->is_enforced;
+        __attribute__((cleanup(cleanup_free))) char *host = xstrdup(attestation->host_socket);
+        __attribute__((cleanup(cleanup_free))) char *vm = xstrdup(attestation->vm_socket);
+        int r;
+
+        r = apply(attestation, is_enforced, qgs_socket, err);
+        attestation->is_settled = true;
+        uv_timer_stop(&attestation->patience);
+        if (!r)
+                write_down(attestation, is_enforced, qgs_socket);
+        if (was_settled && was_enforced == attestation->is_enforced &&
+            strcmp(host, attestation->host_socket) == 0 && strcmp(vm, attestation->vm_socket) == 0)
+                return r;
+        log_settings(attestation, "KubeVirt");
+        qgswatch_set_socket(attestation->watch, attestation->host_socket);
+        attestation->options.on_changed(attestation->options.owner);
+        return r;
+}
+
+static void on_patience_over(uv_timer_t *timer)
+{
+        struct attestation *attestation = timer->data;
+
+        attestation->is_settled = true;
+        log_warn("the cluster has not told its attestation settings, going on with the last known "
+                 "ones until it does");
+        log_settings(attestation, "last known");
+        attestation->options.on_changed(attestation->options.owner);
+}
+
+/* ---- the verdict ---- */
+
+static void log_verdict(struct attestation *attestation)
+{
+        const struct verdict_state *state = qgswatch_state(attestation->watch);
+        bool is_new_state = state->state != attestation->told.state;
+
+        if (!is_new_state && strcmp(state->reason, attestation->told.reason) == 0 &&
+            state->group == attestation->told.group)
+                return;
+        attestation->told = *state;
+        if (state->state == QGS_ANSWERING)
+                log_info("QGS answers: VMs attest", log_str("socket", attestation->host_socket));
+        else if (state->state != QGS_UNKNOWN)
+                log_warn(
+                        attestation->is_enforced
+                                ? "QGS does not answer: no new VM is placed here until it does"
+                                : "QGS does not answer: VMs start, but cannot attest until it does",
+                        log_str("qgs", qgs_state_name(state->state)),
+                        log_str("reason", state->reason));
+}
+
+static void on_verdict(void *owner)
+{
+        struct attestation *attestation = owner;
+
+        log_verdict(attestation);
+        attestation->options.on_changed(attestation->options.owner);
+}
+
+bool attestation_is_known(const struct attestation *attestation)
+{
+        return attestation->is_settled && qgswatch_state(attestation->watch)->state != QGS_UNKNOWN;
+}
+
+bool attestation_is_enforced(const struct attestation *attestation)
+{
+        return attestation->is_enforced;
+}
+
+const char *attestation_socket(const struct attestation *attestation)
+{
+        return attestation->host_socket;
+}
+
+const char *attestation_host_directory(const struct attestation *attestation)
+{
+        return attestation->host_directory;
+}
+
+const char *attestation_vm_directory(const struct attestation *attestation)
+{
+        return attestation->vm_directory;
+}
+
+bool attestation_works(const struct attestation *attestation, enum attestation_means means)
+{
+        const struct verdict_state *state = qgswatch_state(attestation->watch);
+
+        return state->state == QGS_ANSWERING &&
+               (means == ATTESTATION_CDI || state->group == VERDICT_NO_GROUP);
+}
+
+bool attestation_is_schedulable(const struct attestation *attestation, enum attestation_means means)
+{
+        return !attestation->is_enforced || attestation_works(attestation, means);
+}
+
+gid_t attestation_group(const struct attestation *attestation)
+{
+        gid_t group = qgswatch_state(attestation->watch)->group;
+
+        return group == VERDICT_NO_GROUP ? 0 : group;
+}
+
+enum qgs_state attestation_state(const struct attestation *attestation)
+{
+        return qgswatch_state(attestation->watch)->state;
+}
+
+const char *attestation_describe(struct attestation *attestation, enum attestation_means means)
+{
+        const struct verdict_state *state = qgswatch_state(attestation->watch);
+        char *text = attestation->description;
+        size_t n = sizeof(attestation->description);
+
+        if (attestation_works(attestation, means))
+                snprintf(text, n, "QGS answers");
+        else if (state->state == QGS_ANSWERING)
+                snprintf(text, n,
+                         "QGS answers only to group %u, which a device plugin's mount cannot give: "
+                         "run with --plugin-inject=cdi, or make the socket 0666",
+                         state->group);
+        else
+                snprintf(text, n, "QGS is %s: %s", qgs_state_name(state->state), state->reason);
+        return text;
+}
+
+/* ---- life ---- */
+
+struct attestation *attestation_new(const struct attestation_options *options)
+{
+        struct attestation *attestation = xcalloc(1, sizeof(*attestation));
+        const struct qgswatch_options watch_options = {
+                .loop = options->loop,
+                .probe = options->config->is_asking_qgs ? QGSWATCH_PLATFORM_INFO : QGSWATCH_CONNECT,
+                .on_changed = on_verdict,
+                .owner = attestation,
+        };
+        struct error error = ERROR_NULL;
+
+        attestation->options = *options;
+        attestation->is_settled = !options->is_told || is_fixed(options->config);
+        attestation->watch = qgswatch_new(&watch_options);
+        uv_timer_init(options->loop, &attestation->patience);
+        attestation->patience.data = attestation;
+        /* config_check() has seen that the flags go with the default. */
+        (void)apply(attestation, false, QGS_DEFAULT_SOCKET, &error);
+        read_back(attestation);
+        qgswatch_set_socket(attestation->watch, attestation->host_socket);
+        if (attestation->is_settled)
+                log_settings(attestation, options->is_told ? "flags" : "flags and defaults");
+        else
+                uv_timer_start(&attestation->patience, on_patience_over, ATTESTATION_PATIENCE_MS,
+                               0);
+        log_verdict(attestation);
+        return attestation;
+}
+
+static void on_closed(uv_handle_t *handle)
+{
+        struct attestation *attestation = handle->data;
+
+        free(attestation->host_socket);
+        free(attestation->vm_socket);
+        free(attestation->host_directory);
+        free(attestation->vm_directory);
+        free(attestation);
+}
+
+void attestation_free(struct attestation *attestation)
+{
+        if (!attestation)
+                return;
+        qgswatch_free(attestation->watch);
+        uv_close((uv_handle_t *)&attestation->patience, on_closed);
+}

@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * VEP 107's decision: may a VM be placed here, and will it attest?
+ *
+ * Settings (the KubeVirt CR's, where no flag overrides them) and the verdict on QGS come together
+ * here. Enforced: nothing new is schedulable while QGS does not answer a VM. Not enforced: always
+ * schedulable, and it costs nothing but attestation. The mount is there in any case, so that a VM
+ * that was started before QGS attests once QGS comes.
+ */
+#pragma once
+
+#include "host/verdict.h"
+
+#include <stdbool.h>
+#include <uv.h>
+
+struct attestation;
+struct config;
+struct error;
+
+#define ATTESTATION_PATIENCE_MS 10000 /* for the settings, before the last known ones must do */
+
+struct attestation_options {
+        uv_loop_t *loop;
+        const struct config *config;
+        bool is_told;                    /* somebody will call attestation_configure() */
+        void (*on_changed)(void *owner); /* anything that a function below returns */
+        void *owner;
+};
+
+/* The settings last known, or the defaults, are those in force. */
+struct attestation *attestation_new(const struct attestation_options *options);
+/* The memory goes when the loop has turned. NULL is fine. */
+void attestation_free(struct attestation *attestation);
+
+/* What the cluster wants: the KubeVirt CR's values or the defaults. 0; or -EINVAL with the reason
+ * where they do not go with the flags, and what was in force stays. */
+int attestation_configure(struct attestation *attestation, bool is_enforced, const char *qgs_socket,
+                          struct error *err);
+
+/* Settings and verdict are known: before that nothing may be offered. */
+bool attestation_is_known(const struct attestation *attestation);
+bool attestation_is_enforced(const struct attestation *attestation);
+const char *attestation_socket(const struct attestation *attestation); /* on the host */
+/* What is mounted, and where the VM's container has it. */
+const char *attestation_host_directory(const struct attestation *attestation);
+const char *attestation_vm_directory(const struct attestation *attestation);
+
+enum attestation_means {
+        ATTESTATION_CDI,   /* the edits of a CDI device, which can give a group */
+        ATTESTATION_MOUNTS /* a device plugin's mount, which cannot */
+};
+
+/* Whether a VM that is started now will attest. */
+bool attestation_works(const struct attestation *attestation, enum attestation_means means);
+/* Whether it may be placed here. */
+bool attestation_is_schedulable(const struct attestation *attestation,
+                                enum attestation_means means);
+/* The group a VM needs besides its own; 0: none. */
+gid_t attestation_group(const struct attestation *attestation);
+
+enum qgs_state attestation_state(const struct attestation *attestation);
+/* "answering", or the state with its reason and remedy; borrowed until anything changes. */
+const char *attestation_describe(struct attestation *attestation, enum attestation_means means);
