@@ -105,8 +105,9 @@ static void judge(const struct verdict *verdict, struct verdict_state *ret)
         if (verdict->probe == QGS_PROBE_REFUSED) {
                 ret->state = QGS_STALE;
                 what = "nobody listens on it, restart QGS (qgsd)";
-        } else if (verdict->probe == QGS_PROBE_HUNG && (verdict->n_hung >= VERDICT_HUNG_PROBES ||
-                                                        verdict->in_force.state != QGS_ANSWERING)) {
+        } else if (verdict->probe == QGS_PROBE_HUNG &&
+                   (verdict->n_hung >= VERDICT_HUNG_PROBES || !verdict->is_confirmed ||
+                    verdict->in_force.state != QGS_ANSWERING)) {
                 ret->state = QGS_HUNG;
                 what = "it does not answer, see its log and restart QGS (qgsd)";
         }
