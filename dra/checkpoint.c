@@ -13,6 +13,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/xattr.h>
 #include <time.h>
 
 #define RECORD_MAX (1 << 20)
@@ -23,6 +24,7 @@ struct order {
         char *uid;
         char *bytes; /* NULL: remove */
         size_t n;
+        unsigned weight; /* TDs, of a record */
         struct error error;
         checkpoint_on_done *on_done;
         void *owner;
@@ -41,11 +43,41 @@ struct checkpoint {
 
 /* ---- reading all of them ---- */
 
-static struct ledger_claim *uncertain_claim(const char *uid)
+/* A claim of a device each is nearly all there are. How many TDs another one holds is written
+ * beside its record as well, in an attribute of the file, which survives what happens to its bytes.
+ * A file system without attributes leaves it at one. */
+#define WEIGHT_ATTRIBUTE "user.dra.tds"
+
+static void note_weight(const struct checkpoint *checkpoint, const struct order *order)
+{
+        __attribute__((cleanup(cleanup_close))) int fd = -1;
+
+        if (order->weight == 1)
+                return;
+        fd = openat(checkpoint->directory_fd, order->uid, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+        if (fd >= 0 &&
+            fsetxattr(fd, WEIGHT_ATTRIBUTE, &order->weight, sizeof(order->weight), 0) == 0 &&
+            checkpoint->is_durable)
+                (void)fsync(fd);
+}
+
+static unsigned noted_weight(const struct checkpoint *checkpoint, const char *uid)
+{
+        __attribute__((cleanup(cleanup_close))) int fd = -1;
+        unsigned weight;
+
+        fd = openat(checkpoint->directory_fd, uid, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+        if (fd < 0 || fgetxattr(fd, WEIGHT_ATTRIBUTE, &weight, sizeof(weight)) != sizeof(weight))
+                return 1;
+        return weight;
+}
+
+static struct ledger_claim *uncertain_claim(const struct checkpoint *checkpoint, const char *uid)
 {
         struct ledger_claim *claim = ledger_claim_new(uid, "", "", 0);
 
         claim->is_uncertain = true;
+        claim->uncertain_tds = noted_weight(checkpoint, uid);
         return claim;
 }
 
@@ -143,7 +175,7 @@ static int load_one(const struct checkpoint *checkpoint, struct ledger *ledger, 
                 return error_set(err, r, "record %s/%s: %s", checkpoint->directory, uid,
                                  reason.text);
         if (r) {
-                claim = uncertain_claim(uid);
+                claim = uncertain_claim(checkpoint, uid);
                 error_prefix(&reason, "record %s/%s", checkpoint->directory, uid);
                 set_aside(checkpoint, r == CHECKPOINT_NEWER ? "newer" : "damaged", claim);
                 on_damaged(owner, uid, &reason);
@@ -238,6 +270,8 @@ static void carry_out(const struct checkpoint *checkpoint, struct order *order)
                                  sync_mode(checkpoint), NULL);
                 if (r < 0)
                         fail(checkpoint, order, "record the claim in", r);
+                else
+                        note_weight(checkpoint, order);
         } else {
                 r = remove_record(checkpoint, order->uid);
                 if (r < 0)
@@ -290,13 +324,20 @@ static void on_round_over(uv_work_t *work, int status)
         start_round(checkpoint);
 }
 
+bool checkpoint_is_lost(const struct checkpoint *checkpoint)
+{
+        struct stat directory;
+
+        return !checkpoint->is_busy && fstat(checkpoint->directory_fd, &directory) == 0 &&
+               !directory.st_nlink;
+}
+
 /* Somebody has removed the directory: records go to a new one, not to one that nobody can find. */
 static void find_directory_again(struct checkpoint *checkpoint)
 {
-        struct stat directory;
         int fd;
 
-        if (fstat(checkpoint->directory_fd, &directory) < 0 || directory.st_nlink)
+        if (!checkpoint_is_lost(checkpoint))
                 return;
         if (file_open_directory(checkpoint->directory, 0700, &fd, NULL) < 0)
                 return;
@@ -349,7 +390,7 @@ static void start_round(struct checkpoint *checkpoint)
 }
 
 static void place_order(struct checkpoint *checkpoint, const char *uid, char *bytes, size_t n,
-                        checkpoint_on_done *on_done, void *owner)
+                        unsigned weight, checkpoint_on_done *on_done, void *owner)
 {
         struct order *order = xcalloc(1, sizeof(*order));
 
@@ -357,6 +398,7 @@ static void place_order(struct checkpoint *checkpoint, const char *uid, char *by
         order->uid = xstrdup(uid);
         order->bytes = bytes;
         order->n = n;
+        order->weight = weight;
         order->on_done = on_done;
         order->owner = owner;
         list_add_tail(&checkpoint->waiting, &order->link);
@@ -369,13 +411,13 @@ void checkpoint_save(struct checkpoint *checkpoint, const struct ledger_claim *c
         size_t n;
         char *bytes = checkpoint_encode(claim, &n);
 
-        place_order(checkpoint, claim->uid, bytes, n, on_done, owner);
+        place_order(checkpoint, claim->uid, bytes, n, ledger_claim_weight(claim), on_done, owner);
 }
 
 void checkpoint_remove(struct checkpoint *checkpoint, const char *uid, checkpoint_on_done *on_done,
                        void *owner)
 {
-        place_order(checkpoint, uid, NULL, 0, on_done, owner);
+        place_order(checkpoint, uid, NULL, 0, 0, on_done, owner);
 }
 
 /* ---- the checkpoint ---- */

@@ -45,6 +45,10 @@ int checkpoint_open(uv_loop_t *loop, const char *state_dir, bool is_durable,
                     struct checkpoint **ret, struct error *err);
 /* Only when nothing is pending (see checkpoint_is_idle). */
 void checkpoint_free(struct checkpoint *checkpoint);
+/* Somebody has removed the directory with all its records, and none was written since: the owner
+ * knows what they held. */
+bool checkpoint_is_lost(const struct checkpoint *checkpoint);
+
 bool checkpoint_is_idle(const struct checkpoint *checkpoint);
 
 /* Read every record into the ledger. A damaged record goes to state_dir/damaged/<uid>.<unix time>,

@@ -58,7 +58,7 @@ char *checkpoint_encode(const struct ledger_claim *claim, size_t *ret_n)
         json_add_string(record, "name", claim->name);
         json_add_string(record, "bootID", claim->boot_id ? claim->boot_id : "");
         if (claim->is_uncertain)
-                json_add_bool(record, "uncertain", true);
+                json_add_int(record, "uncertainTDs", claim->uncertain_tds);
         devices = json_add_array(record, "devices");
         for (size_t i = 0; i < claim->n_devices; ++i) {
                 const struct ledger_device *device = &claim->devices[i];
@@ -154,6 +154,19 @@ static int decode_devices(const struct json *devices, struct ledger_claim *claim
         return 0;
 }
 
+static int take_uncertain(const struct json *value, struct ledger_claim *claim, struct error *err)
+{
+        int64_t n = 0;
+
+        if (!value)
+                return 0;
+        if (json_int64(value, &n) < 0 || n < 0 || n > DEVICES_MAX)
+                return error_set(err, -EBADMSG, "uncertainTDs is no number of TDs");
+        claim->is_uncertain = true;
+        claim->uncertain_tds = (unsigned)n;
+        return 0;
+}
+
 static int decode_json(const struct json *record, struct ledger_claim **ret_claim,
                        struct error *err)
 {
@@ -171,7 +184,7 @@ static int decode_json(const struct json *record, struct ledger_claim **ret_clai
         claim = ledger_claim_new(uid, namespace_, name, json_count(devices));
         r = take_string(record, "bootID", &claim->boot_id, err);
         if (!r)
-                r = take_bool(record, "uncertain", &claim->is_uncertain, err);
+                r = take_uncertain(json_get(record, "uncertainTDs"), claim, err);
         if (!r)
                 r = decode_devices(devices, claim, err);
         if (!r)

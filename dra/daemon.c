@@ -271,7 +271,7 @@ static void on_plugin_held_changed(void *owner)
 {
         struct daemon *daemon = owner;
 
-        if (ledger_total(daemon->ledger) != daemon->total)
+        if (!ledger_is_total_known(daemon->ledger) || ledger_total(daemon->ledger) != daemon->total)
                 put_total_in_force(daemon);
         prepare_retry_waiting(daemon->prepare);
         publish(daemon);
@@ -508,31 +508,65 @@ static void on_lock(void *owner)
 
 /* ---- the clock ---- */
 
-static void look_again(void *owner)
+/* Somebody has cleaned up where our state is: what it said is in memory still. */
+static int keep_state(struct daemon *daemon)
+{
+        int r;
+
+        if (!daemon->is_active)
+                return 0;
+        r = instance_check(daemon->instance, daemon->err);
+        if (r < 0)
+                return r;
+        if (checkpoint_is_lost(daemon->checkpoint)) {
+                log_error("the state directory was removed while the driver runs, writing it again",
+                          log_str("directory", daemon->config->state_dir));
+                prepare_record_all(daemon->prepare);
+        }
+        return 0;
+}
+
+static void look_around(struct daemon *daemon)
+{
+        int r;
+
+        for (size_t i = 0; i < array_size(daemon->watches); ++i)
+                if (daemon->watches[i])
+                        dirwatch_check(daemon->watches[i]);
+        r = keep_state(daemon);
+        if (r < 0) {
+                fail(daemon, r);
+                return;
+        }
+        if (daemon->is_active || daemon->config->pod_uid)
+                keep_sockets(daemon);
+        if (daemon->is_active && daemon->pluginside)
+                pluginside_check(daemon->pluginside);
+}
+
+static void on_directory_changed(void *owner)
 {
         struct daemon *daemon = owner;
 
         if (daemon->is_stopping)
                 return;
-        for (size_t i = 0; i < array_size(daemon->watches); ++i)
-                if (daemon->watches[i])
-                        dirwatch_check(daemon->watches[i]);
-        if (daemon->is_active || daemon->config->pod_uid)
-                keep_sockets(daemon);
-        if (!daemon->is_active)
-                return;
-        verify_cdi_spec(daemon);
-        if (daemon->pluginside)
-                pluginside_check(daemon->pluginside);
+        look_around(daemon);
+        /* A spec that cannot be written is left to the clock: each attempt changes the directory.
+         */
+        if (daemon->is_active && !daemon->is_stopping && !daemon->cdi_error.code)
+                verify_cdi_spec(daemon);
 }
 
 static void on_housekeeping(uv_timer_t *timer)
 {
         struct daemon *daemon = timer->data;
 
-        look_again(daemon);
-        if (daemon->is_active)
-                read_capacity(daemon);
+        look_around(daemon);
+        if (!daemon->is_active || daemon->is_stopping)
+                return;
+        verify_cdi_spec(daemon);
+        prepare_retry_removals(daemon->prepare);
+        read_capacity(daemon);
 }
 
 /* ---- start ---- */
@@ -636,9 +670,11 @@ static void set_up_watches(struct daemon *daemon)
                 xstrdup(config->registration_socket);
 
         *strrchr(registry, '/') = '\0';
-        daemon->watches[0] = dirwatch_new(&daemon->loop, registry, look_again, daemon);
-        daemon->watches[1] = dirwatch_new(&daemon->loop, config->state_dir, look_again, daemon);
-        daemon->watches[2] = dirwatch_new(&daemon->loop, config->cdi_dir, look_again, daemon);
+        daemon->watches[0] = dirwatch_new(&daemon->loop, registry, on_directory_changed, daemon);
+        daemon->watches[1] =
+                dirwatch_new(&daemon->loop, config->state_dir, on_directory_changed, daemon);
+        daemon->watches[2] =
+                dirwatch_new(&daemon->loop, config->cdi_dir, on_directory_changed, daemon);
 }
 
 static void on_signal(uv_signal_t *signal, int number)

@@ -46,6 +46,8 @@ struct deviceplugin {
         struct rpc_streams streams; /* marked with the n_requests they belong to */
         Deviceplugin__ListAndWatchResponse list;
         struct identity kubelet;      /* as we registered last */
+        struct identity aged;         /* as its age was asked for last, */
+        uint64_t aged_since_ms;       /* and first */
         struct rpc_client *registrar; /* while it is asking kubelet to register us */
         bool is_registered;
         bool is_request_current; /* nothing has changed since kubelet was asked to register us */
@@ -532,17 +534,24 @@ static void on_connection(void *owner, int fd)
         rpc_server_adopt(plugin->options.server, fd);
 }
 
-uint64_t deviceplugin_kubelet_age_ms(const struct deviceplugin *plugin)
+uint64_t deviceplugin_kubelet_age_ms(struct deviceplugin *plugin)
 {
+        int64_t age_ms, seen_for_ms;
         struct identity kubelet;
         struct timespec now;
-        int64_t age_ms;
 
         if (!identify(plugin->kubelet_socket, &kubelet))
                 return UINT64_MAX;
         clock_gettime(CLOCK_REALTIME, &now);
         age_ms = (int64_t)(now.tv_sec - kubelet.changed.tv_sec) * 1000 +
                  (now.tv_nsec - kubelet.changed.tv_nsec) / 1000000;
+        /* Clocks are set back, and then this one says that it is not born yet. */
+        if (!is_same_identity(&kubelet, &plugin->aged)) {
+                plugin->aged = kubelet;
+                plugin->aged_since_ms = uv_now(plugin->options.loop);
+        }
+        seen_for_ms = (int64_t)(uv_now(plugin->options.loop) - plugin->aged_since_ms);
+        age_ms = seen_for_ms > age_ms ? seen_for_ms : age_ms;
         return age_ms > 0 ? (uint64_t)age_ms : 0;
 }
 

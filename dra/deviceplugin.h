@@ -71,7 +71,7 @@ void deviceplugin_set(struct deviceplugin *plugin, const struct deviceplugin_dev
 void deviceplugin_check(struct deviceplugin *plugin);
 
 /* How long ago kubelet started, by the age of kubelet.sock; UINT64_MAX: it is not there. */
-uint64_t deviceplugin_kubelet_age_ms(const struct deviceplugin *plugin);
+uint64_t deviceplugin_kubelet_age_ms(struct deviceplugin *plugin);
 
 /* End the streams with an empty list, so that kubelet drops the resource at once; take the socket
  * away. */

@@ -3,6 +3,7 @@
 
 #include "base/error.h"
 #include "base/memory.h"
+#include "base/parse.h"
 #include "base/text.h"
 #include "cdi/spec.h"
 #include "checkpoint.h"
@@ -19,6 +20,9 @@
 struct batch;
 
 /* One claim of a batch. */
+/* Of one request; kubelet asks for those of one pod. A larger one would hold up everybody else. */
+#define CLAIMS_MAX DEVICE_INDEX_MAX
+
 struct item {
         struct prepare_request request;
         struct batch *batch;
@@ -229,8 +233,14 @@ static int check_claim(const Dra__Claim *claim, struct error *error)
 static void start_batch(struct draplugin *plugin, struct rpc_call *call, bool is_prepare,
                         Dra__Claim *const *claims, size_t n_claims)
 {
-        struct batch *batch = batch_new(call, is_prepare, claims, n_claims);
         uint64_t patience_ms = rpc_call_remaining_ms(call);
+        struct batch *batch;
+
+        if (n_claims > CLAIMS_MAX) {
+                rpc_call_fail(call, RPC_INVALID_ARGUMENT, "too many claims in one request");
+                return;
+        }
+        batch = batch_new(call, is_prepare, claims, n_claims);
 
         for (size_t i = 0; i < n_claims; ++i) {
                 const struct prepare_claim_id id = { claims[i]->namespace_, claims[i]->name,

@@ -61,9 +61,10 @@ static void print_instance(const struct config *config)
 static void print_claim(const struct ledger_claim *claim)
 {
         if (claim->is_uncertain) {
-                printf("  uid %s  its record was unreadable, counted as one TD until kubelet "
-                       "speaks of it\n",
-                       claim->uid);
+                printf("  uid %s  its record was unreadable, counted as %u TDs until kubelet "
+                       "speaks "
+                       "of it\n",
+                       claim->uid, claim->uncertain_tds);
                 return;
         }
         printf("  %s/%s  uid %s ", claim->namespace_, claim->name, claim->uid);

@@ -13,6 +13,7 @@
 #include <stdbool.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/stat.h>
 
 #define RETRY_MS                                                                         \
         50 /* while standing by only: a file lock offers nothing to wait on but a thread \
@@ -20,6 +21,7 @@
 
 struct instance {
         uv_timer_t timer;
+        char *state_dir;
         int lock_fd;
         void (*on_active)(void *owner);
         void *owner;
@@ -40,23 +42,56 @@ static void on_retry(uv_timer_t *timer)
         instance->on_active(instance->owner);
 }
 
-int instance_start(uv_loop_t *loop, const char *state_dir, void (*on_active)(void *owner),
-                   void *owner, struct instance **ret, struct error *err)
+static int open_lock(const char *state_dir, int *ret_fd, struct error *err)
 {
         __attribute__((cleanup(cleanup_close))) int directory_fd = -1;
-        __attribute__((cleanup(cleanup_close))) int lock_fd = -1;
-        struct instance *instance;
         int r;
 
         r = file_open_directory(state_dir, 0700, &directory_fd, err);
         if (r < 0)
                 return r;
         /* Read-only: a descriptor open for writing would keep an admin from remounting the disk. */
-        lock_fd = openat(directory_fd, "lock", O_RDONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
-        if (lock_fd < 0)
+        r = openat(directory_fd, "lock", O_RDONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+        if (r < 0)
                 return error_errno(err, -errno, "cannot open %s/lock", state_dir);
+        *ret_fd = r;
+        return 0;
+}
+
+int instance_check(struct instance *instance, struct error *err)
+{
+        int fd = -1;
+        struct stat lock;
+        int r;
+
+        if (fstat(instance->lock_fd, &lock) == 0 && lock.st_nlink)
+                return 0;
+        r = open_lock(instance->state_dir, &fd, err);
+        if (r < 0)
+                return r;
+        close(instance->lock_fd);
+        instance->lock_fd = fd;
+        if (try_lock(instance))
+                return 0;
+        return error_set(
+                err, -EBUSY,
+                "%s/lock was removed while this instance held it, and another instance has "
+                "taken its place",
+                instance->state_dir);
+}
+
+int instance_start(uv_loop_t *loop, const char *state_dir, void (*on_active)(void *owner),
+                   void *owner, struct instance **ret, struct error *err)
+{
+        struct instance *instance;
+        int fd = -1, r;
+
+        r = open_lock(state_dir, &fd, err);
+        if (r < 0)
+                return r;
         instance = xcalloc(1, sizeof(*instance));
-        instance->lock_fd = take_fd(&lock_fd);
+        instance->state_dir = xstrdup(state_dir);
+        instance->lock_fd = fd;
         instance->on_active = on_active;
         instance->owner = owner;
         uv_timer_init(loop, &instance->timer);
@@ -78,6 +113,7 @@ void instance_free(struct instance *instance)
         if (!instance)
                 return;
         close(instance->lock_fd);
+        free(instance->state_dir);
         uv_close((uv_handle_t *)&instance->timer, on_timer_closed);
 }
 

@@ -22,6 +22,9 @@ enum instance_outcome {
 int instance_start(uv_loop_t *loop, const char *state_dir, void (*on_active)(void *owner),
                    void *owner, struct instance **ret, struct error *err);
 /* Gives the lock up. The memory goes when the loop has turned. NULL is fine. */
+/* Whether the lock is still the one that others would find: somebody may have removed its file. 0;
+ * or -EBUSY where another instance has taken a new one meanwhile, and this one must go. */
+int instance_check(struct instance *instance, struct error *err);
 void instance_free(struct instance *instance);
 
 /* Remove sockets of instances that live no more, by the names that config's instances use. 0 or

@@ -57,7 +57,7 @@ unsigned ledger_claim_weight(const struct ledger_claim *claim)
         unsigned weight = 0;
 
         if (claim->is_uncertain)
-                return 1;
+                return claim->uncertain_tds;
         for (size_t i = 0; i < claim->n_devices; ++i)
                 weight += !claim->devices[i].is_admin_access;
         return weight;

@@ -39,9 +39,10 @@ struct ledger_claim {
         char *uid;
         char *namespace_;
         char *name;
-        char *boot_id;      /* of the boot that prepared it */
-        bool is_uncertain;  /* its record was unreadable: it holds one TD until kubelet speaks of it
-                               again */
+        char *boot_id;     /* of the boot that prepared it */
+        bool is_uncertain; /* its record was unreadable: it holds so many TDs until kubelet speaks
+                              of it again */
+        unsigned uncertain_tds;
         bool is_unrecorded; /* what it holds is not on disk as it stands here */
         size_t n_devices;
         struct ledger_device *devices;
@@ -52,7 +53,8 @@ struct ledger_claim *ledger_claim_new(const char *uid, const char *namespace_, c
 void ledger_claim_free(struct ledger_claim *claim);
 DEFINE_CLEANUP(struct ledger_claim, ledger_claim, ledger_claim_free);
 
-/* TDs the claim consumes: its devices without adminAccess, or 1 while is_uncertain. */
+/* TDs the claim consumes: its devices without adminAccess, or uncertain_tds while
+ * is_uncertain. */
 unsigned ledger_claim_weight(const struct ledger_claim *claim);
 
 struct ledger;

@@ -86,8 +86,8 @@ static bool check_qgs(const struct config *config)
         else
                 snprintf(text, sizeof(text), "%s: %s", qgs_state_name(state.state), state.reason);
         /* Not a failure unless it is enforced: VMs run without attestation until QGS comes. */
-        return report(state.state == QGS_ANSWERING || config->attestation != CONFIG_ENFORCED,
-                      "QGS", text);
+        return report(state.state == QGS_ANSWERING || config->attestation != CONFIG_ENFORCED, "QGS",
+                      text);
 }
 
 struct probe {

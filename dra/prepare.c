@@ -43,13 +43,13 @@ struct job {
         enum job_state state;
         struct list prepares; /* requests */
         struct list releases; /* requests */
+        struct list again;    /* prepares that came after those releases */
         struct list waiting;  /* the engine's, while JOB_WAITING */
         struct kube_call *get;
         struct backoff backoff;
         struct ledger_claim *claim; /* read and checked, not yet in the ledger; owned */
         bool is_replacing;          /* while JOB_SAVING: the claim was held before */
-        uint64_t deadline_ms;       /* loop time: when patience ends */
-        uv_timer_t *timer;          /* retry of the GET, or the end of the wait */
+        uv_timer_t *timer;          /* retry of the GET, or the end of a wait */
 };
 
 struct prepare {
@@ -61,6 +61,15 @@ struct prepare {
         bool is_stopping;
         struct table jobs;
         struct list waiting; /* jobs, the longest wait first */
+        struct list leftovers;
+};
+
+/* A record that belongs to no claim any more and could not be removed. */
+struct leftover {
+        struct list link;
+        struct prepare *prepare;
+        char *uid;
+        bool is_trying;
 };
 
 static void job_advance(struct job *job);
@@ -98,6 +107,7 @@ static struct job *job_new(struct prepare *prepare, const struct prepare_claim_i
         job->backoff = (struct backoff){ .first_ms = 100, .cap_ms = 3000 };
         list_init(&job->prepares);
         list_init(&job->releases);
+        list_init(&job->again);
         list_init(&job->waiting);
         job->timer = xcalloc(1, sizeof(*job->timer));
         uv_timer_init(prepare->options.loop, job->timer);
@@ -107,6 +117,9 @@ static struct job *job_new(struct prepare *prepare, const struct prepare_claim_i
 }
 
 /* ---- answering ---- */
+
+static const struct error unprepared = { -ECANCELED,
+                                         "the claim was unprepared while it was being prepared" };
 
 static void answer_all(struct list *requests, const struct ledger_claim *claim,
                        const struct error *error)
@@ -121,11 +134,16 @@ static void answer_all(struct list *requests, const struct ledger_claim *claim,
         }
 }
 
-static void job_fail(struct job *job, const struct error *error)
+static void log_refusal(const struct job *job, const struct error *error)
 {
         log_warn("claim refused", log_str("claim", job->name),
                  log_str("namespace", job->namespace_), log_str("uid", job->uid),
                  log_str("reason", error->text));
+}
+
+static void job_fail(struct job *job, const struct error *error)
+{
+        log_refusal(job, error);
         answer_all(&job->prepares, NULL, error);
 }
 
@@ -195,13 +213,64 @@ static void explain_full(struct job *job, int outcome, struct error *error)
                   holders.bytes ? holders.bytes : "nobody");
 }
 
+/* Until when somebody waits; 0: nobody does. */
+static uint64_t last_deadline_ms(const struct job *job)
+{
+        struct list *position;
+        uint64_t last_ms = 0;
+
+        list_for_each (position, &job->prepares) {
+                uint64_t ms = container_of(position, struct prepare_request, link)->deadline_ms;
+
+                last_ms = ms > last_ms ? ms : last_ms;
+        }
+        return last_ms;
+}
+
+/* Whose time is over is refused with the holders' names; each caller has a patience of its own. */
+static void refuse_due(struct job *job, uint64_t now)
+{
+        struct list *position, *following, due;
+        struct error error = ERROR_NULL;
+
+        list_init(&due);
+        list_for_each_safe (position, following, &job->prepares)
+                if (container_of(position, struct prepare_request, link)->deadline_ms <= now) {
+                        list_unlink(position);
+                        list_add_tail(&due, position);
+                }
+        if (list_is_empty(&due))
+                return;
+        explain_full(job, LEDGER_FULL, &error);
+        log_refusal(job, &error);
+        answer_all(&due, NULL, &error);
+}
+
+static void on_wait_over(uv_timer_t *timer);
+
+/* There is no room: wait on for as long as anybody does. */
+static void job_wait(struct job *job)
+{
+        uint64_t now = uv_now(job->prepare->options.loop), next_ms = UINT64_MAX;
+        struct list *position;
+
+        refuse_due(job, now);
+        if (list_is_empty(&job->prepares)) {
+                job_settle(job);
+                job_advance(job);
+                return;
+        }
+        list_for_each (position, &job->prepares) {
+                uint64_t ms = container_of(position, struct prepare_request, link)->deadline_ms;
+
+                next_ms = ms < next_ms ? ms : next_ms;
+        }
+        uv_timer_start(job->timer, on_wait_over, next_ms - now, 0);
+}
+
 static void on_wait_over(uv_timer_t *timer)
 {
-        struct error error = ERROR_NULL;
-        struct job *job = timer->data;
-
-        explain_full(job, LEDGER_FULL, &error);
-        job_give_up(job, &error);
+        job_wait(timer->data);
 }
 
 static void on_saved(void *owner, const struct error *error)
@@ -294,21 +363,20 @@ static int job_try_hold(struct job *job)
 static void job_find_room(struct job *job)
 {
         struct prepare *prepare = job->prepare;
-        uint64_t now = uv_now(prepare->options.loop);
         struct error error = ERROR_NULL;
         int r;
 
         r = job_try_hold(job);
         if (!r)
                 return;
-        if (r == LEDGER_FULL && job->deadline_ms > now) {
+        if (r == LEDGER_FULL) {
                 log_info("claim waits for a TD", log_str("claim", job->name),
                          log_str("namespace", job->namespace_),
                          log_int("held", ledger_held(prepare->options.ledger)),
                          log_int("total", ledger_total(prepare->options.ledger)));
                 job->state = JOB_WAITING;
                 list_add_tail(&prepare->waiting, &job->waiting);
-                uv_timer_start(job->timer, on_wait_over, job->deadline_ms - now, 0);
+                job_wait(job);
                 return;
         }
         explain_full(job, r, &error);
@@ -392,11 +460,11 @@ static void on_claim(void *owner, const struct kube_reply *reply)
         struct error error = reply->error;
 
         job->get = NULL;
-        if (reply->outcome == KUBE_TRY_AGAIN && now < job->deadline_ms) {
+        if (reply->outcome == KUBE_TRY_AGAIN && now < last_deadline_ms(job)) {
                 uint64_t pause_ms =
                         backoff_next_ms(&job->backoff, reply->retry_after_ms, backoff_random());
 
-                if (pause_ms < job->deadline_ms - now) {
+                if (pause_ms < last_deadline_ms(job) - now) {
                         uv_timer_start(job->timer, on_retry, pause_ms, 0);
                         return;
                 }
@@ -446,6 +514,75 @@ static void job_release_in_ledger(struct job *job)
         prepare->options.on_held_changed(prepare->options.owner);
 }
 
+static void remember_leftover(struct prepare *prepare, const char *uid)
+{
+        struct leftover *leftover = xcalloc(1, sizeof(*leftover));
+
+        leftover->prepare = prepare;
+        leftover->uid = xstrdup(uid);
+        list_add_tail(&prepare->leftovers, &leftover->link);
+}
+
+static void leftover_free(struct leftover *leftover)
+{
+        list_unlink(&leftover->link);
+        free(leftover->uid);
+        free(leftover);
+}
+
+static void on_leftover_removed(void *owner, const struct error *error)
+{
+        struct leftover *leftover = owner;
+
+        leftover->is_trying = false;
+        if (error->code)
+                return;
+        log_info("the record of an unprepared claim is removed now", log_str("uid", leftover->uid));
+        leftover_free(leftover);
+}
+
+void prepare_retry_removals(struct prepare *prepare)
+{
+        struct list *position, *following;
+
+        list_for_each_safe (position, following, &prepare->leftovers) {
+                struct leftover *leftover = container_of(position, struct leftover, link);
+
+                if (leftover->is_trying)
+                        continue;
+                /* Prepared again since: the record is that of a claim. */
+                if (ledger_find(prepare->options.ledger, leftover->uid) ||
+                    table_find(&prepare->jobs, leftover->uid)) {
+                        leftover_free(leftover);
+                        continue;
+                }
+                leftover->is_trying = true;
+                checkpoint_remove(prepare->checkpoint, leftover->uid, on_leftover_removed,
+                                  leftover);
+        }
+}
+
+static void on_recorded(void *owner, const struct error *error)
+{
+        if (error->code)
+                log_error("a claim's record is gone and cannot be written again",
+                          log_str("reason", error->text));
+}
+
+void prepare_record_all(struct prepare *prepare)
+{
+        const struct ledger *ledger = prepare->options.ledger;
+
+        for (const struct ledger_claim *claim = ledger_next(ledger, NULL); claim;
+             claim = ledger_next(ledger, claim)) {
+                const struct table_node *node = table_find(&prepare->jobs, claim->uid);
+
+                /* What is being written or removed has its order already. */
+                if (!node || container_of(node, struct job, node)->state != JOB_REMOVING)
+                        checkpoint_save(prepare->checkpoint, claim, on_recorded, NULL);
+        }
+}
+
 static void on_removed(void *owner, const struct error *error)
 {
         const struct error success = ERROR_NULL;
@@ -453,14 +590,17 @@ static void on_removed(void *owner, const struct error *error)
         struct prepare *prepare = job->prepare;
 
         /* Refusing would keep the pod in Terminating for as long as the disk is broken. A record
-         * that stays behind is found out after the next start, when restored claims are compared
-         * with the API server's. */
-        if (error->code)
-                log_error("the record of an unprepared claim cannot be removed, going on without",
+         * that stays behind is removed later, or found out after the next start, when restored
+         * claims are compared with the API server's. */
+        if (error->code) {
+                log_error("the record of an unprepared claim cannot be removed, trying again later",
                           log_str("uid", job->uid), log_str("reason", error->text));
+                remember_leftover(prepare, job->uid);
+        }
         job->state = JOB_SETTLED;
         job_release_in_ledger(job);
         answer_all(&job->releases, NULL, &success);
+        list_splice_tail(&job->prepares, &job->again);
         prepare_retry_waiting(prepare);
         job_advance(job);
 }
@@ -481,9 +621,6 @@ static void job_advance(struct job *job)
         static const struct error stopping = {
                 -ESHUTDOWN, "the driver is stopping; kubelet tries again by itself"
         };
-        static const struct error unprepared = {
-                -ECANCELED, "the claim was unprepared while it was being prepared"
-        };
         const struct error success = ERROR_NULL;
         struct prepare *prepare = job->prepare;
         const struct ledger_claim *held = ledger_find(prepare->options.ledger, job->uid);
@@ -494,6 +631,7 @@ static void job_advance(struct job *job)
         if (prepare->is_stopping) {
                 answer_all(&job->prepares, NULL, &stopping);
                 answer_all(&job->releases, NULL, &stopping);
+                answer_all(&job->again, NULL, &stopping);
         } else if (!prepare->is_active) {
                 job->state = JOB_HELD;
                 return;
@@ -506,6 +644,7 @@ static void job_advance(struct job *job)
                         return;
                 }
                 answer_all(&job->releases, NULL, &success);
+                list_splice_tail(&job->prepares, &job->again);
         }
         if (!list_is_empty(&job->prepares)) {
                 if (!held || !is_current(prepare, held)) {
@@ -525,6 +664,7 @@ struct prepare *prepare_new(const struct prepare_options *options)
 
         prepare->options = *options;
         list_init(&prepare->waiting);
+        list_init(&prepare->leftovers);
         return prepare;
 }
 
@@ -533,6 +673,8 @@ void prepare_free(struct prepare *prepare)
         if (!prepare)
                 return;
         assert(prepare_is_idle(prepare));
+        while (!list_is_empty(&prepare->leftovers))
+                leftover_free(container_of(prepare->leftovers.next, struct leftover, link));
         table_deinit(&prepare->jobs);
         free(prepare->mount_source);
         free(prepare->boot_id);
@@ -595,16 +737,17 @@ void prepare_claim(struct prepare *prepare, struct prepare_request *request,
 {
         struct job *job = find_job(prepare, id);
         uint64_t wait_ms = patience_ms > ANSWER_MARGIN_MS ? patience_ms - ANSWER_MARGIN_MS : 0;
-        uint64_t deadline_ms;
 
         if (wait_ms > prepare->options.wait_ms)
                 wait_ms = prepare->options.wait_ms;
-        deadline_ms = uv_now(prepare->options.loop) + wait_ms;
-        if (deadline_ms > job->deadline_ms)
-                job->deadline_ms = deadline_ms;
+        request->deadline_ms = uv_now(prepare->options.loop) + wait_ms;
         request->job = job;
-        list_add_tail(&job->prepares, &request->link);
-        job_advance(job);
+        /* What kubelet asks for last is what counts. */
+        list_add_tail(list_is_empty(&job->releases) ? &job->prepares : &job->again, &request->link);
+        if (job->state == JOB_WAITING)
+                job_wait(job);
+        else
+                job_advance(job);
 }
 
 void prepare_release(struct prepare *prepare, struct prepare_request *request,
@@ -613,6 +756,7 @@ void prepare_release(struct prepare *prepare, struct prepare_request *request,
         struct job *job = find_job(prepare, id);
 
         request->job = job;
+        answer_all(&job->again, NULL, &unprepared);
         list_add_tail(&job->releases, &request->link);
         if (job->state == JOB_READING || job->state == JOB_WAITING)
                 job_settle(job);
@@ -627,7 +771,8 @@ void prepare_cancel(struct prepare_request *request)
                 return;
         request->job = NULL;
         list_unlink(&request->link);
-        if (!list_is_empty(&job->prepares) || !list_is_empty(&job->releases))
+        if (!list_is_empty(&job->prepares) || !list_is_empty(&job->releases) ||
+            !list_is_empty(&job->again))
                 return;
         if (job->state == JOB_SAVING || job->state == JOB_REMOVING)
                 return;

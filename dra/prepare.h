@@ -73,7 +73,8 @@ struct prepare_request {
         prepare_on_done *on_done;
         void *owner;
         struct list link;
-        struct job *job; /* NULL: not pending */
+        uint64_t deadline_ms; /* loop time: until when it waits for room */
+        struct job *job;      /* NULL: not pending */
 };
 
 /* patience_ms: how long the caller itself will wait. */
@@ -85,6 +86,12 @@ void prepare_release(struct prepare *prepare, struct prepare_request *request,
 /* The caller has gone: on_done is not called any more, and work that nobody else wants stops where
  * it can. Harmless for a request that is not pending. */
 void prepare_cancel(struct prepare_request *request);
+
+/* The records' directory has been removed: write every record again. */
+void prepare_record_all(struct prepare *prepare);
+/* Remove the records that could not be removed when their claims were unprepared; for a slow timer.
+ */
+void prepare_retry_removals(struct prepare *prepare);
 
 /* The total has changed: whoever waits is looked at again. */
 void prepare_retry_waiting(struct prepare *prepare);

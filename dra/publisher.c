@@ -32,7 +32,8 @@ struct publisher {
         struct publisher_options options;
         struct kube_watch *watch;
         struct inventory wanted;
-        char *node_uid;
+        char *node_uid;        /* NULL: to be read */
+        bool is_node_doubtful; /* to be read again when the request under way is answered */
         struct observed *observed;
         size_t n_observed;
         bool is_listed; /* observed is the truth; false until the first list, and after a write of
@@ -156,14 +157,25 @@ static void forget_all(struct publisher *publisher)
 }
 
 /* Names come back after a deletion; the UID tells which slice it was. */
-static void forget_uid(struct publisher *publisher, const char *uid)
+static bool forget_uid(struct publisher *publisher, const char *uid)
 {
         for (size_t i = 0; i < publisher->n_observed; ++i)
                 if (publisher->observed[i].slice.uid &&
                     strcmp(publisher->observed[i].slice.uid, uid) == 0) {
                         forget(publisher, i);
-                        return;
+                        return true;
                 }
+        return false;
+}
+
+/* Others have deleted slices of ours. Where it was the garbage collector, the Node is another one
+ * now, and what we write for the last one goes the same way. */
+static void doubt_node(struct publisher *publisher)
+{
+        if (publisher->call)
+                publisher->is_node_doubtful = true;
+        else
+                free(take_ptr(publisher->node_uid));
 }
 
 static size_t find(const struct publisher *publisher, const char *name)
@@ -182,11 +194,15 @@ static void compare_with_wanted(const struct publisher *publisher, struct observ
         observed->has_wanted_contents = false;
         if (observed->index >= n_wanted(publisher) || !publisher->node_uid)
                 return;
+        /* Edited by somebody: a pool that does not reach as far as this slice of it. */
+        if (observed->slice.count <= observed->index || observed->slice.generation < 1 ||
+            observed->slice.count > DEVICE_INDEX_MAX)
+                return;
         /* Generation and count are the plan's business: compare with what the slice itself says of
          * them. */
         wanted = build(publisher, observed->index, observed->slice.generation,
                        observed->slice.count, NULL);
-        observed->has_wanted_contents = !slice_spec_differs(wanted, observed->object);
+        observed->has_wanted_contents = !slice_differs(wanted, observed->object);
 }
 
 /* resourceVersions count upwards (KEP-5504); what cannot be read as a number is taken for newer. */
@@ -251,8 +267,8 @@ static void on_event(void *owner, enum kube_watch_type type, const struct json *
 
         if (type != KUBE_DELETED)
                 observe(publisher, object);
-        else if (uid)
-                forget_uid(publisher, uid);
+        else if (uid && forget_uid(publisher, uid))
+                doubt_node(publisher);
         work(publisher);
 }
 
@@ -329,7 +345,7 @@ static void on_written(void *owner, const struct kube_reply *reply)
         switch (reply->outcome) {
         case KUBE_OK:
                 if (publisher->step.verb == SLICEPLAN_DELETE) {
-                        forget_uid(publisher, publisher->deleting_uid);
+                        (void)forget_uid(publisher, publisher->deleting_uid);
                 } else {
                         observe(publisher, reply->object);
                         look_for_dropped_taints(publisher, reply->object);
@@ -438,6 +454,7 @@ static void on_node(void *owner, const struct kube_reply *reply)
                 return;
         }
         backoff_reset(&publisher->backoff);
+        free(publisher->node_uid);
         publisher->node_uid = xstrdup(uid);
         publisher->options.on_node_uid(publisher->options.owner, uid);
         for (size_t i = 0; i < publisher->n_observed; ++i)
@@ -451,6 +468,9 @@ static void work(struct publisher *publisher)
         if (!publisher->wanted.terms.is_known || publisher->call ||
             uv_is_active((uv_handle_t *)&publisher->pause))
                 return;
+        if (publisher->is_node_doubtful)
+                free(take_ptr(publisher->node_uid));
+        publisher->is_node_doubtful = false;
         if (!publisher->node_uid) {
                 __attribute__((cleanup(cleanup_free))) char *path =
                         kube_path_node(publisher->options.node_name);

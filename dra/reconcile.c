@@ -54,7 +54,8 @@ static void on_claim(void *owner, const struct kube_reply *reply)
         bool is_gone = reply->outcome == KUBE_NOT_FOUND;
 
         reconcile->get = NULL;
-        if (reply->outcome == KUBE_TRY_AGAIN) {
+        /* Whatever else keeps us from reading it may pass, too: a permission, an upgrade. */
+        if (reply->outcome != KUBE_OK && !is_gone) {
                 uv_timer_start(&reconcile->timer, on_timer, reconcile->after_ms, 0);
                 return;
         }

@@ -76,6 +76,7 @@ START_TEST(what_was_encoded_is_decoded_equal)
                                           make_claim("0-1", 0, 0) };
 
         claims[4]->is_uncertain = true;
+        claims[4]->uncertain_tds = 1;
         for (size_t i = 0; i < array_size(claims); ++i) {
                 __attribute__((cleanup(cleanup_free))) char *bytes = NULL;
                 _cleanup_(ledger_claim) struct ledger_claim *decoded = NULL;
@@ -177,7 +178,7 @@ START_TEST(json_that_is_no_claim_is_refused_though_its_checksum_is_right)
                 "{\"uid\":\"0-1\",\"namespace\":\"d\",\"name\":\"n\",\"bootID\":\"b\",\"devices\":{"
                 "}}",
                 "{\"uid\":\"0-1\",\"namespace\":\"d\",\"name\":\"n\",\"bootID\":\"b\","
-                "\"uncertain\":1,\"devices\":[]}",
+                "\"uncertainTDs\":true,\"devices\":[]}",
                 HEAD "7]}",
                 HEAD DEVICE "}]}",
                 HEAD DEVICE ",\"slot\":-1}]}",

@@ -220,6 +220,7 @@ START_TEST(an_uncertain_claim_holds_one_td_until_it_is_released)
         struct ledger_claim *claim = ledger_claim_new("a", "", "", 0);
 
         claim->is_uncertain = true;
+        claim->uncertain_tds = 1;
         ledger_restore(ledger, claim);
         ledger_set_total(ledger, 1);
 
@@ -243,6 +244,7 @@ START_TEST(whoever_is_in_the_way_is_named_and_the_rest_counted)
 
         uncertain = ledger_claim_new("0-1", "", "", 0);
         uncertain->is_uncertain = true;
+        uncertain->uncertain_tds = 1;
         ledger_restore(ledger, uncertain);
         ledger_describe_holders(ledger, 4, &text);
         ck_assert_ptr_nonnull(strstr(text.bytes, "0-1"));

@@ -4,6 +4,7 @@
 #include "base/error.h"
 #include "base/json.h"
 #include "base/memory.h"
+#include "base/text.h"
 
 #include <errno.h>
 #include <string.h>
@@ -81,6 +82,9 @@ static int read_result(const struct json *object, size_t index, const char *driv
                 return 0;
         result = &claim->results[claim->n_results++];
         result->request = xstrndup(request, strcspn(request, "/"));
+        /* It goes into kubelet's answer, whose strings must be UTF-8, and into the record. */
+        if (!text_is_dns_label(result->request))
+                return error_set(err, -EBADMSG, RESULT ".request: not a DNS label", index);
         result->pool = xstrdup(pool);
         result->device = xstrdup(device);
         result->is_admin_access = is_admin_access;

@@ -290,6 +290,8 @@ int kube_token_get(struct kube_token *token, bool is_forced, const char **ret_to
          * goes on being good while the file is away. */
         if (r < 0 && (is_forced || !token->value))
                 return r;
+        if (err)
+                *err = (struct error)ERROR_NULL;
         *ret_token = token->value;
         return 0;
 }

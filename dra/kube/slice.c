@@ -223,12 +223,32 @@ static bool member_differs(const struct json *wanted, const struct json *observe
         return !json_equal(a_normal, b_normal);
 }
 
-bool slice_spec_differs(const struct json *wanted, const struct json *observed)
+/* Others' references may stand beside ours. */
+static bool has_owner(const struct json *wanted, const struct json *observed)
+{
+        const struct json *owner =
+                json_first(json_get(json_get(wanted, "metadata"), "ownerReferences"));
+        const char *uid = json_string(json_get(owner, "uid"));
+
+        for (const struct json *each =
+                     json_first(json_get(json_get(observed, "metadata"), "ownerReferences"));
+             each; each = json_next(each)) {
+                const char *other = json_string(json_get(each, "uid"));
+
+                if (uid && other && strcmp(uid, other) == 0)
+                        return true;
+        }
+        return false;
+}
+
+bool slice_differs(const struct json *wanted, const struct json *observed)
 {
         static const char *const members[] = { "driver", "nodeName", "pool", "devices" };
         const struct json *wanted_spec = json_get(wanted, "spec");
         const struct json *observed_spec = json_get(observed, "spec");
 
+        if (!has_owner(wanted, observed))
+                return true;
         for (size_t i = 0; i < array_size(members); ++i)
                 if (member_differs(wanted_spec, observed_spec, members[i]))
                         return true;

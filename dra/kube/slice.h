@@ -69,10 +69,11 @@ struct json *slice_build(const struct slice_options *options);
  * A node name with which that is no DNS subdomain is cut and a hash of it added. The caller's. */
 char *slice_name(const char *node_name, const char *driver, unsigned index);
 
-/* Whether what we want of spec (driver, nodeName, pool, devices in their order) is not what the
- * server shows. Left out of the comparison: other members of spec, the server's taints[].timeAdded.
+/* Whether what we want of the owner and of spec (driver, nodeName, pool, devices in their order) is
+ * not what the server shows. Left out of the comparison: other members of spec, the server's
+ * taints[].timeAdded.
  */
-bool slice_spec_differs(const struct json *wanted, const struct json *observed);
+bool slice_differs(const struct json *wanted, const struct json *observed);
 
 /* The first member of wanted's spec that the server dropped from its answer to our write, as it
  * does with fields of features that are off ("spec.devices[0].taints"); NULL: none. The caller's.
