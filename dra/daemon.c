@@ -29,9 +29,9 @@
 #include "publisher.h"
 #include "reconcile.h"
 #include "registration.h"
-#include "rpc/listener.h"
 #include "rpc/pump.h"
 #include "rpc/server.h"
+#include "sockets.h"
 
 #include <errno.h>
 #include <limits.h>
@@ -39,10 +39,8 @@
 #include <string.h>
 #include <uv.h>
 
-#define STOP_GRACE_MS            2000
-#define REGISTRATION_PATIENCE_MS 60000
-
-enum socket_role { SOCKET_DRA, SOCKET_REGISTRATION, N_SOCKETS };
+#define STOP_GRACE_MS 2000
+#define SETTLE_MS     20 /* from a change in a directory to the look at it */
 
 struct daemon {
         const struct config *config;
@@ -68,13 +66,11 @@ struct daemon {
         /* kubelet. */
         struct rpc_pump *pump;
         struct rpc_server *server;
-        struct rpc_listener *sockets[N_SOCKETS];
+        struct sockets *sockets; /* NULL: the DRA path is off */
         struct registration registration;
         struct draplugin draplugin;
         struct health *health;
         struct pluginside *pluginside; /* NULL: the plugin path is off */
-        bool is_registered;
-        uint64_t listening_since_ms;
 
         /* API server; all NULL where none is configured. */
         struct kube_credentials credentials;
@@ -87,6 +83,7 @@ struct daemon {
         struct instance *instance;
         struct dirwatch *watches[3]; /* registry, state, CDI */
         uv_timer_t housekeeping;
+        uv_timer_t settling;
         uv_signal_t signals[2];
         bool is_active; /* we hold the node's lock */
         bool is_stopping;
@@ -339,79 +336,14 @@ static void read_capacity(struct daemon *daemon)
                 set_total(daemon, r ? 0 : capacity, path);
 }
 
-/* ---- kubelet's sockets ---- */
-
-static void on_connection(void *owner, int fd)
-{
-        struct daemon *daemon = owner;
-
-        rpc_server_adopt(daemon->server, fd);
-}
-
-static int listen_on(struct daemon *daemon, enum socket_role role, struct error *err)
-{
-        struct rpc_listener *listener = daemon->sockets[role];
-        __attribute__((cleanup(cleanup_free))) char *directory =
-                xstrdup(rpc_listener_path(listener));
-        __attribute__((cleanup(cleanup_close))) int directory_fd = -1;
-        int r;
-
-        *strrchr(directory, '/') = '\0';
-        r = file_open_directory(directory, role == SOCKET_DRA ? 0700 : 0755, &directory_fd, err);
-        if (!r)
-                r = rpc_listener_listen(listener, err);
-        if (!r && role == SOCKET_REGISTRATION)
-                daemon->listening_since_ms = uv_now(&daemon->loop);
-        return r;
-}
-
-/* The registration socket comes last: kubelet dials the other one as soon as it has read about it
- * there. */
-static int listen_on_all(struct daemon *daemon, struct error *err)
-{
-        int r = 0;
-
-        if (!daemon->config->serves_dra)
-                return 0;
-        for (int role = 0; role < N_SOCKETS && !r; ++role)
-                if (!rpc_listener_is_in_place(daemon->sockets[role]))
-                        r = listen_on(daemon, (enum socket_role)role, err);
-        return r;
-}
-
-static void keep_sockets(struct daemon *daemon)
-{
-        struct error error = ERROR_NULL;
-        bool was_in_place[N_SOCKETS];
-
-        if (daemon->is_stopping || !daemon->server || !daemon->config->serves_dra)
-                return;
-        for (int role = 0; role < N_SOCKETS; ++role)
-                was_in_place[role] = rpc_listener_is_in_place(daemon->sockets[role]);
-        /* kubelet <= 1.35 forgets to try again after a failed registration (k/k#133725); a new file
-         * makes it. */
-        if (!daemon->is_registered && was_in_place[SOCKET_REGISTRATION] &&
-            uv_now(&daemon->loop) - daemon->listening_since_ms > REGISTRATION_PATIENCE_MS) {
-                log_debug("kubelet has not registered us, offering the socket anew");
-                (void)listen_on(daemon, SOCKET_REGISTRATION, &error);
-        }
-        if (was_in_place[SOCKET_DRA] && was_in_place[SOCKET_REGISTRATION])
-                return;
-        if (listen_on_all(daemon, &error) < 0) {
-                log_error("a socket is gone and cannot be put back", log_str("reason", error.text));
-                return;
-        }
-        for (int role = 0; role < N_SOCKETS; ++role)
-                if (!was_in_place[role])
-                        log_warn("a socket was gone, put back",
-                                 log_str("socket", rpc_listener_path(daemon->sockets[role])));
-}
+/* ---- kubelet ---- */
 
 static void on_registration_status(void *owner, bool is_registered, const char *reason)
 {
         struct daemon *daemon = owner;
 
-        daemon->is_registered = is_registered;
+        if (daemon->sockets)
+                sockets_set_registered(daemon->sockets, is_registered);
         if (!is_registered) {
                 log_error("kubelet refused to register this driver", log_str("reason", reason));
                 return;
@@ -491,6 +423,11 @@ static void fail(struct daemon *daemon, int result)
         stop(daemon);
 }
 
+static int listen_on_all(struct daemon *daemon)
+{
+        return daemon->sockets ? sockets_listen(daemon->sockets, daemon->err) : 0;
+}
+
 static void on_lock(void *owner)
 {
         struct daemon *daemon = owner;
@@ -501,7 +438,7 @@ static void on_lock(void *owner)
         log_info("active: this instance now serves the node");
         r = activate(daemon, daemon->err);
         if (!r)
-                r = listen_on_all(daemon, daemon->err);
+                r = listen_on_all(daemon);
         if (r < 0)
                 fail(daemon, r);
 }
@@ -538,23 +475,30 @@ static void look_around(struct daemon *daemon)
                 fail(daemon, r);
                 return;
         }
-        if (daemon->is_active || daemon->config->pod_uid)
-                keep_sockets(daemon);
+        if (daemon->sockets && (daemon->is_active || daemon->config->pod_uid))
+                sockets_keep(daemon->sockets);
         if (daemon->is_active && daemon->pluginside)
                 pluginside_check(daemon->pluginside);
 }
 
-static void on_directory_changed(void *owner)
+static void on_settled(uv_timer_t *timer)
 {
-        struct daemon *daemon = owner;
+        struct daemon *daemon = timer->data;
 
-        if (daemon->is_stopping)
-                return;
         look_around(daemon);
         /* A spec that cannot be written is left to the clock: each attempt changes the directory.
          */
         if (daemon->is_active && !daemon->is_stopping && !daemon->cdi_error.code)
                 verify_cdi_spec(daemon);
+}
+
+/* However busy somebody else is in a directory, it costs one look in so many milliseconds. */
+static void on_directory_changed(void *owner)
+{
+        struct daemon *daemon = owner;
+
+        if (!daemon->is_stopping && !uv_is_active((uv_handle_t *)&daemon->settling))
+                uv_timer_start(&daemon->settling, on_settled, SETTLE_MS, 0);
 }
 
 static void on_housekeeping(uv_timer_t *timer)
@@ -620,10 +564,8 @@ static void set_up_rpc(struct daemon *daemon)
                                &daemon->registration);
         rpc_server_add_service(daemon->server, draplugin_methods, draplugin_n_methods,
                                &daemon->draplugin);
-        daemon->sockets[SOCKET_DRA] =
-                rpc_listener_new(&daemon->loop, config->dra_socket, on_connection, daemon);
-        daemon->sockets[SOCKET_REGISTRATION] =
-                rpc_listener_new(&daemon->loop, config->registration_socket, on_connection, daemon);
+        if (config->serves_dra)
+                daemon->sockets = sockets_new(&daemon->loop, config, daemon->server);
 }
 
 static void set_up_pluginside(struct daemon *daemon)
@@ -700,7 +642,9 @@ static int set_up(struct daemon *daemon, struct error *err)
                 uv_signal_start(&daemon->signals[i], on_signal, numbers[i]);
         }
         uv_timer_init(&daemon->loop, &daemon->housekeeping);
+        uv_timer_init(&daemon->loop, &daemon->settling);
         daemon->housekeeping.data = daemon;
+        daemon->settling.data = daemon;
         options = (struct prepare_options){ .loop = &daemon->loop,
                                             .ledger = daemon->ledger,
                                             .cdi = daemon->cdi,
@@ -727,7 +671,7 @@ static int set_up(struct daemon *daemon, struct error *err)
                                            "could listen meanwhile)");
                 /* Without a pod UID the socket names are the other's, too. */
                 if (config->pod_uid)
-                        r = listen_on_all(daemon, err);
+                        r = listen_on_all(daemon);
         } else {
                 on_lock(daemon);
                 r = daemon->result;
@@ -764,6 +708,7 @@ static void finish_when_idle(struct daemon *daemon)
         http_free(daemon->http);
         uv_timer_stop(&daemon->housekeeping);
         uv_close((uv_handle_t *)&daemon->housekeeping, NULL);
+        uv_close((uv_handle_t *)&daemon->settling, NULL);
         rpc_pump_stop(daemon->pump, on_pump_stopped, daemon);
 }
 
@@ -785,11 +730,9 @@ static void stop(struct daemon *daemon)
         if (daemon->is_stopping)
                 return;
         daemon->is_stopping = true;
-        for (int role = N_SOCKETS - 1; role >= 0; --role) {
-                rpc_listener_free(daemon->sockets[role]);
-                daemon->sockets[role] = NULL;
-        }
+        sockets_free(take_ptr(daemon->sockets));
         uv_timer_stop(&daemon->housekeeping);
+        uv_timer_stop(&daemon->settling);
         for (size_t i = 0; i < array_size(daemon->watches); ++i)
                 dirwatch_free(daemon->watches[i]);
         for (size_t i = 0; i < array_size(daemon->signals); ++i)

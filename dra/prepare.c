@@ -273,6 +273,25 @@ static void on_wait_over(uv_timer_t *timer)
         job_wait(timer->data);
 }
 
+static void remember_leftover(struct prepare *prepare, const char *uid)
+{
+        struct leftover *leftover = xcalloc(1, sizeof(*leftover));
+
+        leftover->prepare = prepare;
+        leftover->uid = xstrdup(uid);
+        list_add_tail(&prepare->leftovers, &leftover->link);
+}
+
+static bool has_leftover(const struct prepare *prepare, const char *uid)
+{
+        const struct list *position;
+
+        list_for_each (position, &prepare->leftovers)
+                if (strcmp(container_of(position, struct leftover, link)->uid, uid) == 0)
+                        return true;
+        return false;
+}
+
 static void on_saved(void *owner, const struct error *error)
 {
         struct job *job = owner;
@@ -284,6 +303,8 @@ static void on_saved(void *owner, const struct error *error)
                 /* A claim that was held before stays held, and is recorded when kubelet asks next.
                  */
                 if (!job->is_replacing) {
+                        /* It may be there all the same, where the sync failed after the rename. */
+                        remember_leftover(prepare, job->uid);
                         ledger_claim_free(ledger_release(ledger, job->uid));
                         prepare->options.on_held_changed(prepare->options.owner);
                 }
@@ -389,8 +410,15 @@ void prepare_retry_waiting(struct prepare *prepare)
 
         /* Whoever fits goes, also past a larger claim that does not: no TD stays idle while
          * somebody waits for it. */
-        list_for_each_safe (position, following, &prepare->waiting)
-                (void)job_try_hold(container_of(position, struct job, waiting));
+        list_for_each_safe (position, following, &prepare->waiting) {
+                struct job *job = container_of(position, struct job, waiting);
+                struct error error = ERROR_NULL;
+
+                if (job_try_hold(job) != LEDGER_TOO_LARGE)
+                        continue;
+                explain_full(job, LEDGER_TOO_LARGE, &error);
+                job_give_up(job, &error);
+        }
 }
 
 /* ---- reading the claim ---- */
@@ -514,15 +542,6 @@ static void job_release_in_ledger(struct job *job)
         prepare->options.on_held_changed(prepare->options.owner);
 }
 
-static void remember_leftover(struct prepare *prepare, const char *uid)
-{
-        struct leftover *leftover = xcalloc(1, sizeof(*leftover));
-
-        leftover->prepare = prepare;
-        leftover->uid = xstrdup(uid);
-        list_add_tail(&prepare->leftovers, &leftover->link);
-}
-
 static void leftover_free(struct leftover *leftover)
 {
         list_unlink(&leftover->link);
@@ -638,7 +657,7 @@ static void job_advance(struct job *job)
         }
         if (!list_is_empty(&job->releases)) {
                 answer_all(&job->prepares, NULL, &unprepared);
-                if (held) {
+                if (held || has_leftover(prepare, job->uid)) {
                         job->state = JOB_REMOVING;
                         checkpoint_remove(prepare->checkpoint, job->uid, on_removed, job);
                         return;

@@ -202,7 +202,9 @@ void kube_events_post(struct kube_events *events, bool is_warning, const char *r
 {
         struct event event = {
                 .node_name = events->node_name,
-                .node_uid = events->node_uid,
+                /* Events by name are what kubelet writes, and `kubectl describe node` finds both.
+                 */
+                .node_uid = events->node_uid ? events->node_uid : events->node_name,
                 .is_warning = is_warning,
                 .reason = reason,
                 .message = message,

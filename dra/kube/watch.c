@@ -290,7 +290,10 @@ static int on_event_line(struct kube_watch *watch, const struct watch_line *line
         unsigned epoch = watch->epoch;
 
         set_version(watch, line->resource_version);
-        if (watch->state != STANDING)
+        /* White space is no sign of life: whole lines are. */
+        if (watch->state == STANDING)
+                arm(watch, watch->timing.silence_ms);
+        else
                 prove(watch);
         if (watch->epoch != epoch)
                 return 1;
@@ -331,8 +334,6 @@ static void on_watch_bytes(void *owner, const char *bytes, size_t n)
                 arm(watch, watch->timing.short_ms);
                 return;
         }
-        if (watch->state == STANDING)
-                arm(watch, watch->timing.silence_ms);
         if (watch_lines_feed(&watch->lines, bytes, n, on_line, watch, &error) < 0) {
                 drop_call(watch);
                 forget_version(watch);
