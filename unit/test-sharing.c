@@ -104,89 +104,53 @@ static unsigned room_for_claims(const struct ledger *ledger)
 
 /* ---- who may have how much ---- */
 
-START_TEST(the_plugin_may_have_what_neither_claims_hold_nor_the_split_reserves)
+START_TEST(each_side_may_have_what_the_other_neither_holds_nor_is_kept)
 {
         static const struct {
                 unsigned total;
                 int64_t split;
                 unsigned n_claims_held, limit;
+                unsigned n_plugin_held, elsewhere;
         } cases[] = {
-                { 8, DYNAMIC, 0, 8 },
-                { 8, DYNAMIC, 3, 5 },
-                { 8, DYNAMIC, 8, 0 },
-                { 8, DYNAMIC, 9, 0 }, /* the capacity has shrunk */
-                { 8, 0, 0, 8 },
-                { 8, 0, 2, 6 }, /* from before the split */
-                { 8, 3, 0, 5 },
-                { 8, 3, 3, 5 },
-                { 8, 3, 4, 4 }, /* from before the split */
-                { 8, 3, 9, 0 },
-                { 8, 7, 0, 1 },
-                { 8, 8, 0, 0 },
-                { 8, 9, 0, 0 },
-                { 8, INT64_MAX, 0, 0 },
-                { 8, UINT32_MAX + INT64_C(2), 0, 0 },
-                { 0, DYNAMIC, 0, 0 },
-                { 0, DYNAMIC, 2, 0 },
-                { 0, 0, 0, 0 },
-                { 0, 3, 0, 0 },
-                { 1, DYNAMIC, 0, 1 },
-                { 1, 1, 0, 0 },
-                { DEVICE_INDEX_MAX, DYNAMIC, 0, DEVICE_INDEX_MAX },
-                { DEVICE_INDEX_MAX, DYNAMIC, DEVICE_INDEX_MAX - 1, 1 },
-                { DEVICE_INDEX_MAX, 0, 0, DEVICE_INDEX_MAX },
-                { DEVICE_INDEX_MAX, DEVICE_INDEX_MAX - 1, 0, 1 },
-                { DEVICE_INDEX_MAX, DEVICE_INDEX_MAX, 0, 0 },
+                { 8, DYNAMIC, 0, 8, 0, 0 },
+                { 8, DYNAMIC, 3, 5, 3, 3 },
+                { 8, DYNAMIC, 8, 0, 8, 8 },
+                { 8, DYNAMIC, 9, 0, 9, 9 }, /* the capacity has shrunk */
+                { 8, 0, 0, 8, 0, 8 },
+                { 8, 0, 2, 6, 8, 8 }, /* claims from before the split */
+                { 8, 3, 0, 5, 0, 5 },
+                { 8, 3, 3, 5, 5, 5 },
+                { 8, 3, 4, 4, 6, 6 }, /* either side's from before the split */
+                { 8, 3, 9, 0, 9, 9 },
+                { 8, 7, 0, 1, 0, 1 },
+                { 8, 8, 0, 0, 0, 0 },
+                { 8, 8, 1, 0, 1, 1 },
+                { 8, 9, 0, 0, 0, 0 },
+                { 8, INT64_MAX, 0, 0, 2, 2 },
+                { 8, UINT32_MAX + INT64_C(2), 0, 0, 0, 0 },
+                { 0, DYNAMIC, 0, 0, 0, 0 },
+                { 0, DYNAMIC, 2, 0, 2, 2 },
+                { 0, 0, 0, 0, 0, 0 },
+                { 0, 3, 0, 0, 2, 2 },
+                { 1, DYNAMIC, 0, 1, 1, 1 },
+                { 1, 0, 0, 1, 0, 1 },
+                { 1, 1, 0, 0, 0, 0 },
+                { DEVICE_INDEX_MAX, DYNAMIC, 0, DEVICE_INDEX_MAX, 0, 0 },
+                { DEVICE_INDEX_MAX, DYNAMIC, DEVICE_INDEX_MAX - 1, 1, 4095, 4095 },
+                { DEVICE_INDEX_MAX, 0, 0, DEVICE_INDEX_MAX, 0, DEVICE_INDEX_MAX },
+                { DEVICE_INDEX_MAX, DEVICE_INDEX_MAX - 1, 0, 1, 0, 1 },
+                { DEVICE_INDEX_MAX, DEVICE_INDEX_MAX, 0, 0, 0, 0 },
         };
 
         for (size_t i = 0; i < array_size(cases); ++i) {
                 unsigned limit = sharing_plugin_limit(cases[i].total, cases[i].split,
                                                       cases[i].n_claims_held);
-
-                ck_assert_msg(limit == cases[i].limit, "case %zu: %u instead of %u", i, limit,
-                              cases[i].limit);
-        }
-}
-END_TEST
-
-START_TEST(claims_cannot_have_what_plugin_devices_hold_or_the_split_keeps_for_them)
-{
-        static const struct {
-                unsigned total;
-                int64_t split;
-                unsigned n_plugin_held, elsewhere;
-        } cases[] = {
-                { 8, DYNAMIC, 0, 0 },
-                { 8, DYNAMIC, 3, 3 },
-                { 8, DYNAMIC, 9, 9 }, /* the capacity has shrunk */
-                { 8, 0, 0, 8 },
-                { 8, 0, 8, 8 },
-                { 8, 3, 0, 5 },
-                { 8, 3, 5, 5 },
-                { 8, 3, 6, 6 }, /* from before the split */
-                { 8, 8, 0, 0 },
-                { 8, 8, 1, 1 },
-                { 8, 9, 0, 0 },
-                { 8, INT64_MAX, 2, 2 },
-                { 8, UINT32_MAX + INT64_C(2), 0, 0 },
-                { 0, DYNAMIC, 0, 0 },
-                { 0, 0, 0, 0 },
-                { 0, 3, 0, 0 },
-                { 0, 3, 2, 2 },
-                { 1, 0, 0, 1 },
-                { 1, 1, 0, 0 },
-                { DEVICE_INDEX_MAX, DYNAMIC, DEVICE_INDEX_MAX, DEVICE_INDEX_MAX },
-                { DEVICE_INDEX_MAX, 0, 0, DEVICE_INDEX_MAX },
-                { DEVICE_INDEX_MAX, DEVICE_INDEX_MAX - 1, 0, 1 },
-                { DEVICE_INDEX_MAX, DEVICE_INDEX_MAX, 0, 0 },
-        };
-
-        for (size_t i = 0; i < array_size(cases); ++i) {
                 unsigned elsewhere =
                         sharing_elsewhere(cases[i].total, cases[i].split, cases[i].n_plugin_held);
 
-                ck_assert_msg(elsewhere == cases[i].elsewhere, "case %zu: %u instead of %u", i,
-                              elsewhere, cases[i].elsewhere);
+                ck_assert_msg(limit == cases[i].limit, "case %zu: limit %u", i, limit);
+                ck_assert_msg(elsewhere == cases[i].elsewhere, "case %zu: elsewhere %u", i,
+                              elsewhere);
         }
 }
 END_TEST
@@ -380,7 +344,7 @@ START_TEST(a_kubelet_that_has_restarted_takes_nothing_away_until_it_has_settled)
         ck_assert_offer(sharing, "tdx0+ tdx1+ tdx2+");
         ck_assert_uint_eq(sharing_n_held(sharing), 1);
         ck_assert_uint_eq(sharing_next_expiry_ms(sharing), UINT64_MAX);
-        ck_assert_uint_eq(sharing_next_question_ms(sharing), START + 100 + SHARING_POLL_MS);
+        ck_assert_uint_eq(sharing_next_question_ms(sharing), START + 100 + SHARING_RETRY_MS);
 }
 END_TEST
 
@@ -553,6 +517,20 @@ START_TEST(a_split_is_offered_to_each_side_whatever_the_other_needs)
         ck_assert_int_eq(hold_claim(ledger, "b", 1), LEDGER_FULL);
         ck_assert_int_eq(allocate(sharing, three, 3, START), 0);
         ck_assert_uint_eq(ledger_elsewhere(ledger), 3);
+}
+END_TEST
+
+START_TEST(a_closed_plugin_offers_what_is_held_and_opens_again)
+{
+        _cleanup_(ledger) struct ledger *ledger = make_ledger(3);
+        _cleanup_(sharing) struct sharing *sharing = make_known(ledger, DYNAMIC);
+
+        ck_assert_int_eq(allocate(sharing, tdx1, 1, START), 0);
+        sharing_close(sharing, true);
+        ck_assert_offer(sharing, "tdx0- tdx1+ tdx2-");
+        sharing_close(sharing, false);
+
+        ck_assert_offer(sharing, "tdx0+ tdx1+ tdx2+");
 }
 END_TEST
 
@@ -739,8 +717,34 @@ START_TEST(kubelet_is_asked_at_once_then_only_while_anything_is_held)
 }
 END_TEST
 
-SUITE("sharing", the_plugin_may_have_what_neither_claims_hold_nor_the_split_reserves,
-      claims_cannot_have_what_plugin_devices_hold_or_the_split_keeps_for_them,
+START_TEST(after_ten_seconds_of_silence_kubelet_is_asked_on_until_it_answers)
+{
+        _cleanup_(ledger) struct ledger *ledger = make_ledger(3);
+        _cleanup_(sharing) struct sharing *sharing = sharing_new(ledger, DYNAMIC, START);
+        const uint64_t late_ms = START + SHARING_IGNORANCE_MAX_MS;
+
+        ck_assert(sharing_unanswered(sharing, late_ms));
+        ck_assert_uint_eq(sharing_next_question_ms(sharing), late_ms + SHARING_POLL_MS);
+        ck_assert(list(sharing, three, 3, late_ms + SHARING_POLL_MS));
+
+        ck_assert_uint_eq(room_for_claims(ledger), 0);
+}
+END_TEST
+
+START_TEST(a_kubelet_that_has_just_started_is_asked_again_although_nothing_is_held)
+{
+        _cleanup_(ledger) struct ledger *ledger = make_ledger(3);
+        _cleanup_(sharing) struct sharing *sharing = make_known(ledger, DYNAMIC);
+
+        ck_assert(!sharing_listed(sharing, NULL, 0, 0, START + 1));
+        ck_assert_uint_eq(sharing_next_question_ms(sharing), START + 1 + SHARING_RETRY_MS);
+        ck_assert(!sharing_listed(sharing, NULL, 0, SHARING_KUBELET_SETTLE_MS, START + 2));
+
+        ck_assert_uint_eq(sharing_next_question_ms(sharing), UINT64_MAX);
+}
+END_TEST
+
+SUITE("sharing", each_side_may_have_what_the_other_neither_holds_nor_is_kept,
       claims_and_pods_together_never_exceed_the_total_and_a_split_holds_both_ways,
       nothing_is_offered_or_admitted_before_it_is_known_who_holds_what,
       what_was_written_down_is_offered_as_healthy_even_before_it_is_known,
@@ -761,6 +765,7 @@ SUITE("sharing", the_plugin_may_have_what_neither_claims_hold_nor_the_split_rese
       a_node_of_unknown_or_no_capacity_offers_only_what_is_held,
       when_the_capacity_shrinks_below_what_is_held_all_held_stay_healthy_and_nothing_is_free,
       a_split_is_offered_to_each_side_whatever_the_other_needs,
+      a_closed_plugin_offers_what_is_held_and_opens_again,
       what_is_allocated_is_held_at_once_and_claims_cannot_have_it,
       a_refused_allocation_says_who_is_in_the_way_and_changes_nothing,
       two_containers_of_one_request_count_together,
@@ -771,4 +776,6 @@ SUITE("sharing", the_plugin_may_have_what_neither_claims_hold_nor_the_split_rese
       a_list_that_says_nothing_new_changes_nothing,
       what_kubelet_lists_counts_whoever_gave_it_even_beyond_the_total,
       a_device_that_vanished_is_free_for_claims_only_after_it_has_lingered,
-      kubelet_is_asked_at_once_then_only_while_anything_is_held);
+      kubelet_is_asked_at_once_then_only_while_anything_is_held,
+      after_ten_seconds_of_silence_kubelet_is_asked_on_until_it_answers,
+      a_kubelet_that_has_just_started_is_asked_again_although_nothing_is_held);
