@@ -8,7 +8,7 @@
 
 struct holding {
         struct table_node node; /* by ID, while held */
-        struct list link;       /* of those in flight or lingering, the earliest deadline first */
+        struct list link;       /* of those lingering, the earliest deadline first */
         char *id;
         bool is_listed;       /* kubelet has listed it at least once */
         bool is_in_last_list; /* while holdings_observe() works */
@@ -17,7 +17,6 @@ struct holding {
 
 struct holdings {
         struct table held;
-        struct list in_flight;
         struct list lingering;
         size_t n_lingering;
 };
@@ -47,7 +46,6 @@ static struct holding *hold(struct holdings *holdings, const char *id)
 static void linger(struct holdings *holdings, struct holding *holding, uint64_t now_ms)
 {
         table_remove(&holdings->held, &holding->node);
-        list_unlink(&holding->link);
         holding->deadline_ms = now_ms + HOLDINGS_LINGER_MS;
         list_add_tail(&holdings->lingering, &holding->link);
         ++holdings->n_lingering;
@@ -57,7 +55,6 @@ struct holdings *holdings_new(void)
 {
         struct holdings *holdings = xcalloc(1, sizeof(*holdings));
 
-        list_init(&holdings->in_flight);
         list_init(&holdings->lingering);
         return holdings;
 }
@@ -121,7 +118,6 @@ void holdings_allocate(struct holdings *holdings, const char *const *ids, size_t
                         continue;
                 holding = hold(holdings, ids[i]);
                 holding->deadline_ms = now_ms + HOLDINGS_IN_FLIGHT_MS;
-                list_add_tail(&holdings->in_flight, &holding->link);
         }
 }
 
@@ -167,7 +163,6 @@ bool holdings_observe(struct holdings *holdings, const char *const *ids, size_t 
                 is_changed |= !holding;
                 if (!holding)
                         holding = hold(holdings, ids[i]);
-                list_unlink(&holding->link); /* no longer in flight */
                 holding->is_listed = true;
                 holding->is_in_last_list = true;
         }

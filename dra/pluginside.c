@@ -34,6 +34,7 @@ struct pluginside {
         uv_timer_t offering;
         bool is_unwritten; /* the record is behind */
         bool is_silent;    /* the last question was not answered */
+        bool stands_back;  /* a foreign plugin hands devices out */
         bool is_closed;
         bool is_stopping;
         unsigned n_open; /* handles, while closing */
@@ -129,9 +130,14 @@ static void arm(const struct pluginside *side, uv_timer_t *timer, uv_timer_cb on
 
 static void schedule(struct pluginside *side)
 {
+        uint64_t question_ms = sharing_next_question_ms(side->sharing);
+
         if (side->is_stopping)
                 return;
-        arm(side, &side->question, on_question, sharing_next_question_ms(side->sharing));
+        /* What another hands out is learnt from kubelet alone. */
+        if (side->stands_back && question_ms == UINT64_MAX)
+                question_ms = now(side) + SHARING_POLL_MS;
+        arm(side, &side->question, on_question, question_ms);
         arm(side, &side->expiry, on_expiry, sharing_next_expiry_ms(side->sharing));
 }
 
@@ -204,6 +210,10 @@ static void on_kubelet_started(void *owner)
 
 static void on_standing(void *owner, enum deviceplugin_standing standing, const char *reason)
 {
+        struct pluginside *side = owner;
+
+        side->stands_back = standing == DEVICEPLUGIN_STANDS_BACK;
+        podresources_ask(side->podresources);
         switch (standing) {
         case DEVICEPLUGIN_REGISTERED:
                 log_info("the device plugin is registered",

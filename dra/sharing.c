@@ -117,17 +117,6 @@ int sharing_allocate(struct sharing *sharing, const char *const *ids, size_t n, 
         return 0;
 }
 
-/* When to ask again, now that an answer came or did not. */
-static void plan_question(struct sharing *sharing, uint64_t now_ms)
-{
-        if (!sharing->is_known)
-                sharing->next_question_ms = now_ms + SHARING_RETRY_MS;
-        else if (holdings_n(sharing->holdings))
-                sharing->next_question_ms = now_ms + SHARING_POLL_MS;
-        else
-                sharing->next_question_ms = UINT64_MAX;
-}
-
 static bool take_in(struct sharing *sharing, bool is_changed)
 {
         if (!sharing->is_known || !is_changed)
@@ -146,7 +135,12 @@ bool sharing_listed(struct sharing *sharing, const char *const *ids, size_t n,
                 sharing->is_known = true;
                 is_changed = true;
         }
-        plan_question(sharing, now_ms);
+        if (!is_complete) /* the next list may be longer */
+                sharing->next_question_ms = now_ms + SHARING_RETRY_MS;
+        else if (holdings_n(sharing->holdings))
+                sharing->next_question_ms = now_ms + SHARING_POLL_MS;
+        else
+                sharing->next_question_ms = UINT64_MAX;
         return take_in(sharing, is_changed);
 }
 
@@ -156,7 +150,8 @@ bool sharing_unanswered(struct sharing *sharing, uint64_t now_ms)
                 !sharing->is_known && now_ms - sharing->started_ms >= SHARING_IGNORANCE_MAX_MS;
 
         sharing->is_known |= is_changed;
-        plan_question(sharing, now_ms);
+        sharing->next_question_ms =
+                now_ms + (sharing->is_known ? SHARING_POLL_MS : SHARING_RETRY_MS);
         return take_in(sharing, is_changed);
 }
 

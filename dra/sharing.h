@@ -20,10 +20,11 @@ struct error;
 struct ledger;
 struct sharing;
 
-#define SHARING_POLL_MS 5000 /* while anything is held: podresources does not notify */
+/* While anything is held (podresources does not notify), or kubelet does not answer. */
+#define SHARING_POLL_MS 5000
 #define SHARING_AFTER_ALLOCATE_MS \
         300                   /* kubelet lists a device some 20 ms after Allocate returned */
-#define SHARING_RETRY_MS 1000 /* while it is not known who holds what */
+#define SHARING_RETRY_MS 1000 /* while it is not known who holds what, or kubelet settles */
 #define SHARING_KUBELET_SETTLE_MS \
         5000 /* after its start kubelet lists nothing for up to a second */
 #define SHARING_IGNORANCE_MAX_MS 10000 /* then what was written down must do */

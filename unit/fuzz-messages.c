@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Any bytes as any message between kubelet and the driver; the first byte chooses which, by its
- * place in proto/pluginregistration.proto and proto/dra.proto. What is accepted can be written, and
- * what was written is read as the same. The corpus: see unit/golden/make. */
+ * place in proto/ in pluginregistration, dra, deviceplugin and podresources.proto. What is accepted
+ * can be written, and what was written is read as the same. The corpus: see unit/golden/make. */
 #include "base/memory.h"
+#include "deviceplugin.pb-c.h"
 #include "dra.pb-c.h"
 #include "pluginregistration.pb-c.h"
+#include "podresources.pb-c.h"
 
 #include <assert.h>
 #include <stdbool.h>
@@ -26,6 +28,28 @@ static const ProtobufCMessageDescriptor *const kinds[] = {
         &dra__node_unprepare_resources_request__descriptor,
         &dra__node_unprepare_resource_response__descriptor,
         &dra__node_unprepare_resources_response__descriptor,
+        &deviceplugin__device_plugin_options__descriptor,
+        &deviceplugin__register_request__descriptor,
+        &deviceplugin__empty__descriptor,
+        &deviceplugin__device__descriptor,
+        &deviceplugin__list_and_watch_response__descriptor,
+        &deviceplugin__container_preferred_allocation_request__descriptor,
+        &deviceplugin__preferred_allocation_request__descriptor,
+        &deviceplugin__container_preferred_allocation_response__descriptor,
+        &deviceplugin__preferred_allocation_response__descriptor,
+        &deviceplugin__container_allocate_request__descriptor,
+        &deviceplugin__allocate_request__descriptor,
+        &deviceplugin__cdidevice__descriptor,
+        &deviceplugin__mount__descriptor,
+        &deviceplugin__container_allocate_response__descriptor,
+        &deviceplugin__allocate_response__descriptor,
+        &deviceplugin__pre_start_container_request__descriptor,
+        &deviceplugin__pre_start_container_response__descriptor,
+        &podresources__list_pod_resources_request__descriptor,
+        &podresources__list_pod_resources_response__descriptor,
+        &podresources__pod_resources__descriptor,
+        &podresources__container_resources__descriptor,
+        &podresources__container_devices__descriptor,
 };
 
 /* protobuf-c takes a field number of 0 when it is written in more bytes than it needs, and writes

@@ -5,8 +5,10 @@
 #include "base/file.h"
 #include "base/memory.h"
 #include "base/text.h"
+#include "deviceplugin.pb-c.h"
 #include "dra.pb-c.h"
 #include "pluginregistration.pb-c.h"
+#include "podresources.pb-c.h"
 #include "unit/suite.h"
 
 #include <fcntl.h>
@@ -38,6 +40,8 @@ static void describe_value(const ProtobufCFieldDescriptor *field, const void *va
         text_addf(text, "%s=", field->name);
         if (field->type == PROTOBUF_C_TYPE_BOOL) {
                 text_add(text, *(const protobuf_c_boolean *)value ? "true " : "false ");
+        } else if (field->type == PROTOBUF_C_TYPE_INT32) {
+                text_addf(text, "%d ", *(const int32_t *)value);
         } else if (field->type == PROTOBUF_C_TYPE_STRING) {
                 string = *(const char *const *)value;
                 text_addf(text, "'%s' ", string ? string : "NULL");
@@ -51,11 +55,13 @@ static void describe_value(const ProtobufCFieldDescriptor *field, const void *va
         }
 }
 
-/* "" and false are what proto3 takes for unset. */
+/* "", 0 and false are what proto3 takes for unset. */
 static bool is_set(const ProtobufCFieldDescriptor *field, const void *value)
 {
         if (field->type == PROTOBUF_C_TYPE_BOOL)
                 return *(const protobuf_c_boolean *)value;
+        if (field->type == PROTOBUF_C_TYPE_INT32)
+                return *(const int32_t *)value != 0;
         if (field->type == PROTOBUF_C_TYPE_STRING)
                 return !*(const char *const *)value || **(const char *const *)value;
         return *(const void *const *)value != NULL;
@@ -402,10 +408,304 @@ START_TEST(unprepare_responses_are_those_of_kubelet)
 }
 END_TEST
 
+/* ---- the classic device plugin ---- */
+
+#define OPTIONS "get_preferred_allocation_available=true "
+#define REGISTER                                            \
+        "version='v1beta1' endpoint='dra-driver-tdx.sock' " \
+        "resource_name='devices.kubevirt.io/tdx' options={ " OPTIONS "} "
+#define PLUGIN_DEVICE "ID='tdx7' health='Healthy' "
+/* Upstream's field 3, which our .proto leaves out: NUMA node 1. */
+#define TOPOLOGY "3:2:040a020801 "
+#define PREFERENCE                                                                          \
+        "available_deviceIDs='tdx0' available_deviceIDs='tdx1' available_deviceIDs='tdx2' " \
+        "must_include_deviceIDs='tdx1' allocation_size=2 "
+#define PREFERRED "deviceIDs='tdx1' deviceIDs='tdx2' "
+#define WANTED    "devices_ids='tdx1' devices_ids='tdx2' "
+#define CDI       "name='kubevirt.io/tdx=plugin-tdx7' "
+#define MOUNT     "container_path='/run/qgs' host_path='/var/run/tdx-qgs' read_only=true "
+#define GIVEN     "mounts={ " MOUNT "} cdi_devices={ " CDI "} "
+/* envs, devices and annotations. */
+#define OTHERS \
+        "1:2:060a0141120162 3:2:140a062f6465762f7812062f6465762f791a027277 4:2:060a0141120162 "
+
+START_TEST(registrations_of_the_device_plugin_are_those_of_kubelet)
+{
+        static const struct golden device_plugin_optionss[] = {
+                { "deviceplugin.DevicePluginOptions.empty", "" },
+                { "deviceplugin.DevicePluginOptions.preferred", OPTIONS },
+                { "deviceplugin.DevicePluginOptions.full", "pre_start_required=true " OPTIONS },
+                { "deviceplugin.DevicePluginOptions.future", OPTIONS FUTURE },
+        };
+        static const struct golden register_requests[] = {
+                { "deviceplugin.RegisterRequest.empty", "" },
+                { "deviceplugin.RegisterRequest.full", REGISTER },
+                { "deviceplugin.RegisterRequest.empty-options", "options={ } " },
+                { "deviceplugin.RegisterRequest.utf8",
+                  "version='" UTF8 "' endpoint='" UTF8 "' resource_name='" UTF8 "' " },
+                { "deviceplugin.RegisterRequest.future", REGISTER FUTURE },
+        };
+        static const struct golden emptys[] = {
+                { "deviceplugin.Empty.empty", "" },
+                { "deviceplugin.Empty.future", FUTURE },
+        };
+
+        check_all(&deviceplugin__device_plugin_options__descriptor, device_plugin_optionss,
+                  array_size(device_plugin_optionss));
+        check_all(&deviceplugin__register_request__descriptor, register_requests,
+                  array_size(register_requests));
+        check_all(&deviceplugin__empty__descriptor, emptys, array_size(emptys));
+}
+END_TEST
+
+START_TEST(lists_of_the_device_plugin_are_those_of_kubelet)
+{
+        static const struct golden devices[] = {
+                { "deviceplugin.Device.empty", "" },
+                { "deviceplugin.Device.full", PLUGIN_DEVICE },
+                { "deviceplugin.Device.topology", PLUGIN_DEVICE TOPOLOGY },
+                { "deviceplugin.Device.utf8", "ID='" UTF8 "' health='" UTF8 "' " },
+                { "deviceplugin.Device.future", PLUGIN_DEVICE FUTURE },
+        };
+        static const struct golden list_and_watch_responses[] = {
+                { "deviceplugin.ListAndWatchResponse.empty", "" },
+                { "deviceplugin.ListAndWatchResponse.full", "devices={ " PLUGIN_DEVICE "} " },
+                { "deviceplugin.ListAndWatchResponse.many",
+                  "<200 devices={ ID='tdx#' health='Unhealthy' } >" },
+                { "deviceplugin.ListAndWatchResponse.topology",
+                  "devices={ " PLUGIN_DEVICE TOPOLOGY "} devices={ " PLUGIN_DEVICE "} " },
+                { "deviceplugin.ListAndWatchResponse.future",
+                  "devices={ " PLUGIN_DEVICE "} " FUTURE },
+        };
+
+        check_all(&deviceplugin__device__descriptor, devices, array_size(devices));
+        check_all(&deviceplugin__list_and_watch_response__descriptor, list_and_watch_responses,
+                  array_size(list_and_watch_responses));
+}
+END_TEST
+
+START_TEST(preferences_are_asked_for_as_kubelet_does)
+{
+        static const struct golden container_preferred_allocation_requests[] = {
+                { "deviceplugin.ContainerPreferredAllocationRequest.empty", "" },
+                { "deviceplugin.ContainerPreferredAllocationRequest.full", PREFERENCE },
+                { "deviceplugin.ContainerPreferredAllocationRequest.many",
+                  "<200 available_deviceIDs='tdx#' ><200 must_include_deviceIDs='tdx#' "
+                  ">allocation_size=4096 " },
+                { "deviceplugin.ContainerPreferredAllocationRequest.negative",
+                  "allocation_size=-1 " },
+                { "deviceplugin.ContainerPreferredAllocationRequest.utf8",
+                  "available_deviceIDs='" UTF8 "' available_deviceIDs='' " },
+                { "deviceplugin.ContainerPreferredAllocationRequest.future", PREFERENCE FUTURE },
+        };
+        static const struct golden preferred_allocation_requests[] = {
+                { "deviceplugin.PreferredAllocationRequest.empty", "" },
+                { "deviceplugin.PreferredAllocationRequest.full",
+                  "container_requests={ " PREFERENCE "} " },
+                { "deviceplugin.PreferredAllocationRequest.empty-containers",
+                  "container_requests={ } container_requests={ " PREFERENCE "} " },
+                { "deviceplugin.PreferredAllocationRequest.future",
+                  "container_requests={ " PREFERENCE "} " FUTURE },
+        };
+
+        check_all(&deviceplugin__container_preferred_allocation_request__descriptor,
+                  container_preferred_allocation_requests,
+                  array_size(container_preferred_allocation_requests));
+        check_all(&deviceplugin__preferred_allocation_request__descriptor,
+                  preferred_allocation_requests, array_size(preferred_allocation_requests));
+}
+END_TEST
+
+START_TEST(preferences_are_told_as_to_kubelet)
+{
+        static const struct golden container_preferred_allocation_responses[] = {
+                { "deviceplugin.ContainerPreferredAllocationResponse.empty", "" },
+                { "deviceplugin.ContainerPreferredAllocationResponse.full", PREFERRED },
+                { "deviceplugin.ContainerPreferredAllocationResponse.many",
+                  "<200 deviceIDs='tdx#' >" },
+                { "deviceplugin.ContainerPreferredAllocationResponse.future", PREFERRED FUTURE },
+        };
+        static const struct golden preferred_allocation_responses[] = {
+                { "deviceplugin.PreferredAllocationResponse.empty", "" },
+                { "deviceplugin.PreferredAllocationResponse.full",
+                  "container_responses={ " PREFERRED "} " },
+                { "deviceplugin.PreferredAllocationResponse.empty-containers",
+                  "container_responses={ } container_responses={ " PREFERRED "} " },
+                { "deviceplugin.PreferredAllocationResponse.future",
+                  "container_responses={ " PREFERRED "} " FUTURE },
+        };
+
+        check_all(&deviceplugin__container_preferred_allocation_response__descriptor,
+                  container_preferred_allocation_responses,
+                  array_size(container_preferred_allocation_responses));
+        check_all(&deviceplugin__preferred_allocation_response__descriptor,
+                  preferred_allocation_responses, array_size(preferred_allocation_responses));
+}
+END_TEST
+
+START_TEST(allocations_are_asked_for_as_kubelet_does)
+{
+        static const struct golden container_allocate_requests[] = {
+                { "deviceplugin.ContainerAllocateRequest.empty", "" },
+                { "deviceplugin.ContainerAllocateRequest.full", WANTED },
+                { "deviceplugin.ContainerAllocateRequest.many", "<200 devices_ids='tdx#' >" },
+                { "deviceplugin.ContainerAllocateRequest.utf8",
+                  "devices_ids='' devices_ids='" UTF8 "' " },
+                { "deviceplugin.ContainerAllocateRequest.future", WANTED FUTURE },
+        };
+        static const struct golden allocate_requests[] = {
+                { "deviceplugin.AllocateRequest.empty", "" },
+                { "deviceplugin.AllocateRequest.full", "container_requests={ " WANTED "} " },
+                { "deviceplugin.AllocateRequest.empty-containers",
+                  "container_requests={ } container_requests={ " WANTED "} " },
+                { "deviceplugin.AllocateRequest.future",
+                  "container_requests={ " WANTED "} " FUTURE },
+        };
+        static const struct golden pre_start_container_requests[] = {
+                { "deviceplugin.PreStartContainerRequest.empty", "" },
+                { "deviceplugin.PreStartContainerRequest.full", WANTED },
+                { "deviceplugin.PreStartContainerRequest.many", "<200 devices_ids='tdx#' >" },
+                { "deviceplugin.PreStartContainerRequest.future", "devices_ids='tdx1' " FUTURE },
+        };
+
+        check_all(&deviceplugin__container_allocate_request__descriptor,
+                  container_allocate_requests, array_size(container_allocate_requests));
+        check_all(&deviceplugin__allocate_request__descriptor, allocate_requests,
+                  array_size(allocate_requests));
+        check_all(&deviceplugin__pre_start_container_request__descriptor,
+                  pre_start_container_requests, array_size(pre_start_container_requests));
+}
+END_TEST
+
+START_TEST(allocations_are_answered_as_to_kubelet)
+{
+        static const struct golden cdidevices[] = {
+                { "deviceplugin.CDIDevice.empty", "" },
+                { "deviceplugin.CDIDevice.full", CDI },
+                { "deviceplugin.CDIDevice.utf8", "name='" UTF8 "' " },
+                { "deviceplugin.CDIDevice.future", CDI FUTURE },
+        };
+        static const struct golden mounts[] = {
+                { "deviceplugin.Mount.empty", "" },
+                { "deviceplugin.Mount.full", MOUNT },
+                { "deviceplugin.Mount.writable", "container_path='/a' host_path='/b' " },
+                { "deviceplugin.Mount.utf8", "container_path='" UTF8 "' host_path='" UTF8 "' " },
+                { "deviceplugin.Mount.future", MOUNT FUTURE },
+        };
+        static const struct golden container_allocate_responses[] = {
+                { "deviceplugin.ContainerAllocateResponse.empty", "" },
+                { "deviceplugin.ContainerAllocateResponse.full", GIVEN },
+                { "deviceplugin.ContainerAllocateResponse.cdi",
+                  "cdi_devices={ " CDI "} cdi_devices={ " CDI "} " },
+                { "deviceplugin.ContainerAllocateResponse.others", "mounts={ " MOUNT "} " OTHERS,
+                  SAME_MEANING },
+                { "deviceplugin.ContainerAllocateResponse.future", GIVEN FUTURE },
+        };
+        static const struct golden allocate_responses[] = {
+                { "deviceplugin.AllocateResponse.empty", "" },
+                { "deviceplugin.AllocateResponse.full", "container_responses={ " GIVEN "} " },
+                { "deviceplugin.AllocateResponse.empty-containers",
+                  "container_responses={ } container_responses={ " GIVEN "} " },
+                { "deviceplugin.AllocateResponse.future",
+                  "container_responses={ " GIVEN "} " FUTURE },
+        };
+        static const struct golden pre_start_container_responses[] = {
+                { "deviceplugin.PreStartContainerResponse.empty", "" },
+                { "deviceplugin.PreStartContainerResponse.future", FUTURE },
+        };
+
+        check_all(&deviceplugin__cdidevice__descriptor, cdidevices, array_size(cdidevices));
+        check_all(&deviceplugin__mount__descriptor, mounts, array_size(mounts));
+        check_all(&deviceplugin__container_allocate_response__descriptor,
+                  container_allocate_responses, array_size(container_allocate_responses));
+        check_all(&deviceplugin__allocate_response__descriptor, allocate_responses,
+                  array_size(allocate_responses));
+        check_all(&deviceplugin__pre_start_container_response__descriptor,
+                  pre_start_container_responses, array_size(pre_start_container_responses));
+}
+END_TEST
+
+/* ---- podresources ---- */
+
+#define HELD      "resource_name='devices.kubevirt.io/tdx' device_ids='tdx1' device_ids='tdx2' "
+#define CONTAINER "name='compute' devices={ " HELD "} "
+#define POD       "name='vm' namespace='default' containers={ " CONTAINER "} "
+/* With cpu_ids, memory and dynamic_resources. */
+#define BUSY_CONTAINER                                                     \
+        "name='compute' devices={ " HELD TOPOLOGY "} devices={ " HELD "} " \
+        "3:2:040001ac02 4:2:0e0a066d656d6f7279108080808010 5:2:061201631a016e "
+
+START_TEST(containers_of_podresources_are_those_of_kubelet)
+{
+        static const struct golden container_devicess[] = {
+                { "podresources.ContainerDevices.empty", "" },
+                { "podresources.ContainerDevices.full", HELD },
+                { "podresources.ContainerDevices.many",
+                  "resource_name='devices.kubevirt.io/tdx' <200 device_ids='tdx#' >" },
+                { "podresources.ContainerDevices.topology", HELD TOPOLOGY },
+                { "podresources.ContainerDevices.utf8",
+                  "resource_name='" UTF8 "' device_ids='" UTF8 "' device_ids='' " },
+                { "podresources.ContainerDevices.future", HELD FUTURE },
+        };
+        static const struct golden container_resourcess[] = {
+                { "podresources.ContainerResources.empty", "" },
+                { "podresources.ContainerResources.full", CONTAINER },
+                { "podresources.ContainerResources.others", BUSY_CONTAINER },
+                { "podresources.ContainerResources.future", CONTAINER FUTURE },
+        };
+
+        check_all(&podresources__container_devices__descriptor, container_devicess,
+                  array_size(container_devicess));
+        check_all(&podresources__container_resources__descriptor, container_resourcess,
+                  array_size(container_resourcess));
+}
+END_TEST
+
+START_TEST(lists_of_podresources_are_those_of_kubelet)
+{
+        static const struct golden pod_resourcess[] = {
+                { "podresources.PodResources.empty", "" },
+                { "podresources.PodResources.full", POD },
+                { "podresources.PodResources.utf8", "name='" UTF8 "' namespace='" UTF8 "' " },
+                { "podresources.PodResources.future", POD FUTURE },
+        };
+        static const struct golden list_pod_resources_requests[] = {
+                { "podresources.ListPodResourcesRequest.empty", "" },
+                { "podresources.ListPodResourcesRequest.future", FUTURE },
+        };
+        static const struct golden list_pod_resources_responses[] = {
+                { "podresources.ListPodResourcesResponse.empty", "" },
+                { "podresources.ListPodResourcesResponse.full", "pod_resources={ " POD "} " },
+                { "podresources.ListPodResourcesResponse.many",
+                  "<50 pod_resources={ name='vm-#' namespace='default' containers={ " CONTAINER
+                  "} } >" },
+                { "podresources.ListPodResourcesResponse.empty-pods",
+                  "pod_resources={ } pod_resources={ " POD "} pod_resources={ containers={ } } " },
+                { "podresources.ListPodResourcesResponse.others",
+                  "pod_resources={ name='vm' namespace='default' containers={ " BUSY_CONTAINER
+                  "} } " },
+                { "podresources.ListPodResourcesResponse.future",
+                  "pod_resources={ " POD "} " FUTURE },
+        };
+
+        check_all(&podresources__pod_resources__descriptor, pod_resourcess,
+                  array_size(pod_resourcess));
+        check_all(&podresources__list_pod_resources_request__descriptor,
+                  list_pod_resources_requests, array_size(list_pod_resources_requests));
+        check_all(&podresources__list_pod_resources_response__descriptor,
+                  list_pod_resources_responses, array_size(list_pod_resources_responses));
+}
+END_TEST
+
 SUITE("golden", info_requests_are_those_of_kubelet, plugin_infos_are_those_of_kubelet,
       registration_statuses_are_those_of_kubelet,
       registration_status_responses_are_those_of_kubelet, claims_are_those_of_kubelet,
       devices_are_those_of_kubelet, prepare_requests_are_those_of_kubelet,
       unprepare_requests_are_those_of_kubelet, answers_for_one_prepared_claim_are_those_of_kubelet,
       answers_for_one_unprepared_claim_are_those_of_kubelet, prepare_responses_are_those_of_kubelet,
-      unprepare_responses_are_those_of_kubelet);
+      unprepare_responses_are_those_of_kubelet,
+      registrations_of_the_device_plugin_are_those_of_kubelet,
+      lists_of_the_device_plugin_are_those_of_kubelet, preferences_are_asked_for_as_kubelet_does,
+      preferences_are_told_as_to_kubelet, allocations_are_asked_for_as_kubelet_does,
+      allocations_are_answered_as_to_kubelet, containers_of_podresources_are_those_of_kubelet,
+      lists_of_podresources_are_those_of_kubelet);

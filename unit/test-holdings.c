@@ -51,6 +51,27 @@ START_TEST(a_device_that_vanished_from_the_list_lingers_before_it_is_free)
 }
 END_TEST
 
+START_TEST(each_lingering_device_is_given_up_in_its_own_time)
+{
+        static const char *const four[] = { "tdx1", "tdx2", "tdx3", "tdx4" };
+        _cleanup_(holdings) struct holdings *holdings = holdings_new();
+
+        holdings_observe(holdings, four, 4, true, 1000);
+        holdings_observe(holdings, four, 3, true, 2000);
+        holdings_observe(holdings, four, 1, true, 3000);
+        ck_assert_uint_eq(holdings_n(holdings), 4);
+        ck_assert_uint_eq(holdings_next_expiry_ms(holdings), 2000 + HOLDINGS_LINGER_MS);
+
+        ck_assert(holdings_expire(holdings, 2000 + HOLDINGS_LINGER_MS));
+        ck_assert_int_eq(holdings_state(holdings, "tdx4"), HOLDINGS_FREE);
+        ck_assert_int_eq(holdings_state(holdings, "tdx2"), HOLDINGS_LINGERING);
+        ck_assert_uint_eq(holdings_n(holdings), 3);
+        ck_assert_uint_eq(holdings_next_expiry_ms(holdings), 3000 + HOLDINGS_LINGER_MS);
+        ck_assert(holdings_expire(holdings, 3000 + HOLDINGS_LINGER_MS));
+        ck_assert_uint_eq(holdings_n(holdings), 1);
+}
+END_TEST
+
 START_TEST(an_incomplete_list_takes_nothing_away)
 {
         _cleanup_(holdings) struct holdings *holdings = holdings_new();
@@ -102,26 +123,43 @@ START_TEST(giving_out_what_is_held_changes_nothing)
 }
 END_TEST
 
-START_TEST(every_held_id_is_told_once_and_lingering_ones_are_not)
+START_TEST(an_id_that_is_named_twice_is_one_device)
 {
+        static const char *const twice[] = { "tdx1", "tdx2", "tdx1", "tdx1" };
         _cleanup_(holdings) struct holdings *holdings = holdings_new();
-        unsigned n = 0;
+
+        ck_assert_uint_eq(holdings_n_new(holdings, twice, 4), 2);
+        holdings_allocate(holdings, twice, 4, 1000);
+
+        ck_assert_uint_eq(holdings_n(holdings), 2);
+}
+END_TEST
+
+START_TEST(every_held_id_is_told_once_in_flight_or_listed_and_lingering_ones_are_not)
+{
+        static const char *const third[] = { "tdx3" };
+        _cleanup_(holdings) struct holdings *holdings = holdings_new();
+        unsigned n_listed = 0, n_in_flight = 0, n = 0;
 
         holdings_observe(holdings, both, 2, true, 1000);
         holdings_observe(holdings, one, 1, true, 2000);
-        for (const char *id = holdings_next(holdings, NULL); id; id = holdings_next(holdings, id)) {
-                ck_assert_str_eq(id, "tdx1");
-                ++n;
+        holdings_allocate(holdings, third, 1, 2000);
+        for (const char *id = NULL; (id = holdings_next(holdings, id)); ++n) {
+                n_listed += strcmp(id, "tdx1") == 0;
+                n_in_flight += strcmp(id, "tdx3") == 0;
         }
 
-        ck_assert_uint_eq(n, 1);
+        ck_assert_uint_eq(n, 2);
+        ck_assert_uint_eq(n_listed, 1);
+        ck_assert_uint_eq(n_in_flight, 1);
 }
 END_TEST
 
 SUITE("holdings", an_allocation_in_flight_is_held_although_kubelet_does_not_list_it_yet,
       an_allocation_that_never_came_to_be_listed_is_given_up_without_lingering,
       a_device_that_vanished_from_the_list_lingers_before_it_is_free,
-      an_incomplete_list_takes_nothing_away, whatever_kubelet_lists_counts_also_what_we_never_gave,
+      each_lingering_device_is_given_up_in_its_own_time, an_incomplete_list_takes_nothing_away,
+      whatever_kubelet_lists_counts_also_what_we_never_gave,
       a_lingering_device_that_is_given_out_again_counts_twice,
-      giving_out_what_is_held_changes_nothing,
-      every_held_id_is_told_once_and_lingering_ones_are_not);
+      giving_out_what_is_held_changes_nothing, an_id_that_is_named_twice_is_one_device,
+      every_held_id_is_told_once_in_flight_or_listed_and_lingering_ones_are_not);

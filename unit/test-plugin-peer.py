@@ -418,6 +418,17 @@ def test_a_foreign_registrant_makes_it_stand_back_until_it_has_gone():
     node.end()
 
 
+def test_what_a_foreign_plugin_hands_out_while_ours_stands_back_is_counted():
+    node = begin()
+    foreign = serve(node.kubelet.plugins / "kubevirt-tdx.sock", {})
+    until(lambda: node.said("stands back"))
+    time.sleep(0.2)  # a question asked at that moment has been answered
+    node.kubelet.listed = ["tdx0", "tdx1"]
+    until(lambda: node.said("plugin devices held devices=2"), 12)
+    foreign.stop(None).wait()
+    node.end()
+
+
 def test_a_split_keeps_the_plugins_part_and_serve_dra_serves_no_plugin():
     node = begin("--share", "split=3")
     assert healthy(node) == ["tdx0"]
