@@ -70,8 +70,13 @@ start_api() {
         API=http://127.0.0.1:$(cat "$T/api.port")
 }
 
+# Without a device manager unless KUBELET_DEVICES=yes: beside a kubelet that has one and has just started the
+# driver waits five seconds before it believes what podresources says, and offers nothing until then.
 start_kubelet() {
-        start kubelet "$SIM/kubelet-sim" --dir "$K" --control "$T/kubelet.ctl" --api "$API" --node "$NODE"
+        local devices=(--no-devices)
+        [ "${KUBELET_DEVICES:-no}" = no ] || devices=()
+        start kubelet "$SIM/kubelet-sim" --dir "$K" --control "$T/kubelet.ctl" --api "$API" --node "$NODE" \
+                "${devices[@]}"
         eventually 10 kubelet plugins || { cat "$T/kubelet.log"; return 1; }
 }
 
