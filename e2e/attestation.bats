@@ -46,7 +46,7 @@ setup_file() {
         wait
 }
 
-setup() { load scenario; KUBELET_DEVICES=no; enter_node 4; }
+setup() { load scenario; KUBELET_DEVICES=no; enter_node 4; chmod 711 "$T"; }
 teardown() { leave_node; }
 
 put_qgs() { # STATE
@@ -108,4 +108,205 @@ play() { # STATE POLICY TAINTS WANTED
                 [ "$(tail -n 1 "$outcome")" = well ] || { cat "$outcome"; status=1; }
         done
         return $status
+}
+
+# ---- live ----
+
+start_qgs() {
+        start qgs "$SIM/qgs-sim" --socket "$QGS" --control "$T/qgs.ctl" "$@"
+        eventually 5 qgs requests >/dev/null
+}
+now_ms() { echo $((${EPOCHREALTIME/./} / 1000)); }
+slice_is() { [ "$(seen_of_slice)" = "$1" ]; }
+generation() { api slices | awk '{ print $2 }'; }
+prepare() { # NAME TD
+        api claim "default/$1" "$2" >/dev/null
+        kubelet prepare "default/$1"
+}
+attest() { # TD [FLAG...]: as QEMU in the VM's container
+        local td=$1
+        shift
+        "$SIM/cdi-run" --cdi-dir "$CDI" --device "kubevirt.io/tdx=dra-$td" -- \
+                "$SIM/vm-sim" --socket "$QGS" --uid 107 --gid 107 "$@"
+}
+
+# A change is in the slice, and so with the scheduler, within a second, most of which is this script's own.
+within_a_second() { # COMMAND... -- WANTED
+        local begin words=()
+        while [ "$1" != -- ]; do words+=("$1"); shift; done
+        "${words[@]}"
+        begin=$(now_ms)
+        eventually 5 slice_is "$2"
+        echo "$2: $(($(now_ms) - begin)) ms"
+        [ $(($(now_ms) - begin)) -lt 1000 ]
+}
+
+@test "VEP 107, VM user: a VM on a node with QGS attests, as uid 107 and without root's rights" {
+        start_qgs
+        driver --serve dra
+        eventually 5 slice_is "open, attesting"
+        prepare vm tdx1
+        attest tdx1 | grep '^quote of'
+}
+
+@test "VEP 107, developer: a TDX VM starts without any attestation set-up" {
+        driver --serve dra
+        eventually 5 slice_is "open, attesting not"
+        prepare vm tdx0
+        run attest tdx0
+        [[ $output == *"no quote"* ]]
+}
+
+@test "VEP 107, admin: where QGS is not set up right, nothing new is placed, and the reason is in slice, log and Event" {
+        driver --serve dra --attestation enforced
+        eventually 5 slice_is "tainted absent, attesting not"
+        says driver 'QGS does not answer: no new VM is placed here until it does'
+        eventually 5 sh -c "'$SIM/ctl' '$T/api.ctl' events | grep -q TDXNotSchedulable"
+        api events | grep 'start QGS'
+        start_qgs
+        eventually 5 slice_is "open, attesting"
+        eventually 5 sh -c "'$SIM/ctl' '$T/api.ctl' events | grep -q TDXSchedulable"
+}
+
+@test "VEP 107, two nodes, one with QGS: only there an enforced VM finds a device" {
+        start_qgs
+        driver --serve dra --attestation enforced
+        mkdir -p "$T/k2/plugins_registry"
+        start driver2 "$DRIVER" run --node-name node2 --kubelet-dir "$T/k2" --cdi-dir "$T/cdi2" --capacity 4 \
+                --qgs-socket "$T/host2/run/tdx-qgs/qgs.socket" --vm-qgs-socket "$QGS" --api-server "$API" \
+                --serve dra --attestation enforced
+        untainted() {
+                api slices-json | jq -rc '[.. | objects | select(.spec?.nodeName?) |
+                        {(.spec.nodeName): ([.spec.devices[] | select(.taints | not)] | length)}] | add'
+        }
+        is_placed_right() { [ "$(untainted)" = '{"node1":4,"node2":0}' ]; }
+        eventually 10 is_placed_right || { untainted; tail "$T/driver2.log"; return 1; }
+}
+
+@test "QGS appearing and vanishing, also with its directory, is in the slice within a second" {
+        start_qgs
+        driver --serve dra --attestation enforced
+        eventually 5 slice_is "open, attesting"
+        within_a_second qgs gone -- "tainted absent, attesting not"
+        within_a_second qgs ok -- "open, attesting"
+        qgs recreate-dir
+        sleep 0.5
+        slice_is "open, attesting"
+        within_a_second qgs mode 0700 -- "tainted refused, attesting not"
+        within_a_second qgs mode 0666 -- "open, attesting"
+}
+
+@test "QGS behind a link above its directory is followed" {
+        mkdir -p "$T/host/real" "$T/host/var"
+        ln -s ../real "$T/host/var/run"
+        QGS=$T/host/var/run/tdx-qgs/qgs.socket
+        driver --serve dra --attestation enforced
+        eventually 5 slice_is "tainted absent, attesting not"
+        QGS=$T/host/real/tdx-qgs/qgs.socket
+        within_a_second start_qgs -- "open, attesting"
+        within_a_second qgs gone -- "tainted absent, attesting not"
+}
+
+@test "kubevirt's flapping: not enforced, a QGS directory that is missing or comes and goes changes no device's place" {
+        driver --serve dra --attestation optional
+        eventually 5 slice_is "open, attesting not"
+        for _ in 1 2 3; do
+                rm -rf "$(dirname "$QGS")"
+                sleep 0.3
+                mkdir -p "$(dirname "$QGS")"
+                slice_is "open, attesting not"
+        done
+        [ "$(generation)" = 1 ]
+}
+
+@test "a VM that was started before QGS attests once QGS comes" {
+        driver --serve dra
+        prepare vm tdx0
+        "$SIM/cdi-run" --cdi-dir "$CDI" --device kubevirt.io/tdx=dra-tdx0 -- \
+                sh -c "until '$SIM/vm-sim' --socket '$QGS'; do sleep 0.1; done" >"$T/vm.log" 2>&1 &
+        local vm=$!
+        said vm 'no quote'
+        start_qgs
+        wait $vm
+        grep '^quote of' "$T/vm.log"
+}
+
+@test "a socket for its group only: the CDI edits give the VM the group, and it attests" {
+        start_qgs --mode 0660
+        qgs owner 999 999
+        driver --serve dra --attestation enforced
+        eventually 5 slice_is "open, attesting"
+        jq -e '.cdiVersion == "0.7.0" and .devices[0].containerEdits.additionalGids == [999]' "$CDI/kubevirt.io-tdx.json"
+        prepare vm tdx0
+        attest tdx0 | grep '^quote of'
+        qgs mode 0666
+        eventually 5 jq -e '.cdiVersion == "0.3.0" and (.devices[0].containerEdits | has("additionalGids") | not)' \
+                "$CDI/kubevirt.io-tdx.json"
+}
+
+@test "QGS elsewhere on the host is found by the VM where KubeVirt says" {
+        start_qgs
+        launch_driver driver --serve dra --vm-qgs-socket /var/run/tdx-qgs/qgs.socket
+        kubelet wait-registered tdx.kubevirt.io 10s
+        eventually 5 slice_is "open, attesting"
+        prepare vm tdx0
+        QGS=/var/run/tdx-qgs/qgs.socket attest tdx0 | grep '^quote of'
+}
+
+@test "the health streams tell each pod's status why, at once and on change" {
+        driver --serve dra --attestation enforced
+        eventually 5 slice_is "tainted absent, attesting not"
+        run kubelet health-watch 500ms
+        [[ $output == *"tdx0 pool=node1 Unhealthy timeout=20 QGS is absent: there is no $QGS"* ]]
+        kubelet health-watch 2s --version v1alpha1 >"$T/health" &
+        local watch=$!
+        sleep 0.5
+        start_qgs
+        wait $watch
+        grep 'tdx3 pool=node1 Unhealthy' "$T/health"
+        grep 'tdx3 pool=node1 Healthy timeout=20 QGS answers' "$T/health"
+}
+
+@test "not enforced, devices are healthy, and the message says what is missing" {
+        driver --serve dra
+        eventually 5 slice_is "open, attesting not"
+        run kubelet health-watch 500ms
+        [[ $output == *"tdx0 pool=node1 Healthy timeout=20 QGS is absent: "* ]]
+}
+
+@test "five hundred re-creations of the socket cost little, and a handful of slice updates" {
+        start_qgs
+        driver --serve dra --attestation enforced
+        eventually 5 slice_is "open, attesting"
+        local stat before after
+        api stats reset
+        stat=/proc/$(pid_of driver)/stat
+        before=$(awk '{ print $14 + $15 }' "$stat")
+        python3 - "$QGS" <<'END'
+import os, socket, sys, time
+for _ in range(500):
+    os.path.exists(sys.argv[1]) and os.unlink(sys.argv[1])
+    s = socket.socket(socket.AF_UNIX)
+    s.bind(sys.argv[1])
+    s.listen()
+    os.chmod(sys.argv[1], 0o666)
+    time.sleep(0.01)
+os.unlink(sys.argv[1])
+END
+        after=$(awk '{ print $14 + $15 }' "$stat")
+        eventually 5 slice_is "tainted absent, attesting not"
+        api stats | tee "$T/stats"
+        echo "CPU: $((after - before)) hundredths of a second"
+        [ $((after - before)) -lt 100 ]
+        [ "$(awk '/PUT/ { n += $NF } END { print n + 0 }' "$T/stats")" -le 10 ]
+}
+
+@test "flags that do not go together are refused with their names" {
+        driver_flags
+        run "$DRIVER" run "${FLAGS[@]}" --vm-qgs-socket /var/run/tdx-qgs/other.socket
+        [ "$status" -ne 0 ] && [[ $output == *"--qgs-socket"*"file names"*"--vm-qgs-socket"* ]]
+        run "$DRIVER" run "${FLAGS[@]}" --vm-qgs-socket /var/run/qgs.socket
+        [ "$status" -ne 0 ] && [[ $output == *"--vm-qgs-socket"*"shared"* ]]
+        run "$DRIVER" run "${FLAGS[@]}" --attestation maybe
+        [ "$status" -ne 0 ] && [[ $output == *"--attestation"*"from-kubevirt, enforced, optional"* ]]
 }

@@ -18,13 +18,22 @@ struct dirwatch {
         ino_t inode;
 };
 
+/* What happens to the directory itself comes under its own name. */
+static bool is_of_itself(const struct dirwatch *watch, const char *name)
+{
+        const char *slash = strrchr(watch->path, '/');
+
+        return !name || strcmp(slash ? slash + 1 : watch->path, name) == 0;
+}
+
 static void on_event(uv_fs_event_t *event, const char *name, int events, int status)
 {
         struct dirwatch *watch = event->data;
+        bool is_itself = is_of_itself(watch, name);
 
-        /* What happens to the directory itself comes under its own name, and is for the watch of
-         * the one above. */
-        if (!watch->name || !name || strcmp(watch->name, name) == 0)
+        /* It may have gone, and the next one have its inode's number: begin anew. */
+        watch->is_watching &= !is_itself;
+        if (is_itself || !watch->name || strcmp(watch->name, name) == 0)
                 watch->on_change(watch->owner);
 }
 
