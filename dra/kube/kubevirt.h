@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What the KubeVirt CR (kubevirt.io/v1) says of TDX attestation: pure.
+ *
+ * Source: VEP 107; kubevirt.io/api/core/v1 types.go, TDXAttestationConfiguration. Every object on
+ * the way to it, and either field, may be absent or null. The API server fills in the same defaults
+ * where the CR has an attestation object, and checks nothing of the path.
+ */
+#pragma once
+
+#include <stdbool.h>
+
+struct error;
+struct json;
+
+#define KUBEVIRT_QGS_SOCKET "/var/run/tdx-qgs/qgs.socket"
+
+#define KUBEVIRT_ATTESTATION_FIELD "spec.configuration.confidentialCompute.tdx.attestation"
+#define KUBEVIRT_ENFORCED_FIELD    KUBEVIRT_ATTESTATION_FIELD ".enforced"
+#define KUBEVIRT_QGS_SOCKET_FIELD  KUBEVIRT_ATTESTATION_FIELD ".qgsSocketPath"
+
+struct kubevirt_attestation {
+        bool is_enforced; /* no new TD where QGS is not there */
+        char *qgs_socket; /* owned; absolute, and whatever else kubevirt_check_path asks for */
+};
+
+/* Empty, and not yet the defaults. */
+#define KUBEVIRT_ATTESTATION_NULL \
+        {                         \
+                0                 \
+        }
+
+/* Checks a path of the host, as KUBEVIRT_QGS_SOCKET_FIELD has it: 0, or -errno with a text for the
+ * person who wrote the CR. The text is passed on as it is: it names that field, the value and the
+ * remedy, as qgs_check_socket_path() does when what is that field. */
+typedef int kubevirt_check_path(const char *path, struct error *err);
+
+/* Read one CR. The defaults stand for what is absent or null; an explicit path is checked also
+ * where it is the default one. 0, or -EINVAL naming the field by its path in the CR, the value
+ * (quoted, bounded) and what to do. */
+int kubevirt_attestation_parse(const struct json *cr, kubevirt_check_path *check,
+                               struct kubevirt_attestation *ret, struct error *err);
+
+/* VEP 107's: not enforced, KUBEVIRT_QGS_SOCKET. The caller's, as the copy is. */
+struct kubevirt_attestation kubevirt_attestation_defaults(void);
+struct kubevirt_attestation kubevirt_attestation_copy(
+        const struct kubevirt_attestation *attestation);
+bool kubevirt_attestation_equal(const struct kubevirt_attestation *a,
+                                const struct kubevirt_attestation *b);
+void kubevirt_attestation_deinit(struct kubevirt_attestation *attestation);
+
+static inline void cleanup_kubevirt_attestation(struct kubevirt_attestation *attestation)
+{
+        kubevirt_attestation_deinit(attestation);
+}

@@ -1,0 +1,358 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "kube/kubevirt.h"
+
+#include "base/error.h"
+#include "base/json.h"
+#include "base/text.h"
+#include "host/qgs.h"
+#include "unit/suite.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#define ATTESTATION(fields)                                                                       \
+        "{\"spec\":{\"configuration\":{\"confidentialCompute\":{\"tdx\":{\"attestation\":" fields \
+        "}}}}}"
+#define SOCKET(value)   ATTESTATION("{\"qgsSocketPath\":" value "}")
+#define ENFORCED(value) ATTESTATION("{\"enforced\":" value "}")
+
+/* The driver's own policy, on a host where nothing exists. */
+static int check_path(const char *path, struct error *err)
+{
+        return qgs_check_socket_path(KUBEVIRT_QGS_SOCKET_FIELD, path, "/nonexistent/root", err);
+}
+
+static char checked[256];
+static int check_result;
+
+/* Another policy, that only this test has. */
+static int note_path(const char *path, struct error *err)
+{
+        snprintf(checked, sizeof(checked), "%s", path);
+        return check_result ? error_set(err, check_result, "field: \"%s\" is mine", path) : 0;
+}
+
+static int parse_with(kubevirt_check_path *check, const char *text,
+                      struct kubevirt_attestation *ret, struct error *err)
+{
+        _cleanup_(json) struct json *object = NULL;
+
+        ck_assert_int_eq(json_parse(text, strlen(text), &object, err), 0);
+        return kubevirt_attestation_parse(object, check, ret, err);
+}
+
+static int parse(const char *text, struct kubevirt_attestation *ret, struct error *err)
+{
+        return parse_with(check_path, text, ret, err);
+}
+
+START_TEST(what_is_given_is_taken_and_the_rest_are_defaults)
+{
+        static const struct {
+                const char *text;
+                bool is_enforced;
+                const char *qgs_socket;
+        } table[] = {
+                { "{}", false, KUBEVIRT_QGS_SOCKET },
+                { "{\"spec\":null}", false, KUBEVIRT_QGS_SOCKET },
+                { "{\"spec\":{}}", false, KUBEVIRT_QGS_SOCKET },
+                { "{\"spec\":{\"configuration\":null}}", false, KUBEVIRT_QGS_SOCKET },
+                { "{\"spec\":{\"configuration\":{}}}", false, KUBEVIRT_QGS_SOCKET },
+                { "{\"spec\":{\"configuration\":{\"confidentialCompute\":null}}}", false,
+                  KUBEVIRT_QGS_SOCKET },
+                { "{\"spec\":{\"configuration\":{\"confidentialCompute\":{}}}}", false,
+                  KUBEVIRT_QGS_SOCKET },
+                { "{\"spec\":{\"configuration\":{\"confidentialCompute\":{\"tdx\":null}}}}", false,
+                  KUBEVIRT_QGS_SOCKET },
+                { "{\"spec\":{\"configuration\":{\"confidentialCompute\":{\"tdx\":{}}}}}", false,
+                  KUBEVIRT_QGS_SOCKET },
+                { ATTESTATION("null"), false, KUBEVIRT_QGS_SOCKET },
+                { ATTESTATION("{}"), false, KUBEVIRT_QGS_SOCKET },
+                { ATTESTATION("{\"enforced\":null,\"qgsSocketPath\":null}"), false,
+                  KUBEVIRT_QGS_SOCKET },
+                { ENFORCED("true"), true, KUBEVIRT_QGS_SOCKET },
+                { ENFORCED("false"), false, KUBEVIRT_QGS_SOCKET },
+                { SOCKET("\"" KUBEVIRT_QGS_SOCKET "\""), false, KUBEVIRT_QGS_SOCKET },
+                { SOCKET("\"/run/qgs/s\""), false, "/run/qgs/s" },
+                { ATTESTATION("{\"enforced\":true,\"qgsSocketPath\":\"/run/qgs/s\"}"), true,
+                  "/run/qgs/s" },
+        };
+
+        for (size_t i = 0; i < array_size(table); ++i) {
+                struct kubevirt_attestation found = KUBEVIRT_ATTESTATION_NULL;
+                struct error error = ERROR_NULL;
+
+                ck_assert_msg(parse(table[i].text, &found, &error) == 0, "%s: %s", table[i].text,
+                              error.text);
+                ck_assert_msg(found.is_enforced == table[i].is_enforced, "%s", table[i].text);
+                ck_assert_str_eq(found.qgs_socket, table[i].qgs_socket);
+                kubevirt_attestation_deinit(&found);
+        }
+}
+END_TEST
+
+START_TEST(unknown_fields_and_other_cases_are_passed_over)
+{
+        static const char *const table[] = {
+                ATTESTATION("{\"Enforced\":\"yes\",\"qgsSocketpath\":7,\"later\":[{}]}"),
+                "{\"Spec\":[],\"spec\":{\"Configuration\":1,\"infra\":{\"replicas\":2},"
+                "\"configuration\":{\"developerConfiguration\":{\"featureGates\":["
+                "\"WorkloadEncryptionTDX\"]},\"confidentialCompute\":{\"snp\":true,\"tdx\":{"
+                "\"later\":null,\"attestation\":{\"later\":1}}}}},\"status\":{\"phase\":7}}",
+                "{\"enforced\":true,\"attestation\":{\"enforced\":true}}",
+        };
+
+        for (size_t i = 0; i < array_size(table); ++i) {
+                struct kubevirt_attestation found = KUBEVIRT_ATTESTATION_NULL;
+                struct kubevirt_attestation defaults = kubevirt_attestation_defaults();
+
+                ck_assert_int_eq(parse(table[i], &found, NULL), 0);
+                ck_assert_msg(kubevirt_attestation_equal(&found, &defaults), "%s", table[i]);
+                kubevirt_attestation_deinit(&found);
+                kubevirt_attestation_deinit(&defaults);
+        }
+}
+END_TEST
+
+#define NO_OBJECT " is not an object; correct or remove it"
+#define NO_BOOL   " is not a boolean; write true or false, without quotes"
+#define NO_STRING \
+        " is not a string; write a path such as \"/var/run/tdx-qgs/qgs.socket\", or remove it"
+
+START_TEST(a_wrong_type_is_named_at_every_level)
+{
+        static const struct {
+                const char *text, *reason;
+        } table[] = {
+                { "[]", "the KubeVirt CR is not a JSON object" },
+                { "null", "the KubeVirt CR is not a JSON object" },
+                { "\"spec\"", "the KubeVirt CR is not a JSON object" },
+                { "{\"spec\":[]}", "spec: an array" NO_OBJECT },
+                { "{\"spec\":\"a\\nb\"}", "spec: \"a\\nb\"" NO_OBJECT },
+                { "{\"spec\":{\"configuration\":1.5}}", "spec.configuration: 1.5" NO_OBJECT },
+                { "{\"spec\":{\"configuration\":{\"confidentialCompute\":true}}}",
+                  "spec.configuration.confidentialCompute: true" NO_OBJECT },
+                { "{\"spec\":{\"configuration\":{\"confidentialCompute\":{\"tdx\":\"on\"}}}}",
+                  "spec.configuration.confidentialCompute.tdx: \"on\"" NO_OBJECT },
+                { ATTESTATION("false"), KUBEVIRT_ATTESTATION_FIELD ": false" NO_OBJECT },
+                { ATTESTATION("[{\"enforced\":true}]"),
+                  KUBEVIRT_ATTESTATION_FIELD ": an array" NO_OBJECT },
+                { ENFORCED("\"true\""), KUBEVIRT_ENFORCED_FIELD ": \"true\"" NO_BOOL },
+                { ENFORCED("\"yes\""), KUBEVIRT_ENFORCED_FIELD ": \"yes\"" NO_BOOL },
+                { ENFORCED("1"), KUBEVIRT_ENFORCED_FIELD ": 1" NO_BOOL },
+                { ENFORCED("0"), KUBEVIRT_ENFORCED_FIELD ": 0" NO_BOOL },
+                { ENFORCED("{}"), KUBEVIRT_ENFORCED_FIELD ": an object" NO_BOOL },
+                { ENFORCED("[true]"), KUBEVIRT_ENFORCED_FIELD ": an array" NO_BOOL },
+                { SOCKET("1"), KUBEVIRT_QGS_SOCKET_FIELD ": 1" NO_STRING },
+                { SOCKET("false"), KUBEVIRT_QGS_SOCKET_FIELD ": false" NO_STRING },
+                { SOCKET("{\"path\":\"/run/qgs/s\"}"),
+                  KUBEVIRT_QGS_SOCKET_FIELD ": an object" NO_STRING },
+                { SOCKET("[\"/run/qgs/s\"]"), KUBEVIRT_QGS_SOCKET_FIELD ": an array" NO_STRING },
+        };
+
+        for (size_t i = 0; i < array_size(table); ++i) {
+                struct kubevirt_attestation found = KUBEVIRT_ATTESTATION_NULL;
+                struct error error = ERROR_NULL;
+
+                ck_assert_msg(parse(table[i].text, &found, &error) == -EINVAL, "%s", table[i].text);
+                ck_assert_int_eq(error.code, -EINVAL);
+                ck_assert_str_eq(error.text, table[i].reason);
+                ck_assert_ptr_null(found.qgs_socket);
+        }
+}
+END_TEST
+
+#define A20  "aaaaaaaaaaaaaaaaaaaa"
+#define A100 A20 A20 A20 A20 A20
+
+START_TEST(a_bad_path_is_named_with_the_reason)
+{
+        static const struct {
+                const char *text, *reason;
+        } table[] = {
+                { SOCKET("\"\""), "\"\" is not an absolute path" },
+                { SOCKET("\"qgs.socket\""), "\"qgs.socket\" is not an absolute path" },
+                { SOCKET("\"run/qgs/s\""), "\"run/qgs/s\" is not an absolute path" },
+                { SOCKET("\"/run/qgs/../s\""), "\"/run/qgs/../s\" has a . or .. component" },
+                { SOCKET("\"/run/qgs/./s\""), "\"/run/qgs/./s\" has a . or .. component" },
+                { SOCKET("\"/run/qgs//s\""), "\"/run/qgs//s\" has an empty component" },
+                { SOCKET("\"/run/qgs/\""), "\"/run/qgs/\" names a directory" },
+                { SOCKET("\"/run/qgs/s\\n\""), "control character as byte 11" },
+                { SOCKET("\"/run/q\\u007fgs/s\""), "control character as byte 7" },
+                { SOCKET("\"/run/qg/" A100 "\""), "longer than the 107 bytes" },
+                { SOCKET("\"/var/run/qgs.socket\""), "/var/run is shared by the whole host" },
+                { SOCKET("\"/qgs.socket\""), "/ is shared by the whole host" },
+                { SOCKET("\"/run/containerd/s\""), "containerd" },
+                { SOCKET("\"/var/lib/kubelet/qgs/s\""), "kubelet's" },
+        };
+
+        for (size_t i = 0; i < array_size(table); ++i) {
+                struct kubevirt_attestation found = KUBEVIRT_ATTESTATION_NULL;
+                struct error error = ERROR_NULL;
+
+                ck_assert_msg(parse(table[i].text, &found, &error) == -EINVAL, "%s", table[i].text);
+                ck_assert_msg(strncmp(error.text, KUBEVIRT_QGS_SOCKET_FIELD ": ",
+                                      strlen(KUBEVIRT_QGS_SOCKET_FIELD ": ")) == 0,
+                              "%s", error.text);
+                ck_assert_msg(strstr(error.text, table[i].reason) != NULL, "%s", error.text);
+                ck_assert_msg(strstr(error.text, "give QGS a directory of its own") != NULL, "%s",
+                              error.text);
+                ck_assert_ptr_null(found.qgs_socket);
+        }
+}
+END_TEST
+
+START_TEST(a_path_of_107_bytes_is_taken_and_one_of_108_refused)
+{
+        struct kubevirt_attestation found = KUBEVIRT_ATTESTATION_NULL;
+
+        ck_assert_int_eq(parse(SOCKET("\"/run/q/" A100 "\""), &found, NULL), 0);
+        ck_assert_uint_eq(strlen(found.qgs_socket), 107);
+        ck_assert_int_eq(parse(SOCKET("\"/run/qg/" A100 "\""), &found, NULL), -EINVAL);
+        kubevirt_attestation_deinit(&found);
+}
+END_TEST
+
+START_TEST(the_path_goes_by_the_callers_policy_and_the_text_comes_from_it)
+{
+        struct kubevirt_attestation found = KUBEVIRT_ATTESTATION_NULL;
+        struct error error = ERROR_NULL;
+
+        ck_assert_int_eq(parse_with(note_path, SOCKET("\"/shared/s\""), &found, NULL), 0);
+        ck_assert_str_eq(checked, "/shared/s");
+        ck_assert_str_eq(found.qgs_socket, "/shared/s");
+
+        check_result = -EACCES;
+        ck_assert_int_eq(parse_with(note_path, SOCKET("\"/shared/t\""), &found, &error), -EINVAL);
+        ck_assert_int_eq(error.code, -EINVAL);
+        ck_assert_str_eq(error.text, "field: \"/shared/t\" is mine");
+        ck_assert_int_eq(parse_with(note_path, SOCKET("\"/shared/t\""), &found, NULL), -EINVAL);
+        ck_assert_str_eq(found.qgs_socket, "/shared/s");
+        kubevirt_attestation_deinit(&found);
+}
+END_TEST
+
+START_TEST(the_default_path_is_checked_where_it_is_given_only)
+{
+        struct kubevirt_attestation found = KUBEVIRT_ATTESTATION_NULL;
+
+        check_result = -EINVAL;
+        ck_assert_int_eq(parse_with(note_path, ENFORCED("true"), &found, NULL), 0);
+        ck_assert_str_eq(checked, "");
+        ck_assert_int_eq(parse_with(note_path, SOCKET("\"" KUBEVIRT_QGS_SOCKET "\""), &found, NULL),
+                         -EINVAL);
+        ck_assert_str_eq(checked, KUBEVIRT_QGS_SOCKET);
+        kubevirt_attestation_deinit(&found);
+}
+END_TEST
+
+START_TEST(one_bad_field_refuses_both)
+{
+        static const char *const table[] = {
+                ATTESTATION("{\"enforced\":true,\"qgsSocketPath\":\"s\"}"),
+                ATTESTATION("{\"qgsSocketPath\":\"/run/qgs/s\",\"enforced\":1}"),
+        };
+
+        for (size_t i = 0; i < array_size(table); ++i) {
+                char *socket = xstrdup("/run/before/s");
+                struct kubevirt_attestation found = { .qgs_socket = socket };
+
+                ck_assert_int_eq(parse(table[i], &found, NULL), -EINVAL);
+                ck_assert(!found.is_enforced);
+                ck_assert_ptr_eq(found.qgs_socket, socket);
+                kubevirt_attestation_deinit(&found);
+        }
+}
+END_TEST
+
+START_TEST(a_long_value_is_cut_at_a_character_and_leaves_room_for_the_remedy)
+{
+        static const char *const fields[] = { "enforced", "qgsSocketPath" };
+
+        for (unsigned shift = 0; shift < 3; ++shift) {
+                __attribute__((cleanup(cleanup_text))) struct text text = TEXT_NULL;
+                struct kubevirt_attestation found = KUBEVIRT_ATTESTATION_NULL;
+                struct error error = ERROR_NULL;
+
+                text_addf(&text, "{\"spec\":\"%.*s", (int)shift, "xx");
+                for (unsigned i = 0; i < 400000; ++i)
+                        text_add(&text, "\xe2\x82\xac");
+                text_add(&text, "\"}");
+
+                ck_assert_int_eq(parse(text.bytes, &found, &error), -EINVAL);
+                ck_assert_uint_lt(strlen(error.text), 200);
+                ck_assert_ptr_null(strchr(error.text, '?'));
+                ck_assert_ptr_nonnull(strstr(error.text, "\xe2\x82\xac..." NO_OBJECT));
+        }
+        for (size_t i = 0; i < array_size(fields); ++i) {
+                __attribute__((cleanup(cleanup_text))) struct text text = TEXT_NULL;
+                struct kubevirt_attestation found = KUBEVIRT_ATTESTATION_NULL;
+                struct error error = ERROR_NULL;
+
+                text_addf(&text,
+                          "{\"spec\":{\"configuration\":{\"confidentialCompute\":{\"tdx\":{"
+                          "\"attestation\":{\"%s\":",
+                          fields[i]);
+                text_addf(&text, "\"/run/qgs/%s%s%s%s\"}}}}}}", A100, A100, A100, A100);
+
+                ck_assert_int_eq(parse(text.bytes, &found, &error), -EINVAL);
+                ck_assert_msg(strlen(error.text) < ERROR_TEXT_SIZE - 1, "%s", error.text);
+                ck_assert_ptr_nonnull(strstr(error.text, "; "));
+        }
+}
+END_TEST
+
+START_TEST(nesting_as_deep_as_json_may_be_is_passed_over_or_refused)
+{
+        __attribute__((cleanup(cleanup_text))) struct text text = TEXT_NULL;
+        struct kubevirt_attestation found = KUBEVIRT_ATTESTATION_NULL;
+
+        text_add(&text, "{\"spec\":{\"configuration\":{\"later\":");
+        for (unsigned i = 0; i < 60; ++i)
+                text_add(&text, i % 2 ? "[" : "{\"spec\":");
+        text_add(&text, "1");
+        for (unsigned i = 60; i > 0; --i)
+                text_add(&text, i % 2 ? "}" : "]");
+        text_add(&text, "}}}");
+
+        ck_assert_int_eq(parse(text.bytes, &found, NULL), 0);
+        ck_assert_str_eq(found.qgs_socket, KUBEVIRT_QGS_SOCKET);
+        kubevirt_attestation_deinit(&found);
+}
+END_TEST
+
+START_TEST(values_are_copied_and_compared)
+{
+        struct kubevirt_attestation null = KUBEVIRT_ATTESTATION_NULL;
+        struct kubevirt_attestation defaults = kubevirt_attestation_defaults();
+        struct kubevirt_attestation copy = kubevirt_attestation_copy(&defaults);
+        struct kubevirt_attestation copy_of_null = kubevirt_attestation_copy(&null);
+
+        ck_assert(!defaults.is_enforced);
+        ck_assert_str_eq(defaults.qgs_socket, KUBEVIRT_QGS_SOCKET);
+        ck_assert_str_eq(KUBEVIRT_QGS_SOCKET, QGS_DEFAULT_SOCKET);
+        ck_assert_ptr_ne(copy.qgs_socket, defaults.qgs_socket);
+        ck_assert(kubevirt_attestation_equal(&copy, &defaults));
+        ck_assert(kubevirt_attestation_equal(&null, &copy_of_null));
+        ck_assert(!kubevirt_attestation_equal(&null, &defaults));
+        ck_assert(!kubevirt_attestation_equal(&defaults, &null));
+        copy.is_enforced = true;
+        ck_assert(!kubevirt_attestation_equal(&copy, &defaults));
+        copy.is_enforced = false;
+        copy.qgs_socket[1] = 'x';
+        ck_assert(!kubevirt_attestation_equal(&copy, &defaults));
+        kubevirt_attestation_deinit(&copy);
+        kubevirt_attestation_deinit(&defaults);
+        kubevirt_attestation_deinit(&defaults);
+        ck_assert_ptr_null(defaults.qgs_socket);
+}
+END_TEST
+
+SUITE("kubevirt", what_is_given_is_taken_and_the_rest_are_defaults,
+      unknown_fields_and_other_cases_are_passed_over, a_wrong_type_is_named_at_every_level,
+      a_bad_path_is_named_with_the_reason, a_path_of_107_bytes_is_taken_and_one_of_108_refused,
+      the_path_goes_by_the_callers_policy_and_the_text_comes_from_it,
+      the_default_path_is_checked_where_it_is_given_only, one_bad_field_refuses_both,
+      a_long_value_is_cut_at_a_character_and_leaves_room_for_the_remedy,
+      nesting_as_deep_as_json_may_be_is_passed_over_or_refused, values_are_copied_and_compared);

@@ -1,0 +1,715 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "kube/settings.h"
+
+#include "base/error.h"
+#include "base/json.h"
+#include "kube/credentials.h"
+#include "unit/stub-http.h"
+#include "unit/suite.h"
+
+#include <errno.h>
+
+static uv_loop_t loop;
+static struct stub_server server;
+static struct http *http;
+static struct kube_api *api;
+static struct settings *settings;
+/* What the callbacks were told: "<one CR> [true /run/a/s] <invalid> ...". */
+static struct text story;
+static struct text texts; /* of the news, a line each */
+static unsigned n_told;
+
+static int check_path(const char *path, struct error *err)
+{
+        if (strncmp(path, "/run/", 5) == 0 || strcmp(path, KUBEVIRT_QGS_SOCKET) == 0)
+                return 0;
+        return error_set(err, -EINVAL, KUBEVIRT_QGS_SOCKET_FIELD ": \"%s\" is shared", path);
+}
+
+static void on_changed(void *owner, const struct kubevirt_attestation *in_force)
+{
+        ck_assert_ptr_eq(owner, &story);
+        ck_assert(settings_is_known(settings));
+        ck_assert_ptr_eq(in_force, settings_in_force(settings));
+        text_addf(&story, "[%s %s] ", in_force->is_enforced ? "true" : "false",
+                  in_force->qgs_socket);
+        ++n_told;
+}
+
+static void on_news(void *owner, enum settings_news news, const char *text)
+{
+        ck_assert_ptr_eq(owner, &story);
+        text_addf(&story, "<%s> ", settings_news_name(news));
+        text_addf(&texts, "%s\n", text);
+        ++n_told;
+}
+
+/* Retries within milliseconds; a watch must be proved by an event, unless short_ms says otherwise.
+ */
+static const struct kube_watch_timing quick = { .first_ms = 1,
+                                                .cap_ms = 5,
+                                                .not_served_ms = 3,
+                                                .short_ms = 100000,
+                                                .opening_ms = 100000,
+                                                .silence_ms = 100000 };
+/* A watch that is answered stands at once. */
+static const struct kube_watch_timing trusting = { .first_ms = 1,
+                                                   .cap_ms = 5,
+                                                   .not_served_ms = 3,
+                                                   .short_ms = 1,
+                                                   .opening_ms = 100000,
+                                                   .silence_ms = 100000 };
+
+static void set_up_timed(const struct stub_answer *answers, size_t n_answers,
+                         const struct kube_watch_timing *timing)
+{
+        struct kube_credentials credentials = KUBE_CREDENTIALS_NULL;
+
+        n_told = 0;
+        ck_assert_int_eq(uv_loop_init(&loop), 0);
+        stub_start(&server, &loop, answers, n_answers);
+        credentials.url = stub_url(&server);
+        ck_assert_int_eq(http_new(&loop, &credentials, &http, NULL), 0);
+        kube_credentials_deinit(&credentials);
+        api = kube_api_new(http);
+        settings = settings_new(&(struct settings_options){ .loop = &loop,
+                                                            .api = api,
+                                                            .check_path = check_path,
+                                                            .timing = *timing,
+                                                            .on_changed = on_changed,
+                                                            .on_news = on_news,
+                                                            .owner = &story });
+        ck_assert(!settings_is_known(settings));
+        ck_assert_str_eq(settings_in_force(settings)->qgs_socket, KUBEVIRT_QGS_SOCKET);
+        settings_start(settings);
+}
+
+static void set_up(const struct stub_answer *answers, size_t n_answers)
+{
+        set_up_timed(answers, n_answers, &quick);
+}
+
+static void tear_down(void)
+{
+        settings_free(settings);
+        kube_api_free(api);
+        http_free(http);
+        stub_stop(&server);
+        text_deinit(&story);
+        text_deinit(&texts);
+}
+
+static void run_until_told(unsigned n)
+{
+        stub_set_deadline(&server);
+        while (n_told < n)
+                uv_run(&loop, UV_RUN_ONCE);
+        uv_timer_stop(&server.tick);
+}
+
+/* The newest request is a watch that stands: send it a line. */
+static void send_line(const char *line)
+{
+        ck_assert_ptr_nonnull(strstr(server.targets[server.n_requests - 1], "watch=1"));
+        stub_send(server.last, line);
+}
+
+/* The newest request is a watch: let it stand, then cut the connection. */
+static void cut_standing_watch(void)
+{
+        send_line(
+                "{\"type\":\"BOOKMARK\",\"object\":{\"metadata\":{\"resourceVersion\":\"10\"}}}\n");
+        stub_finish(server.last);
+}
+
+#define DEFAULTS "[false " KUBEVIRT_QGS_SOCKET "] "
+
+#define LIST(version, items)                                                            \
+        {                                                                               \
+                200, NULL,                                                              \
+                        "{\"kind\":\"KubeVirtList\",\"metadata\":{\"resourceVersion\":" \
+                        "\"" version "\"},\"items\":[" items "]}"                       \
+        }
+#define CR_OF(metadata, attestation)                                                               \
+        "{\"metadata\":{" metadata "},\"spec\":{\"configuration\":{\"confidentialCompute\":{\"tdx" \
+        "\":{\"attestation\":" attestation "}}}}}"
+#define NAME(name)            "\"namespace\":\"ns\",\"name\":\"" name "\""
+#define CR(name, attestation) CR_OF(NAME(name), attestation)
+#define GOOD(path)            "{\"enforced\":true,\"qgsSocketPath\":\"" path "\"}"
+#define BAD                   "{\"enforced\":\"yes\"}"
+#define LINE(type, version, name, attestation)      \
+        "{\"type\":\"" type "\",\"object\":" CR_OF( \
+                NAME(name) ",\"resourceVersion\":\"" version "\"", attestation) "}\n"
+#define STREAM                                     \
+        {                                          \
+                200, NULL, NULL, .is_stream = true \
+        }
+#define NOT_SERVED                                \
+        {                                         \
+                404, NULL, "404 page not found\n" \
+        }
+#define FORBIDDEN                                                                                 \
+        {                                                                                         \
+                403, NULL,                                                                        \
+                        "{\"kind\":\"Status\",\"message\":\"kubevirts.kubevirt.io is forbidden: " \
+                        "User \\\"u\\\" cannot list\",\"code\":403}"                              \
+        }
+
+/* ---- nothing to go by ---- */
+
+START_TEST(without_a_crd_the_defaults_are_known_and_told_once)
+{
+        static const struct stub_answer answers[] = { NOT_SERVED, NOT_SERVED, NOT_SERVED,
+                                                      NOT_SERVED };
+
+        set_up(answers, 4);
+        stub_run_until_requests(&server, 4);
+
+        ck_assert_str_eq(story.bytes, "<not served> " DEFAULTS);
+        ck_assert(settings_is_known(settings));
+        ck_assert_str_eq(server.targets[0], "GET /apis/kubevirt.io/v1/kubevirts?limit=500");
+        tear_down();
+}
+END_TEST
+
+START_TEST(kubevirt_may_be_installed_later)
+{
+        static const struct stub_answer answers[] = { NOT_SERVED, NOT_SERVED, LIST("10", ""),
+                                                      STREAM };
+
+        set_up_timed(answers, 4, &trusting);
+        run_until_told(3);
+        stub_run_until_requests(&server, 4);
+        send_line(LINE("ADDED", "11", "a", GOOD("/run/a/s")));
+        run_until_told(5);
+
+        ck_assert_str_eq(story.bytes, "<not served> " DEFAULTS "<no CR> <one CR> [true /run/a/s] ");
+        tear_down();
+}
+END_TEST
+
+START_TEST(without_a_cr_the_defaults_are_known)
+{
+        static const struct stub_answer answers[] = { LIST("10", ""), STREAM };
+
+        set_up(answers, 2);
+        stub_run_until_requests(&server, 2);
+
+        ck_assert_str_eq(story.bytes, "<no CR> " DEFAULTS);
+        tear_down();
+}
+END_TEST
+
+START_TEST(without_permission_the_defaults_are_known_and_told_once)
+{
+        static const struct stub_answer answers[] = { FORBIDDEN, FORBIDDEN, FORBIDDEN, FORBIDDEN };
+
+        set_up(answers, 4);
+        stub_run_until_requests(&server, 4);
+
+        ck_assert_str_eq(story.bytes, "<forbidden> " DEFAULTS);
+        ck_assert(settings_is_known(settings));
+        ck_assert_ptr_nonnull(strstr(texts.bytes, "kubevirts.kubevirt.io is forbidden: User"));
+        tear_down();
+}
+END_TEST
+
+START_TEST(permission_may_come_later)
+{
+        static const struct stub_answer answers[] = { FORBIDDEN,
+                                                      LIST("10", CR("a", GOOD("/run/a/s"))),
+                                                      STREAM };
+
+        set_up_timed(answers, 3, &trusting);
+        run_until_told(5);
+
+        ck_assert_str_eq(story.bytes,
+                         "<forbidden> " DEFAULTS "<one CR> [true /run/a/s] <readable> ");
+        tear_down();
+}
+END_TEST
+
+START_TEST(an_api_server_that_does_not_answer_makes_nothing_known)
+{
+        /* Closed twice: curl itself tries once more on a fresh connection. */
+        static const struct stub_answer answers[] = {
+                { 503 },
+                { .is_closed = true },
+                { .is_closed = true },
+                { 200, NULL, "<html>" },
+                { 200, NULL, "{\"kind\":\"PodList\"}" },
+                { 400 },
+                { 0 },
+        };
+
+        set_up(answers, 7);
+        stub_run_until_requests(&server, 7);
+
+        ck_assert_str_eq(story.bytes, "<unreachable> ");
+        ck_assert(!settings_is_known(settings));
+        ck_assert_str_eq(settings_in_force(settings)->qgs_socket, KUBEVIRT_QGS_SOCKET);
+        ck_assert(!settings_in_force(settings)->is_enforced);
+        tear_down();
+}
+END_TEST
+
+/* ---- one CR ---- */
+
+START_TEST(the_values_of_one_cr_are_in_force)
+{
+        static const struct stub_answer answers[] = { LIST("10", CR("a", GOOD("/run/a/s"))),
+                                                      STREAM };
+
+        set_up(answers, 2);
+        stub_run_until_requests(&server, 2);
+
+        ck_assert_str_eq(story.bytes, "<one CR> [true /run/a/s] ");
+        ck_assert_str_eq(texts.bytes, "the values of KubeVirt CR ns/a are in force\n");
+        tear_down();
+}
+END_TEST
+
+START_TEST(a_cr_with_the_default_values_makes_them_known)
+{
+        static const struct stub_answer answers[] = { LIST("10", CR("a", "null")), STREAM };
+
+        set_up(answers, 2);
+        stub_run_until_requests(&server, 2);
+
+        ck_assert_str_eq(story.bytes, "<one CR> " DEFAULTS);
+        tear_down();
+}
+END_TEST
+
+START_TEST(a_change_is_in_force_when_its_event_comes)
+{
+        static const struct stub_answer answers[] = { LIST("10", CR("a", GOOD("/run/a/s"))),
+                                                      STREAM };
+
+        set_up(answers, 2);
+        stub_run_until_requests(&server, 2);
+        send_line(LINE("MODIFIED", "11", "a", "{\"enforced\":false}"));
+        run_until_told(3);
+        send_line(LINE("MODIFIED", "12", "a", GOOD("/run/b/s")));
+        run_until_told(4);
+
+        ck_assert_str_eq(story.bytes, "<one CR> [true /run/a/s] " DEFAULTS "[true /run/b/s] ");
+        ck_assert_uint_eq(server.n_requests, 2);
+        tear_down();
+}
+END_TEST
+
+START_TEST(a_cr_that_changes_elsewhere_is_no_change)
+{
+        static const struct stub_answer answers[] = { LIST("10", CR("a", GOOD("/run/a/s"))),
+                                                      STREAM };
+
+        set_up(answers, 2);
+        stub_run_until_requests(&server, 2);
+        send_line("{\"type\":\"BOOKMARK\",\"object\":{\"metadata\":{\"resourceVersion\":\"11\"}}}\n"
+                  "{\"type\":\"MODIFIED\",\"object\":" CR_OF(
+                          NAME("a") ",\"resourceVersion\":\"12\",\"labels\":{\"x\":\"y\"}",
+                          GOOD("/run/a/s")) "}\n" LINE("MODIFIED", "13", "a", GOOD("/run/b/s")));
+        run_until_told(3);
+
+        ck_assert_str_eq(story.bytes, "<one CR> [true /run/a/s] [true /run/b/s] ");
+        tear_down();
+}
+END_TEST
+
+START_TEST(a_cr_that_is_being_deleted_counts_until_it_is_gone)
+{
+        static const struct stub_answer answers[] = { LIST("10", CR("a", GOOD("/run/a/s"))),
+                                                      STREAM };
+
+        set_up(answers, 2);
+        stub_run_until_requests(&server, 2);
+        send_line("{\"type\":\"MODIFIED\",\"object\":" CR_OF(
+                NAME("a") ",\"resourceVersion\":\"11\",\"deletionTimestamp\":"
+                          "\"2026-01-01T00:00:00Z\"",
+                GOOD("/run/b/s")) "}\n");
+        run_until_told(3);
+        ck_assert_str_eq(story.bytes, "<one CR> [true /run/a/s] [true /run/b/s] ");
+
+        send_line(LINE("DELETED", "12", "a", GOOD("/run/b/s")));
+        run_until_told(5);
+
+        ck_assert_str_eq(story.bytes, "<one CR> [true /run/a/s] [true /run/b/s] <no CR> " DEFAULTS);
+        tear_down();
+}
+END_TEST
+
+START_TEST(a_cr_of_a_megabyte_is_read_from_list_and_watch)
+{
+        __attribute__((cleanup(cleanup_free))) char *filler = xcalloc(1 << 20, 1);
+        __attribute__((cleanup(cleanup_free))) char *list = NULL, *line = NULL;
+        struct stub_answer answers[] = { { 200 }, STREAM };
+
+        memset(filler, 'x', (1 << 20) - 1);
+        list = xasprintf("{\"kind\":\"KubeVirtList\",\"metadata\":{\"resourceVersion\":\"10\"},"
+                         "\"items\":[{\"metadata\":{" NAME(
+                                 "a") ",\"managedFields\":[{\"f\":"
+                                      "\"%s\"}]},\"spec\":{\"configuration\":{"
+                                      "\"confidentialCompute\":{\"tdx\":"
+                                      "{\"attestation\":" GOOD("/run/a/s") "}}}}}]}",
+                         filler);
+        line = xasprintf("{\"type\":\"MODIFIED\",\"object\":{\"metadata\":{" NAME(
+                                 "a") ",\"resourceVersion\":\"11\",\"managedFields\":[{\"f\":\"%"
+                                      "s\"}]},\"spec\":"
+                                      "{\"configuration\":{\"confidentialCompute\":{\"tdx\":{"
+                                      "\"attestation\":" GOOD("/run/b/s") "}}}}}}\n",
+                         filler);
+        answers[0].body = list;
+
+        set_up(answers, 2);
+        stub_run_until_requests(&server, 2);
+        send_line(line);
+        run_until_told(3);
+
+        ck_assert_str_eq(story.bytes, "<one CR> [true /run/a/s] [true /run/b/s] ");
+        tear_down();
+}
+END_TEST
+
+/* ---- bad values ---- */
+
+START_TEST(a_bad_value_keeps_the_previous_one_until_it_is_corrected)
+{
+        static const struct stub_answer answers[] = { LIST("10", CR("a", GOOD("/run/a/s"))),
+                                                      STREAM };
+
+        set_up(answers, 2);
+        stub_run_until_requests(&server, 2);
+        send_line(LINE("MODIFIED", "11", "a", BAD));
+        run_until_told(3);
+        ck_assert(settings_in_force(settings)->is_enforced);
+        ck_assert_str_eq(settings_in_force(settings)->qgs_socket, "/run/a/s");
+        /* The same trouble again, then another one. */
+        send_line(LINE("MODIFIED", "12", "a", BAD) LINE("MODIFIED", "13", "a", GOOD("/etc/s")));
+        run_until_told(4);
+        send_line(LINE("MODIFIED", "14", "a", GOOD("/run/a/s")));
+        run_until_told(5);
+
+        ck_assert_str_eq(story.bytes, "<one CR> [true /run/a/s] <invalid> <invalid> <one CR> ");
+        ck_assert_ptr_nonnull(strstr(
+                texts.bytes,
+                "KubeVirt CR ns/a is refused, the values in force stay: " KUBEVIRT_ENFORCED_FIELD
+                ": \"yes\" is not a boolean"));
+        ck_assert_ptr_nonnull(strstr(
+                texts.bytes,
+                "KubeVirt CR ns/a is refused, the values in force stay: " KUBEVIRT_QGS_SOCKET_FIELD
+                ": \"/etc/s\" is shared"));
+        tear_down();
+}
+END_TEST
+
+START_TEST(a_bad_value_from_the_start_leaves_the_defaults)
+{
+        static const struct stub_answer answers[] = { LIST("10", CR("a", BAD)), STREAM };
+
+        set_up(answers, 2);
+        stub_run_until_requests(&server, 2);
+        ck_assert(settings_is_known(settings));
+        send_line(LINE("MODIFIED", "11", "a", GOOD("/run/a/s")));
+        run_until_told(4);
+
+        ck_assert_str_eq(story.bytes, "<invalid> " DEFAULTS "<one CR> [true /run/a/s] ");
+        tear_down();
+}
+END_TEST
+
+START_TEST(a_bad_cr_after_a_deletion_does_not_bring_back_old_values)
+{
+        static const struct stub_answer answers[] = { LIST("10", CR("a", GOOD("/run/a/s"))),
+                                                      STREAM };
+
+        set_up(answers, 2);
+        stub_run_until_requests(&server, 2);
+        send_line(LINE("DELETED", "11", "a", GOOD("/run/a/s")) LINE("ADDED", "12", "a", BAD));
+        run_until_told(5);
+
+        ck_assert_str_eq(story.bytes, "<one CR> [true /run/a/s] <no CR> " DEFAULTS "<invalid> ");
+        ck_assert_str_eq(settings_in_force(settings)->qgs_socket, KUBEVIRT_QGS_SOCKET);
+        tear_down();
+}
+END_TEST
+
+/* ---- several CRs ---- */
+
+START_TEST(with_two_crs_the_last_good_value_stays_until_one_is_left)
+{
+        static const struct stub_answer answers[] = { LIST("10", CR("b", GOOD("/run/b/s"))),
+                                                      STREAM };
+
+        set_up(answers, 2);
+        stub_run_until_requests(&server, 2);
+        send_line(LINE("ADDED", "11", "a", GOOD("/run/a/s")));
+        run_until_told(3);
+        ck_assert_str_eq(settings_in_force(settings)->qgs_socket, "/run/b/s");
+        /* Neither of them counts now. */
+        send_line(LINE("MODIFIED", "12", "b", GOOD("/run/x/s")) LINE("MODIFIED", "13", "a", BAD)
+                          LINE("MODIFIED", "14", "a", GOOD("/run/c/s"))
+                                  LINE("DELETED", "15", "b", GOOD("/run/x/s")));
+        run_until_told(5);
+
+        ck_assert_str_eq(story.bytes,
+                         "<one CR> [true /run/b/s] <several> <one CR> [true /run/c/s] ");
+        ck_assert_ptr_nonnull(strstr(texts.bytes, "there are 2 KubeVirt CRs (ns/a, ns/b) where "));
+        tear_down();
+}
+END_TEST
+
+START_TEST(two_crs_from_the_start_leave_the_defaults)
+{
+        static const struct stub_answer answers[] = {
+                LIST("10", CR("a", GOOD("/run/a/s")) "," CR("b", GOOD("/run/b/s"))), STREAM
+        };
+
+        set_up(answers, 2);
+        stub_run_until_requests(&server, 2);
+        ck_assert(settings_is_known(settings));
+        send_line(LINE("DELETED", "11", "a", GOOD("/run/a/s")));
+        run_until_told(4);
+
+        ck_assert_str_eq(story.bytes, "<several> " DEFAULTS "<one CR> [true /run/b/s] ");
+        tear_down();
+}
+END_TEST
+
+START_TEST(crs_of_one_name_in_two_namespaces_are_two)
+{
+        static const struct stub_answer answers[] = {
+                LIST("10", CR_OF("\"namespace\":\"x\",\"name\":\"kubevirt\"", "null") "," CR_OF(
+                                   "\"namespace\":\"y\",\"name\":\"kubevirt\"", "null")),
+                STREAM
+        };
+
+        set_up(answers, 2);
+        stub_run_until_requests(&server, 2);
+
+        ck_assert_ptr_nonnull(strstr(texts.bytes, "(x/kubevirt, y/kubevirt)"));
+        tear_down();
+}
+END_TEST
+
+START_TEST(many_crs_are_told_in_bounds_and_in_one_order)
+{
+        static const struct stub_answer answers[] = {
+                LIST("10", CR("f", "null") "," CR("b", "null") "," CR("a", "null") "," CR(
+                                   "d", "null") "," CR("e", "null") "," CR("c", "null")),
+                STREAM
+        };
+
+        set_up(answers, 2);
+        stub_run_until_requests(&server, 2);
+        send_line(LINE("DELETED", "11", "b", "null") LINE("DELETED", "12", "unknown", "null"));
+        run_until_told(3);
+
+        ck_assert_str_eq(texts.bytes,
+                         "there are 6 KubeVirt CRs (ns/a, ns/b, ns/c, ns/d, ...) where KubeVirt "
+                         "allows one: the values in force stay; delete all but one\n"
+                         "there are 5 KubeVirt CRs (ns/a, ns/c, ns/d, ns/e, ...) where KubeVirt "
+                         "allows one: the values in force stay; delete all but one\n");
+        tear_down();
+}
+END_TEST
+
+START_TEST(objects_without_a_name_are_survived)
+{
+        static const struct stub_answer answers[] = { LIST("10", "7,null,{\"metadata\":[]}"),
+                                                      STREAM };
+
+        set_up(answers, 2);
+        stub_run_until_requests(&server, 2);
+
+        ck_assert(settings_is_known(settings));
+        tear_down();
+}
+END_TEST
+
+/* ---- while the CRs cannot be read ---- */
+
+START_TEST(a_lost_connection_keeps_the_values_and_is_told_once)
+{
+        static const struct stub_answer answers[] = {
+                LIST("10", CR("a", GOOD("/run/a/s"))), STREAM, { 503 }, { 503 }, { 503 }, STREAM,
+        };
+
+        set_up_timed(answers, 6, &trusting);
+        stub_run_until_requests(&server, 2);
+        cut_standing_watch();
+        run_until_told(4);
+        ck_assert_uint_eq(server.n_requests, 6);
+        send_line(LINE("MODIFIED", "11", "a", GOOD("/run/b/s")));
+        run_until_told(5);
+
+        ck_assert_str_eq(story.bytes,
+                         "<one CR> [true /run/a/s] <unreachable> <readable> [true /run/b/s] ");
+        tear_down();
+}
+END_TEST
+
+START_TEST(a_permission_that_is_withdrawn_keeps_the_values)
+{
+        static const struct stub_answer answers[] = {
+                LIST("10", CR("a", GOOD("/run/a/s"))), STREAM, FORBIDDEN, FORBIDDEN,
+                LIST("20", CR("a", GOOD("/run/a/s"))), STREAM,
+        };
+
+        set_up_timed(answers, 6, &trusting);
+        stub_run_until_requests(&server, 2);
+        cut_standing_watch();
+        run_until_told(4);
+
+        ck_assert_str_eq(story.bytes, "<one CR> [true /run/a/s] <forbidden> <readable> ");
+        tear_down();
+}
+END_TEST
+
+START_TEST(what_was_said_of_a_bad_cr_is_not_said_again_after_a_lost_connection)
+{
+        static const struct stub_answer answers[] = {
+                LIST("10", CR("a", BAD)), STREAM, FORBIDDEN, LIST("20", CR("a", BAD)), STREAM,
+        };
+
+        set_up_timed(answers, 5, &trusting);
+        stub_run_until_requests(&server, 2);
+        cut_standing_watch();
+        run_until_told(4);
+
+        ck_assert_str_eq(story.bytes, "<invalid> " DEFAULTS "<forbidden> <readable> ");
+        tear_down();
+}
+END_TEST
+
+START_TEST(a_cr_that_was_deleted_meanwhile_is_found_gone_by_a_relist)
+{
+        static const struct stub_answer answers[] = {
+                LIST("10", CR("a", GOOD("/run/a/s"))),
+                STREAM,
+                LIST("20", ""),
+                STREAM,
+        };
+
+        set_up(answers, 4);
+        stub_run_until_requests(&server, 2);
+        send_line("{\"type\":\"ERROR\",\"object\":{\"kind\":\"Status\",\"code\":410}}\n");
+        run_until_told(4);
+
+        ck_assert_str_eq(story.bytes, "<one CR> [true /run/a/s] <no CR> " DEFAULTS);
+        tear_down();
+}
+END_TEST
+
+START_TEST(a_relist_that_shows_another_cr_puts_it_in_force)
+{
+        static const struct stub_answer answers[] = {
+                LIST("10", CR("a", GOOD("/run/a/s"))), STREAM, { 410 },
+                LIST("20", CR("b", GOOD("/run/b/s"))), STREAM,
+        };
+
+        set_up_timed(answers, 5, &trusting);
+        stub_run_until_requests(&server, 2);
+        cut_standing_watch();
+        run_until_told(4);
+
+        ck_assert_str_eq(story.bytes, "<one CR> [true /run/a/s] <one CR> [true /run/b/s] ");
+        ck_assert_ptr_nonnull(strstr(texts.bytes, "CR ns/b are in force"));
+        tear_down();
+}
+END_TEST
+
+START_TEST(a_crd_that_is_removed_brings_back_the_defaults)
+{
+        static const struct stub_answer answers[] = {
+                LIST("10", CR("a", GOOD("/run/a/s"))),
+                STREAM,
+                { 503 },
+                NOT_SERVED,
+                NOT_SERVED,
+                { 0 },
+        };
+
+        set_up_timed(answers, 6, &trusting);
+        stub_run_until_requests(&server, 2);
+        cut_standing_watch();
+        stub_run_until_requests(&server, 6);
+
+        ck_assert_str_eq(story.bytes, "<one CR> [true /run/a/s] <unreachable> <readable> <not "
+                                      "served> " DEFAULTS);
+        tear_down();
+}
+END_TEST
+
+/* ---- life ---- */
+
+START_TEST(callbacks_may_be_left_out)
+{
+        static const struct stub_answer answers[] = {
+                { 503 }, FORBIDDEN, LIST("10", CR("a", GOOD("/run/a/s"))), STREAM
+        };
+
+        set_up_timed(answers, 4, &trusting);
+        settings_free(settings);
+        settings = settings_new(&(struct settings_options){
+                .loop = &loop, .api = api, .check_path = check_path, .timing = trusting });
+        settings_start(settings);
+        stub_run_until_requests(&server, 4);
+
+        ck_assert_str_eq(settings_in_force(settings)->qgs_socket, "/run/a/s");
+        tear_down();
+}
+END_TEST
+
+START_TEST(nothing_is_told_after_it_is_freed)
+{
+        static const struct stub_answer answers[] = { LIST("10", CR("a", GOOD("/run/a/s"))),
+                                                      STREAM };
+
+        set_up(answers, 2);
+        settings_free(settings);
+        settings = NULL;
+        for (unsigned i = 0; i < 20; ++i)
+                uv_run(&loop, UV_RUN_NOWAIT);
+
+        ck_assert_uint_eq(n_told, 0);
+        tear_down();
+}
+END_TEST
+
+START_TEST(every_news_has_a_name_and_the_bad_ones_are_warnings)
+{
+        for (unsigned news = 0; news <= SETTINGS_READABLE; ++news)
+                ck_assert_str_ne(settings_news_name(news), "unknown");
+        ck_assert_str_eq(settings_news_name(SETTINGS_READABLE + 1), "unknown");
+        ck_assert(settings_news_is_warning(SETTINGS_INVALID));
+        ck_assert(settings_news_is_warning(SETTINGS_SEVERAL));
+        ck_assert(settings_news_is_warning(SETTINGS_FORBIDDEN));
+        ck_assert(settings_news_is_warning(SETTINGS_UNREACHABLE));
+        ck_assert(!settings_news_is_warning(SETTINGS_NOT_SERVED));
+        ck_assert(!settings_news_is_warning(SETTINGS_NO_CR));
+        ck_assert(!settings_news_is_warning(SETTINGS_ONE_CR));
+        ck_assert(!settings_news_is_warning(SETTINGS_READABLE));
+}
+END_TEST
+
+SUITE("settings", without_a_crd_the_defaults_are_known_and_told_once,
+      kubevirt_may_be_installed_later, without_a_cr_the_defaults_are_known,
+      without_permission_the_defaults_are_known_and_told_once, permission_may_come_later,
+      an_api_server_that_does_not_answer_makes_nothing_known, the_values_of_one_cr_are_in_force,
+      a_cr_with_the_default_values_makes_them_known, a_change_is_in_force_when_its_event_comes,
+      a_cr_that_changes_elsewhere_is_no_change, a_cr_that_is_being_deleted_counts_until_it_is_gone,
+      a_cr_of_a_megabyte_is_read_from_list_and_watch,
+      a_bad_value_keeps_the_previous_one_until_it_is_corrected,
+      a_bad_value_from_the_start_leaves_the_defaults,
+      a_bad_cr_after_a_deletion_does_not_bring_back_old_values,
+      with_two_crs_the_last_good_value_stays_until_one_is_left,
+      two_crs_from_the_start_leave_the_defaults, crs_of_one_name_in_two_namespaces_are_two,
+      many_crs_are_told_in_bounds_and_in_one_order, objects_without_a_name_are_survived,
+      a_lost_connection_keeps_the_values_and_is_told_once,
+      a_permission_that_is_withdrawn_keeps_the_values,
+      what_was_said_of_a_bad_cr_is_not_said_again_after_a_lost_connection,
+      a_cr_that_was_deleted_meanwhile_is_found_gone_by_a_relist,
+      a_relist_that_shows_another_cr_puts_it_in_force,
+      a_crd_that_is_removed_brings_back_the_defaults, callbacks_may_be_left_out,
+      nothing_is_told_after_it_is_freed, every_news_has_a_name_and_the_bad_ones_are_warnings);
