@@ -195,7 +195,7 @@ class Control:
 
 def run(simulator, control_path, *owners):
     """Start the simulator, take its commands and those of the other owners, stop on SIGTERM or
-    SIGINT."""
+    SIGINT; then end() what outlives a stop, where there is such a thing."""
     async def main():
         loop = asyncio.get_running_loop()
         stopped = asyncio.Event()
@@ -208,5 +208,7 @@ def run(simulator, control_path, *owners):
         with contextlib.suppress(FileNotFoundError):
             os.unlink(control_path)
         await simulator.stop()
+        if hasattr(simulator, "end"):
+            await simulator.end()
 
     asyncio.run(main())

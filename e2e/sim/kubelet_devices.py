@@ -92,6 +92,11 @@ class DeviceManager:
         self._tasks.clear()
         await self.plugins.stop()
 
+    async def end(self):
+        """The foreign plugin is no part of kubelet."""
+        if self._foreign:
+            await self._foreign.stop()
+
     # what plugins tell
 
     def connected(self, endpoint):

@@ -283,6 +283,11 @@ class DRAManager:
         return "\n".join(lines)
 
     @command
+    async def in_claims(self):
+        """The number of devices that prepared claims hold."""
+        return str(sum(len(claim.devices or []) for claim in self.claims.values()))
+
+    @command
     async def prepare_empty(self, *, version: dra_service = "", driver=""):
         """The call that liveness probes make: no claims."""
         is_well, text = await self._prepare_once([], self._pick(driver), version, CALL_TIMEOUT)

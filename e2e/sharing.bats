@@ -1,0 +1,361 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: Apache-2.0
+# Two paths, one capacity: pods with claims by DRA, plain pods by the device plugin, beside kubelet's device manager.
+#
+# Most of a scenario is waiting for clocks, kubelet's and the driver's. So all are played at the same time, each on a
+# node of its own, and a test only tells how its scenario went.
+
+export KUBELET_DEVICES=yes
+AT_ONCE=14
+
+setup_file() {
+        load scenario
+        export OUTCOMES=$BATS_FILE_TMPDIR
+        local name
+        for name in $(awk '$1 == "skip" { getline; next } $1 == "went_well" && NF == 2 { print $2 }' \
+                "$BATS_TEST_FILENAME"); do
+                while [ "$(jobs -pr | wc -l)" -ge $AT_ONCE ]; do wait -n || true; done
+                play "$name" 3>&- 4>&- &
+        done
+        wait
+}
+
+play() { # SCENARIO: its file in OUTCOMES ends with a line "well" if it went well
+        set -eE
+        trap 'echo "in line $LINENO: $BASH_COMMAND"' ERR
+        trap 'end_play $? >&5 2>&1' EXIT
+        exec 5>"$OUTCOMES/$1" >&5 2>&5
+        enter_node 4
+        "$1"
+}
+
+end_play() { # STATUS
+        local well=$1
+        trap - ERR EXIT
+        [ "$well" -eq 0 ] || tail -n 40 "$T/driver.log" "$T/kubelet.log"
+        leave_node || well=1
+        [ "$well" -ne 0 ] || echo well
+}
+
+went_well() { # SCENARIO
+        [ "$(tail -n 1 "$OUTCOMES/$1")" = well ] || { cat "$OUTCOMES/$1"; return 1; }
+}
+
+# Until kubelet has both the plugin's list and DRA's registration. Prints the first list.
+both() { # [FLAG...]
+        launch_driver driver "$@"
+        kubelet wait-registered tdx.kubevirt.io 20s
+        kubelet wait-listed 20s
+}
+
+refused() { # TEXT COMMAND...: fails, saying TEXT
+        local text=$1 output
+        shift
+        if output=$("$@"); then echo "not refused: $*"; return 1; fi
+        [[ $output == *"$text"* ]] || { echo "$output"; return 1; }
+}
+
+pod() { kubelet pod "default/$1" "${@:2}"; }             # NAME [COUNT]
+leave() { kubelet delete "default/$1" "${@:2}"; }        # NAME [FLAG...]
+prepare() {                                              # NAME TD[,TD...]
+        api claim "default/$1" "$2" --replace >/dev/null
+        kubelet prepare "default/$1"
+}
+now_ms() { echo $((${EPOCHREALTIME/./} / 1000)); }
+device_is() { kubelet devices | grep -q "^$1 $2"; }      # ID WHAT
+
+# What runs on TDs, claims and containers alike, forgotten ones too.
+users() { echo $(($(kubelet in-claims) + $(kubelet in-containers))); }
+
+shrinks_and_grows_back() {
+        both
+        api wait-devices 4
+        pod one
+        pod two
+        api wait-devices 2 2s
+        sleep 1 # kubelet has listed both
+        leave one --force
+        local gone
+        gone=$(now_ms)
+        while [ "$(kubelet in-containers)" -gt 1 ]; do
+                [[ $(api devices) == *" 2 devices"* ]]
+        done
+        leave two --takes 0s
+        api wait-devices 4 $((10000 - $(now_ms) + gone))ms
+        kubelet wait-healthy 4 1s
+}
+@test "a pod takes a TD and the slice shrinks by one, and grows back in 10 s, not before its container can be gone" {
+        went_well shrinks_and_grows_back
+}
+
+claims_hold_all() {
+        both
+        prepare all tdx0,tdx1,tdx2,tdx3
+        kubelet wait-healthy 0 2s
+        refused "Allocate failed due to no healthy devices present; cannot allocate unhealthy devices \
+devices.kubevirt.io/tdx, which is unexpected" pod late
+        kubelet unprepare default/all
+        kubelet wait-healthy 4 2s
+        pod held
+        prepare rest tdx0,tdx1,tdx2
+        kubelet wait-healthy 1 2s
+        device_is tdx3 "Healthy in use"
+        refused "Requested: 1, Available: 0" pod late
+}
+@test "while claims hold all the plugin offers nothing healthy but what its pods hold" {
+        went_well claims_hold_all
+}
+
+claim_waits_for_a_pod() {
+        both
+        pod all 4
+        api wait-devices 0 2s
+        prepare late tdx1 >"$T/late" &
+        local late=$!
+        said driver "claim waits for a TD"
+        leave all --takes 100ms
+        wait $late
+        grep -q "default/late: tdx1 " "$T/late"
+}
+@test "while pods hold all a claim waits inside Prepare, and is served when a pod leaves" {
+        went_well claim_waits_for_a_pod
+}
+
+name_clash() {
+        both --prepare-wait 0
+        pod one | grep -q "default/one: tdx3"
+        prepare two tdx3 | grep -q "default/two: tdx3 "
+        [ "$(users)" = 2 ]
+        api wait-devices 3 2s # the pod's TD is not published, the claim's is
+}
+@test "a claim on tdx3 while a pod holds the plugin's tdx3 is no shortage" {
+        went_well name_clash
+}
+
+sides_stay_apart() {
+        both
+        pod one | grep -q "default/one: tdx3"
+        pod two | grep -q "default/two: tdx2"
+        prepare a tdx0 | grep -q cdi=kubevirt.io/tdx=dra-tdx0
+        prepare b tdx1 | grep -q cdi=kubevirt.io/tdx=dra-tdx1
+        [ "$(users)" = 4 ]
+}
+@test "the plugin prefers what the scheduler gives claims last" {
+        went_well sides_stay_apart
+}
+
+kubelet_restarts() {
+        both
+        pod runs 2
+        pod crashes
+        prepare claim tdx0
+        sleep 1
+        kubelet stop
+        kubelet crash default/crashes
+        kubelet start
+        kubelet wait-listed 5s >"$T/first"
+        [ "$(grep -c ' Healthy' "$T/first")" -eq 3 ]
+        kubelet device-plugins | grep -q 'dra-driver-tdx.sock [0-9]\{1,3\} ms after kubelet.sock'
+        pod none 0 --dra # admitted after those that were there
+        [ "$(kubelet pods | grep -c ' running$')" -eq 3 ]
+        [ "$(users)" = 4 ]
+        api wait-devices 1 5s
+        refused "Requested: 1, Available: 0" pod late
+}
+@test "a kubelet that restarts is registered with in a second, finds every held ID healthy, and keeps every pod" {
+        went_well kubelet_restarts
+}
+
+killed() {
+        both --prepare-wait 300ms
+        pod one
+        prepare a tdx0
+        sleep 1
+        kill_driver
+        pod early >/dev/null || true # nobody answers yet, or what is left is handed out
+        both --prepare-wait 300ms >/dev/null
+        local i
+        for i in 1 2 3; do
+                pod "more$i" || true
+                prepare "b$i" "tdx$i" || true
+                [ "$(users)" -le 4 ]
+        done
+        [ "$(users)" = 4 ]
+        refused "no TD is free" prepare late tdx2
+}
+@test "kill -9 while both kinds hold TDs, and no more is handed out than there is" {
+        went_well killed
+}
+
+share_changes() {
+        both
+        pod one
+        pod two
+        sleep 1
+        stop_driver
+        both --share split=3 # the plugin's part is one TD, of which its pods hold two
+        [ "$(kubelet devices | grep -c ' Healthy')" -eq 2 ]
+        api wait-devices 2 2s
+        refused "Requested: 1, Available: 0" pod late
+        stop_driver
+        both --share split=1
+        kubelet wait-healthy 3 2s
+        api wait-devices 1 2s
+        stop_driver
+        both
+        kubelet wait-healthy 4 2s
+        api wait-devices 2 2s
+}
+@test "after a restart with another --share what is held stays held and healthy" {
+        went_well share_changes
+}
+
+capacity_shrinks() {
+        both --prepare-wait 300ms
+        pod one
+        pod two
+        prepare a tdx0
+        printf 'tdx 1\n' >"$MISC"
+        kubelet wait-healthy 2 3s
+        device_is tdx3 "Healthy in use"
+        device_is tdx2 "Healthy in use"
+        refused "no TD is free" prepare b tdx0
+        refused "Requested: 1, Available: 0" pod late
+        kubelet restart
+        kubelet wait-listed 5s | grep -c ' Healthy' | grep -qx 2
+        printf 'tdx 5\n' >"$MISC"
+        kubelet wait-healthy 4 3s
+        prepare b tdx1
+        prepare c tdx2
+        [ "$(users)" = 5 ]
+}
+@test "capacity that shrinks below what is held takes nothing from its holders" {
+        went_well capacity_shrinks
+}
+
+podresources_misbehaves() {
+        printf 'tdx 12\n' >"$MISC"
+        both --poll-interval 30s
+        api wait-devices 12
+        pod first
+        local fault n=11 asked
+        for fault in refuse garbage limit off on large hang; do
+                kubelet podresources $fault
+                asked=$(kubelet lists)
+                pod $fault
+                api wait-devices $((--n)) 2s
+                # Each Allocate makes the driver ask.
+                [ $fault = off ] || eventually 3 asked_since "$asked"
+        done
+        said driver "does not tell who holds plugin devices" 8
+        [[ $(api devices) == *" $n devices"* ]]
+        kubelet podresources ok
+        kubelet wait-healthy 12 2s
+}
+asked_since() { [ "$(kubelet lists)" -gt "$1" ]; }
+@test "podresources that refuses, hangs, answers garbage or five megabytes takes nothing from its holders" {
+        went_well podresources_misbehaves
+}
+
+foreign_registrant() {
+        both
+        api wait-devices 4
+        kubelet foreign start
+        said driver "stands back"
+        pod theirs
+        api wait-devices 3 10s
+        prepare claim tdx0
+        [ "$(users)" = 2 ]
+        kubelet foreign stop
+        kubelet wait-healthy 3 5s
+        device_is "$(kubelet pods | sed -n 's/^default.theirs: \(tdx[0-9]\).*/\1/p')" "Healthy in use"
+        pod ours
+        [ "$(users)" = 3 ]
+}
+@test "while a foreign plugin serves the name ours stands back and DRA goes on counting, and takes over when it goes" {
+        went_well foreign_registrant
+}
+
+no_api_server() {
+        start driver "$DRIVER" run --node-name "$NODE" --kubelet-dir "$K" --cdi-dir "$CDI" --qgs-socket "$QGS" \
+                --vm-qgs-socket "$QGS" --misc-capacity "$MISC" --poll-interval 200ms
+        kubelet wait-healthy 4 20s
+        pod one 3
+        refused "Requested: 2, Available: 1" pod two 2
+        pod two
+}
+@test "without an API server the plugin serves alone" {
+        went_well no_api_server
+}
+
+no_dra() {
+        api no-dra
+        both
+        pod one | grep -q "default/one: tdx3 mounts=${QGS%/*}:${QGS%/*}:ro"
+        pod two 3
+        refused "Requested: 1, Available: 0" pod three
+}
+@test "with an API server that has no resource.k8s.io the plugin serves alone" {
+        went_well no_dra
+}
+
+endpoint_is_kept() {
+        both
+        pod old
+        sleep 1
+        stop_driver
+        kubelet set grace 0s
+        both --serve dra
+        kubelet allocatable --now
+        refused "no healthy devices" pod late
+        api wait-devices 3 5s
+        pod new --dra # kubelet starts no container of a name that it has in its books, unless somebody serves it
+}
+@test "with --serve=dra the endpoint is kept while pods hold what the plugin gave them" {
+        skip "the driver has no plugin side at all with --serve=dra"
+        went_well endpoint_is_kept
+}
+
+handed_on() {
+        both
+        pod one 2
+        prepare a tdx0,tdx1
+        sleep 1
+        leave one --force
+        pod two 2 || true
+        [ "$(users)" -le 4 ]
+}
+@test "a force-deleted pod's devices are not handed on while its container may live" {
+        skip "kubelet gives the IDs on at once, and the driver takes that for the same pod"
+        went_well handed_on
+}
+
+random_mix() {
+        both --prepare-wait 100ms
+        kubelet set linger 300ms
+        RANDOM=20261124
+        local i name forced=0
+        for i in {1..60}; do
+                name=n$((RANDOM % 6))
+                case $((RANDOM % 12)) in
+                [0-3])
+                        # Not while a container lives whose pod kubelet has forgotten: see the scenario above.
+                        while [ $(($(now_ms) - forced)) -lt 400 ]; do sleep 0.05; done
+                        pod $name
+                        ;;
+                [4-6]) prepare $name "tdx$((RANDOM % 4))" ;;
+                [78]) leave $name --takes 0s ;;
+                9) forced=$(now_ms); leave $name --force ;;
+                *) kubelet unprepare default/$name ;;
+                esac >>"$T/mix" 2>&1 || true
+                [ "$(users)" -le 4 ] || { tail -n 20 "$T/mix"; return 1; }
+        done
+        # It was a mix.
+        grep -q '^default/n.: tdx. mounts' "$T/mix"
+        grep -q '^default/n.: tdx. pool' "$T/mix"
+        grep -q 'no TD is free' "$T/mix"
+        grep -q 'Allocate failed' "$T/mix"
+}
+@test "sixty operations of all kinds never hand out more than there is" {
+        went_well random_mix
+}
