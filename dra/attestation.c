@@ -9,14 +9,16 @@
 #include "config.h"
 #include "host/qgs.h"
 #include "host/qgswatch.h"
+#include "kube/settings.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 
-#define RECORD     "attestation"
-#define RECORD_MAX 4096
+#define RECORD        "attestation"
+#define RECORD_MAX    4096
+#define NOT_SERVED_MS 300000 /* between looks for a KubeVirt that is not installed */
 
 struct attestation {
         struct attestation_options options;
@@ -24,6 +26,7 @@ struct attestation {
         bool is_enforced;
         char *host_socket, *vm_socket;
         char *host_directory, *vm_directory;
+        struct settings *settings; /* NULL: nobody else has a say */
         struct qgswatch *watch;
         uv_timer_t patience;
         struct verdict_state told; /* logged last */
@@ -128,14 +131,13 @@ static void read_back(struct attestation *attestation)
                  log_str("file", path), log_str("reason", error.text));
 }
 
-/* Flags leave nothing open. */
 static bool is_fixed(const struct config *config)
 {
         return config->attestation != CONFIG_FROM_KUBEVIRT && config->vm_qgs_socket;
 }
 
-int attestation_configure(struct attestation *attestation, bool is_enforced, const char *qgs_socket,
-                          struct error *err)
+static int configure(struct attestation *attestation, bool is_enforced, const char *qgs_socket,
+                     struct error *err)
 {
         bool was_settled = attestation->is_settled, was_enforced = attestation->is_enforced;
         __attribute__((cleanup(cleanup_free))) char *host = xstrdup(attestation->host_socket);
@@ -154,6 +156,47 @@ int attestation_configure(struct attestation *attestation, bool is_enforced, con
         qgswatch_set_socket(attestation->watch, attestation->host_socket);
         attestation->options.on_changed(attestation->options.owner);
         return r;
+}
+
+static int check_cr_path(const char *path, struct error *err)
+{
+        return qgs_check_socket_path(KUBEVIRT_QGS_SOCKET_FIELD, path, "", err);
+}
+
+static void on_settings(void *owner, const struct kubevirt_attestation *in_force)
+{
+        struct error error = ERROR_NULL;
+
+        if (configure(owner, in_force->is_enforced, in_force->qgs_socket, &error) < 0)
+                log_warn("KubeVirt's QGS socket does not go with this driver's flags, keeping what "
+                         "was in force",
+                         log_str("reason", error.text));
+}
+
+static void on_news(void *owner, enum settings_news news, const char *text)
+{
+        if (settings_news_is_warning(news))
+                log_warn("KubeVirt's settings", log_str("state", settings_news_name(news)),
+                         log_str("detail", text));
+        else
+                log_info("KubeVirt's settings", log_str("state", settings_news_name(news)),
+                         log_str("detail", text));
+}
+
+static void follow_kubevirt(struct attestation *attestation)
+{
+        const struct settings_options options = {
+                .loop = attestation->options.loop,
+                .api = attestation->options.api,
+                .check_path = check_cr_path,
+                .timing = { .not_served_ms = NOT_SERVED_MS },
+                .on_changed = on_settings,
+                .on_news = on_news,
+                .owner = attestation,
+        };
+
+        attestation->settings = settings_new(&options);
+        settings_start(attestation->settings);
 }
 
 static void on_patience_over(uv_timer_t *timer)
@@ -279,7 +322,7 @@ struct attestation *attestation_new(const struct attestation_options *options)
         struct error error = ERROR_NULL;
 
         attestation->options = *options;
-        attestation->is_settled = !options->is_told || is_fixed(options->config);
+        attestation->is_settled = !options->api || is_fixed(options->config);
         attestation->watch = qgswatch_new(&watch_options);
         uv_timer_init(options->loop, &attestation->patience);
         attestation->patience.data = attestation;
@@ -287,11 +330,13 @@ struct attestation *attestation_new(const struct attestation_options *options)
         (void)apply(attestation, false, QGS_DEFAULT_SOCKET, &error);
         read_back(attestation);
         qgswatch_set_socket(attestation->watch, attestation->host_socket);
-        if (attestation->is_settled)
-                log_settings(attestation, options->is_told ? "flags" : "flags and defaults");
-        else
+        if (attestation->is_settled) {
+                log_settings(attestation, "flags");
+        } else {
                 uv_timer_start(&attestation->patience, on_patience_over, ATTESTATION_PATIENCE_MS,
                                0);
+                follow_kubevirt(attestation);
+        }
         log_verdict(attestation);
         return attestation;
 }
@@ -305,6 +350,11 @@ static void on_closed(uv_handle_t *handle)
         free(attestation->host_directory);
         free(attestation->vm_directory);
         free(attestation);
+}
+
+void attestation_stop(struct attestation *attestation)
+{
+        settings_free(take_ptr(attestation->settings));
 }
 
 void attestation_free(struct attestation *attestation)

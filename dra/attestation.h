@@ -16,27 +16,24 @@
 
 struct attestation;
 struct config;
-struct error;
+struct kube_api;
 
 #define ATTESTATION_PATIENCE_MS 10000 /* for the settings, before the last known ones must do */
 
 struct attestation_options {
         uv_loop_t *loop;
         const struct config *config;
-        bool is_told;                    /* somebody will call attestation_configure() */
+        struct kube_api *api;            /* that has the KubeVirt CR; NULL: none */
         void (*on_changed)(void *owner); /* anything that a function below returns */
         void *owner;
 };
 
 /* The settings last known, or the defaults, are those in force. */
 struct attestation *attestation_new(const struct attestation_options *options);
+/* Nothing is asked of the API server any more. */
+void attestation_stop(struct attestation *attestation);
 /* The memory goes when the loop has turned. NULL is fine. */
 void attestation_free(struct attestation *attestation);
-
-/* What the cluster wants: the KubeVirt CR's values or the defaults. 0; or -EINVAL with the reason
- * where they do not go with the flags, and what was in force stays. */
-int attestation_configure(struct attestation *attestation, bool is_enforced, const char *qgs_socket,
-                          struct error *err);
 
 /* Settings and verdict are known: before that nothing may be offered. */
 bool attestation_is_known(const struct attestation *attestation);

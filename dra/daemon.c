@@ -592,7 +592,7 @@ static void set_up_attestation(struct daemon *daemon)
         const struct config *config = daemon->config;
         const struct attestation_options options = { .loop = &daemon->loop,
                                                      .config = config,
-                                                     .is_told = false,
+                                                     .api = daemon->api,
                                                      .on_changed = on_attestation_changed,
                                                      .owner = daemon };
         const struct health_options health_options = { .loop = &daemon->loop,
@@ -740,6 +740,7 @@ static void stop(struct daemon *daemon)
         reconcile_free(daemon->reconcile);
         publisher_free(take_ptr(daemon->publisher));
         prepare_stop(daemon->prepare);
+        attestation_stop(daemon->attestation);
         health_stop(daemon->health);
         if (daemon->pluginside)
                 pluginside_stop(daemon->pluginside);
