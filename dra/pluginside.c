@@ -20,7 +20,7 @@
 /* Changes of this long go out as one list: with thousands of devices a list is 100 KiB and more,
  * and every claim changes it. What is admitted meanwhile is checked against the ledger, not against
  * the list. */
-#define OFFER_DELAY_MS 20
+#define OFFER_DELAY_MS 50
 
 struct pluginside {
         struct pluginside_options options;

@@ -1,13 +1,18 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * kubelet's calls, timed:        caller ENDPOINT
+ * kubelet's calls, timed:        caller ENDPOINT [N_LISTS N_ALLOCATES]
  *
  * For each line "FIRST N_PAIRS N_EMPTY" of its input it prepares and unprepares the claims from
  * FIRST on, one after the other, then makes calls of no claim; it prints each call's kind and
  * nanoseconds, then "done". The thread that calls is the one that waits for the answer: a client
  * that hands answers over, as the driver's own does, would be part of the figure.
+ *
+ * With two numbers it calls a device plugin instead: so many ListAndWatch streams up to their first
+ * list, then, while another stream is read by a thread of its own, so many Allocates of a device
+ * each.
  */
 #include "base/memory.h"
+#include "deviceplugin.pb-c.h"
 #include "e2e/bench/request.h"
 #include "rpc/wire.h"
 
@@ -15,7 +20,9 @@
 #include <grpc/grpc.h>
 #include <grpc/grpc_security.h>
 #include <inttypes.h>
+#include <pthread.h>
 #include <stdio.h>
+#include <unistd.h>
 #include <uv.h>
 
 struct caller {
@@ -109,16 +116,144 @@ static void time_call(struct caller *caller, enum request_kind kind, unsigned se
         printf("%s %" PRIu64 "\n", name, ns);
 }
 
+/* ---- the device plugin ---- */
+
+static void fail(const char *what)
+{
+        fprintf(stderr, "caller: %s\n", what);
+        exit(1);
+}
+
+static void await(struct caller *caller)
+{
+        (void)grpc_completion_queue_next(caller->queue, gpr_inf_future(GPR_CLOCK_MONOTONIC), NULL);
+}
+
+static grpc_byte_buffer *receive(struct caller *caller, grpc_call *call)
+{
+        grpc_byte_buffer *received = NULL;
+        grpc_op op = { .op = GRPC_OP_RECV_MESSAGE };
+
+        op.data.recv_message.recv_message = &received;
+        if (grpc_call_start_batch(call, &op, 1, call, NULL) != GRPC_CALL_OK)
+                fail("ListAndWatch cannot be read");
+        await(caller);
+        return received;
+}
+
+/* Up to the first list, which is the caller's. */
+static grpc_call *open_stream(struct caller *caller, grpc_metadata_array *initial,
+                              grpc_byte_buffer **ret_list)
+{
+        grpc_slice path = grpc_slice_from_static_string("/v1beta1.DevicePlugin/ListAndWatch");
+        Deviceplugin__Empty empty = DEVICEPLUGIN__EMPTY__INIT;
+        grpc_byte_buffer *sent = rpc_wire_pack(&empty.base);
+        grpc_op ops[4] = { 0 };
+        grpc_call *call;
+
+        call = grpc_channel_create_call(caller->channel, NULL, GRPC_PROPAGATE_DEFAULTS,
+                                        caller->queue, path, NULL,
+                                        gpr_inf_future(GPR_CLOCK_MONOTONIC), NULL);
+        grpc_metadata_array_init(initial);
+        ops[0].op = GRPC_OP_SEND_INITIAL_METADATA;
+        ops[1].op = GRPC_OP_SEND_MESSAGE;
+        ops[1].data.send_message.send_message = sent;
+        ops[2].op = GRPC_OP_SEND_CLOSE_FROM_CLIENT;
+        ops[3].op = GRPC_OP_RECV_INITIAL_METADATA;
+        ops[3].data.recv_initial_metadata.recv_initial_metadata = initial;
+        if (grpc_call_start_batch(call, ops, array_size(ops), call, NULL) != GRPC_CALL_OK)
+                fail("ListAndWatch cannot be called");
+        await(caller);
+        grpc_byte_buffer_destroy(sent);
+        *ret_list = receive(caller, call);
+        return call;
+}
+
+static void time_list(struct caller *caller)
+{
+        uint64_t begin_ns = uv_hrtime();
+        grpc_metadata_array initial;
+        grpc_byte_buffer *list;
+        grpc_call *call;
+        ProtobufCMessage *reply;
+
+        call = open_stream(caller, &initial, &list);
+        reply = rpc_wire_unpack(&deviceplugin__list_and_watch_response__descriptor, list);
+        if (!reply)
+                fail("ListAndWatch brought no list");
+        printf("list %" PRIu64 "\n", uv_hrtime() - begin_ns);
+        protobuf_c_message_free_unpacked(reply, NULL);
+        grpc_byte_buffer_destroy(list);
+        grpc_metadata_array_destroy(&initial);
+        grpc_call_cancel(call, NULL);
+        grpc_call_unref(call);
+}
+
+static void *read_stream(void *argument)
+{
+        grpc_metadata_array initial;
+        grpc_byte_buffer *list;
+        grpc_call *call = open_stream(argument, &initial, &list);
+
+        while (list) {
+                grpc_byte_buffer_destroy(list);
+                list = receive(argument, call);
+        }
+        return NULL;
+}
+
+static void time_allocate(struct caller *caller, unsigned index)
+{
+        Deviceplugin__ContainerAllocateRequest container =
+                DEVICEPLUGIN__CONTAINER_ALLOCATE_REQUEST__INIT;
+        Deviceplugin__ContainerAllocateRequest *containers[] = { &container };
+        Deviceplugin__AllocateRequest request = DEVICEPLUGIN__ALLOCATE_REQUEST__INIT;
+        char id[sizeof("tdx4294967295")], *ids[] = { id };
+        ProtobufCMessage *reply;
+        uint64_t ns;
+
+        snprintf(id, sizeof(id), "tdx%u", index);
+        container.n_devices_ids = 1;
+        container.devices_ids = ids;
+        request.n_container_requests = 1;
+        request.container_requests = containers;
+        reply = caller_call(caller, "/v1beta1.DevicePlugin/Allocate", &request.base,
+                            &deviceplugin__allocate_response__descriptor, &ns);
+        if (!reply)
+                fail("Allocate was refused");
+        protobuf_c_message_free_unpacked(reply, NULL);
+        printf("allocate %" PRIu64 "\n", ns);
+}
+
+static void call_plugin(const char *endpoint, unsigned n_lists, unsigned n_allocates)
+{
+        struct caller *caller = caller_new(endpoint);
+        pthread_t reader;
+
+        for (unsigned i = 0; i < n_lists; ++i)
+                time_list(caller);
+        if (pthread_create(&reader, NULL, read_stream, caller_new(endpoint)))
+                fail("no thread");
+        for (unsigned i = 0; i < n_allocates; ++i)
+                time_allocate(caller, i);
+}
+
 int main(int argc, char **argv)
 {
         unsigned first, n_pairs, n_empty;
         struct caller *caller;
 
-        if (argc != 2) {
-                fputs("Usage: caller ENDPOINT\n", stderr);
+        if (argc != 2 && argc != 4) {
+                fputs("Usage: caller ENDPOINT [N_LISTS N_ALLOCATES]\n", stderr);
                 return 2;
         }
         grpc_init();
+        if (argc == 4) {
+                call_plugin(argv[1], (unsigned)strtoul(argv[2], NULL, 10),
+                            (unsigned)strtoul(argv[3], NULL, 10));
+                fflush(stdout);
+                _exit(0);
+        }
         caller = caller_new(argv[1]);
         while (scanf("%u %u %u", &first, &n_pairs, &n_empty) == 3) {
                 for (unsigned i = 0; i < n_pairs; ++i) {
