@@ -7,6 +7,7 @@
 #include "base/parse.h"
 #include "cdi/spec.h"
 #include "deviceplugin.pb-c.h"
+#include "devicerequest.h"
 #include "host/dirwatch.h"
 #include "kube/backoff.h"
 #include "rpc/client.h"
@@ -22,7 +23,6 @@
 #define FOREIGN_ENDPOINT    "kubevirt-tdx.sock"
 #define REGISTER_TIMEOUT_MS 15000 /* kubelet dials back for up to 10 s before it answers */
 #define STREAM_TIMEOUT_MS   10000 /* from Register's answer to ListAndWatch */
-#define CONTAINERS_MAX      64    /* of one Allocate; kubelet asks for one */
 
 /* A file's identity over time; inode numbers alone are reused at once. */
 struct identity {
@@ -175,68 +175,26 @@ static void on_pre_start(void *owner, struct rpc_call *call, const ProtobufCMess
         rpc_call_reply(call, &response.base);
 }
 
-static bool is_among(char *const *ids, size_t n, const char *id)
-{
-        for (size_t i = 0; i < n; ++i)
-                if (strcmp(ids[i], id) == 0)
-                        return true;
-        return false;
-}
-
-/* What must be included, then the last of what is available: the scheduler gives claims the first
- * devices of the slice, so the two sides meet as late as they can. */
-static size_t prefer(const Deviceplugin__ContainerPreferredAllocationRequest *request,
-                     char **ret_ids, size_t n_wanted)
-{
-        size_t n = 0;
-
-        for (size_t i = 0; i < request->n_must_include_deviceids && n < n_wanted; ++i)
-                ret_ids[n++] = request->must_include_deviceids[i];
-        for (size_t i = request->n_available_deviceids; i > 0 && n < n_wanted; --i)
-                if (!is_among(ret_ids, n, request->available_deviceids[i - 1]))
-                        ret_ids[n++] = request->available_deviceids[i - 1];
-        return n;
-}
-
-static int compare_ids(const void *a, const void *b)
-{
-        const char *x = *(char *const *)a, *y = *(char *const *)b;
-        size_t n_x = strlen(x), n_y = strlen(y);
-
-        /* "tdx9" before "tdx10". */
-        if (n_x != n_y)
-                return n_x < n_y ? -1 : 1;
-        return strcmp(x, y);
-}
-
 static void on_prefer(void *owner, struct rpc_call *call, const ProtobufCMessage *message)
 {
         const Deviceplugin__PreferredAllocationRequest *request = (const void *)message;
         Deviceplugin__PreferredAllocationResponse response =
                 DEVICEPLUGIN__PREFERRED_ALLOCATION_RESPONSE__INIT;
-        Deviceplugin__ContainerPreferredAllocationResponse containers[CONTAINERS_MAX],
-                *pointers[CONTAINERS_MAX];
+        Deviceplugin__ContainerPreferredAllocationResponse containers[DEVICEREQUEST_CONTAINERS_MAX],
+                *pointers[DEVICEREQUEST_CONTAINERS_MAX];
         size_t n = request->n_container_requests;
 
-        if (n > CONTAINERS_MAX) {
+        if (n > DEVICEREQUEST_CONTAINERS_MAX) {
                 rpc_call_fail(call, RPC_INVALID_ARGUMENT, "too many containers in one request");
                 return;
         }
         for (size_t i = 0; i < n; ++i) {
                 Deviceplugin__ContainerPreferredAllocationRequest *container =
                         request->container_requests[i];
-                size_t n_known =
-                        container->n_must_include_deviceids + container->n_available_deviceids;
-                size_t n_wanted =
-                        container->allocation_size > 0 ? (size_t)container->allocation_size : 0;
 
-                /* kubelet's list is in no order. Ours to reorder: the message is freed after us. */
-                qsort(container->available_deviceids, container->n_available_deviceids,
-                      sizeof(char *), compare_ids);
                 deviceplugin__container_preferred_allocation_response__init(&containers[i]);
-                containers[i].deviceids = xcalloc(n_known, sizeof(char *));
-                containers[i].n_deviceids = prefer(container, containers[i].deviceids,
-                                                   n_wanted < n_known ? n_wanted : n_known);
+                containers[i].deviceids =
+                        devicerequest_prefer(container, &containers[i].n_deviceids);
                 pointers[i] = &containers[i];
         }
         response.n_container_responses = n;
@@ -248,54 +206,16 @@ static void on_prefer(void *owner, struct rpc_call *call, const ProtobufCMessage
 
 /* ---- Allocate ---- */
 
-static int check_ids(const struct deviceplugin *plugin, char *const *ids, size_t n,
-                     struct error *err)
-{
-        unsigned index;
-
-        if (!n)
-                return error_set(err, -EINVAL, "no device was asked for");
-        if (n > plugin->n_devices)
-                return error_set(err, -ENOSPC, "%zu TDs were asked for, this node has %zu", n,
-                                 plugin->n_devices);
-        for (size_t i = 0; i < n; ++i) {
-                if (parse_device_name(ids[i], &index) < 0)
-                        return error_set(
-                                err, -EINVAL,
-                                "there is no device \"%.64s\": devices are named tdx0, tdx1, ...",
-                                ids[i]);
-                if (is_among(ids, i, ids[i]))
-                        return error_set(err, -EINVAL, "device %s is named twice", ids[i]);
-        }
-        return 0;
-}
-
 /* All containers of the request or none. */
 static int allocate_all(struct deviceplugin *plugin, const Deviceplugin__AllocateRequest *request,
                         struct error *err)
 {
-        __attribute__((cleanup(cleanup_free))) char **all = NULL;
-        size_t n = 0;
+        __attribute__((cleanup(cleanup_free))) const char **ids = NULL;
+        size_t n;
         int r;
 
-        if (!request->n_container_requests || request->n_container_requests > CONTAINERS_MAX)
-                return error_set(err, -EINVAL, "%zu containers in one request",
-                                 request->n_container_requests);
-        for (size_t i = 0; i < request->n_container_requests; ++i)
-                if (!request->container_requests[i]->n_devices_ids)
-                        return error_set(err, -EINVAL, "no device was asked for");
-        for (size_t i = 0; i < request->n_container_requests; ++i) {
-                const Deviceplugin__ContainerAllocateRequest *container =
-                        request->container_requests[i];
-
-                all = xreallocarray(all, n + container->n_devices_ids, sizeof(*all));
-                memcpy(all + n, container->devices_ids, container->n_devices_ids * sizeof(*all));
-                n += container->n_devices_ids;
-        }
-        r = check_ids(plugin, all, n, err);
-        return r < 0 ? r
-                     : plugin->options.on_allocate(plugin->options.owner, (const char *const *)all,
-                                                   n, err);
+        r = devicerequest_collect(request, plugin->n_devices, &ids, &n, err);
+        return r < 0 ? r : plugin->options.on_allocate(plugin->options.owner, ids, n, err);
 }
 
 struct injection {
@@ -352,9 +272,9 @@ void deviceplugin_set_mount(struct deviceplugin *plugin, const char *source, con
 static void on_allocate(void *owner, struct rpc_call *call, const ProtobufCMessage *message)
 {
         const Deviceplugin__AllocateRequest *request = (const void *)message;
-        Deviceplugin__ContainerAllocateResponse *pointers[CONTAINERS_MAX];
+        Deviceplugin__ContainerAllocateResponse *pointers[DEVICEREQUEST_CONTAINERS_MAX];
         Deviceplugin__AllocateResponse response = DEVICEPLUGIN__ALLOCATE_RESPONSE__INIT;
-        struct injection injections[CONTAINERS_MAX] = { 0 };
+        struct injection injections[DEVICEREQUEST_CONTAINERS_MAX] = { 0 };
         struct deviceplugin *plugin = owner;
         struct error error = ERROR_NULL;
 

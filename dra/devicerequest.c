@@ -1,0 +1,108 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "devicerequest.h"
+
+#include "base/error.h"
+#include "base/memory.h"
+#include "base/parse.h"
+#include "deviceplugin.pb-c.h"
+
+#include <errno.h>
+#include <stdbool.h>
+#include <string.h>
+
+static bool is_among(char *const *ids, size_t n, const char *id)
+{
+        for (size_t i = 0; i < n; ++i)
+                if (strcmp(ids[i], id) == 0)
+                        return true;
+        return false;
+}
+
+/* ---- Allocate ---- */
+
+static int check_ids(char *const *ids, size_t n, size_t n_offered, struct error *err)
+{
+        unsigned index;
+
+        if (n > n_offered)
+                return error_set(err, -ENOSPC, "%zu TDs were asked for, this node has %zu", n,
+                                 n_offered);
+        for (size_t i = 0; i < n; ++i) {
+                if (parse_device_name(ids[i], &index) < 0)
+                        return error_set(
+                                err, -EINVAL,
+                                "there is no device \"%.64s\": devices are named tdx0, tdx1, ...",
+                                ids[i]);
+                if (is_among(ids, i, ids[i]))
+                        return error_set(err, -EINVAL, "device %s is named twice", ids[i]);
+        }
+        return 0;
+}
+
+int devicerequest_collect(const Deviceplugin__AllocateRequest *request, size_t n_offered,
+                          const char ***ret_ids, size_t *ret_n, struct error *err)
+{
+        __attribute__((cleanup(cleanup_free))) char **all = NULL;
+        size_t n = 0;
+        int r;
+
+        if (!request->n_container_requests ||
+            request->n_container_requests > DEVICEREQUEST_CONTAINERS_MAX)
+                return error_set(err, -EINVAL, "%zu containers in one request",
+                                 request->n_container_requests);
+        for (size_t i = 0; i < request->n_container_requests; ++i)
+                if (!request->container_requests[i]->n_devices_ids)
+                        return error_set(err, -EINVAL, "no device was asked for");
+        for (size_t i = 0; i < request->n_container_requests; ++i) {
+                const Deviceplugin__ContainerAllocateRequest *container =
+                        request->container_requests[i];
+
+                all = xreallocarray(all, n + container->n_devices_ids, sizeof(*all));
+                memcpy(all + n, container->devices_ids, container->n_devices_ids * sizeof(*all));
+                n += container->n_devices_ids;
+        }
+        r = check_ids(all, n, n_offered, err);
+        if (r < 0)
+                return r;
+        *ret_ids = (const char **)take_ptr(all);
+        *ret_n = n;
+        return 0;
+}
+
+/* ---- GetPreferredAllocation ---- */
+
+static int compare_ids(const void *a, const void *b)
+{
+        const char *x = *(char *const *)a, *y = *(char *const *)b;
+        size_t n_x = strlen(x), n_y = strlen(y);
+
+        /* "tdx9" before "tdx10". */
+        if (n_x != n_y)
+                return n_x < n_y ? -1 : 1;
+        return strcmp(x, y);
+}
+
+/* The last of what is available: the scheduler gives claims the first devices of the slice, so the
+ * two sides meet as late as they can. */
+char **devicerequest_prefer(Deviceplugin__ContainerPreferredAllocationRequest *request,
+                            size_t *ret_n)
+{
+        size_t n_known = request->n_must_include_deviceids + request->n_available_deviceids;
+        size_t n_wanted = request->allocation_size > 0 ? (size_t)request->allocation_size : 0;
+        char **ids;
+        size_t n = 0;
+
+        if (n_wanted > n_known)
+                n_wanted = n_known;
+        ids = xcalloc(n_wanted, sizeof(*ids));
+        /* kubelet's list is in no order. */
+        qsort(request->available_deviceids, request->n_available_deviceids, sizeof(char *),
+              compare_ids);
+        for (size_t i = 0; i < request->n_must_include_deviceids && n < n_wanted; ++i)
+                ids[n++] = request->must_include_deviceids[i];
+        for (size_t i = request->n_available_deviceids; i > 0 && n < n_wanted; --i)
+                if (!is_among(ids, n, request->available_deviceids[i - 1]))
+                        ids[n++] = request->available_deviceids[i - 1];
+        *ret_n = n;
+        return ids;
+}
