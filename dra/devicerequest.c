@@ -10,18 +10,11 @@
 #include <stdbool.h>
 #include <string.h>
 
-static bool is_among(char *const *ids, size_t n, const char *id)
-{
-        for (size_t i = 0; i < n; ++i)
-                if (strcmp(ids[i], id) == 0)
-                        return true;
-        return false;
-}
-
 /* ---- Allocate ---- */
 
 static int check_ids(char *const *ids, size_t n, size_t n_offered, struct error *err)
 {
+        bool is_named[DEVICE_INDEX_MAX] = { false };
         unsigned index;
 
         if (n > n_offered)
@@ -33,8 +26,9 @@ static int check_ids(char *const *ids, size_t n, size_t n_offered, struct error 
                                 err, -EINVAL,
                                 "there is no device \"%.64s\": devices are named tdx0, tdx1, ...",
                                 ids[i]);
-                if (is_among(ids, i, ids[i]))
+                if (is_named[index])
                         return error_set(err, -EINVAL, "device %s is named twice", ids[i]);
+                is_named[index] = true;
         }
         return 0;
 }
@@ -71,38 +65,32 @@ int devicerequest_collect(const Deviceplugin__AllocateRequest *request, size_t n
 
 /* ---- GetPreferredAllocation ---- */
 
-static int compare_ids(const void *a, const void *b)
-{
-        const char *x = *(char *const *)a, *y = *(char *const *)b;
-        size_t n_x = strlen(x), n_y = strlen(y);
-
-        /* "tdx9" before "tdx10". */
-        if (n_x != n_y)
-                return n_x < n_y ? -1 : 1;
-        return strcmp(x, y);
-}
-
 /* The last of what is available: the scheduler gives claims the first devices of the slice, so the
- * two sides meet as late as they can. */
-char **devicerequest_prefer(Deviceplugin__ContainerPreferredAllocationRequest *request,
+ * two sides meet as late as they can. What has a name that we never gave is left to kubelet. */
+char **devicerequest_prefer(const Deviceplugin__ContainerPreferredAllocationRequest *request,
                             size_t *ret_n)
 {
         size_t n_known = request->n_must_include_deviceids + request->n_available_deviceids;
         size_t n_wanted = request->allocation_size > 0 ? (size_t)request->allocation_size : 0;
+        char *available[DEVICE_INDEX_MAX] = { NULL };
         char **ids;
         size_t n = 0;
+        unsigned index;
 
         if (n_wanted > n_known)
                 n_wanted = n_known;
         ids = xcalloc(n_wanted, sizeof(*ids));
-        /* kubelet's list is in no order. */
-        qsort(request->available_deviceids, request->n_available_deviceids, sizeof(char *),
-              compare_ids);
-        for (size_t i = 0; i < request->n_must_include_deviceids && n < n_wanted; ++i)
+        for (size_t i = 0; i < request->n_available_deviceids; ++i)
+                if (parse_device_name(request->available_deviceids[i], &index) == 0)
+                        available[index] = request->available_deviceids[i];
+        for (size_t i = 0; i < request->n_must_include_deviceids && n < n_wanted; ++i) {
                 ids[n++] = request->must_include_deviceids[i];
-        for (size_t i = request->n_available_deviceids; i > 0 && n < n_wanted; --i)
-                if (!is_among(ids, n, request->available_deviceids[i - 1]))
-                        ids[n++] = request->available_deviceids[i - 1];
+                if (parse_device_name(request->must_include_deviceids[i], &index) == 0)
+                        available[index] = NULL;
+        }
+        for (size_t i = DEVICE_INDEX_MAX; i > 0 && n < n_wanted; --i)
+                if (available[i - 1])
+                        ids[n++] = available[i - 1];
         *ret_n = n;
         return ids;
 }

@@ -17,8 +17,8 @@ struct error;
 int devicerequest_collect(const struct Deviceplugin__AllocateRequest *request, size_t n_offered,
                           const char ***ret_ids, size_t *ret_n, struct error *err);
 
-/* The IDs to give to a container, at most as many as it wants: what must be included, then the last
- * of what is available, none twice. The array is the caller's, the strings are the request's, whose
- * list of what is available gets sorted. */
-char **devicerequest_prefer(struct Deviceplugin__ContainerPreferredAllocationRequest *request,
+/* The IDs to give to a container, at most as many as it wants: what must be included, then of what
+ * else is available "tdx<index>" with the highest index first, each once. The array is the
+ * caller's, the strings are the request's. */
+char **devicerequest_prefer(const struct Deviceplugin__ContainerPreferredAllocationRequest *request,
                             size_t *ret_n);
