@@ -18,7 +18,7 @@ START_TEST(ids_of_the_resource_are_collected_over_pods_containers_and_numa_nodes
         Podresources__ContainerDevices *devices[] = { &first, &other, &none, &first };
         Podresources__ContainerResources container = PODRESOURCES__CONTAINER_RESOURCES__INIT,
                                          idle = PODRESOURCES__CONTAINER_RESOURCES__INIT;
-        Podresources__ContainerResources *containers[] = { &idle, &container };
+        Podresources__ContainerResources *containers[] = { &container, &idle };
         Podresources__PodResources pod = PODRESOURCES__POD_RESOURCES__INIT,
                                    empty = PODRESOURCES__POD_RESOURCES__INIT;
         Podresources__PodResources *pods[] = { &pod, &empty, &pod };
