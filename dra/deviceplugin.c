@@ -31,6 +31,11 @@ struct identity {
         struct timespec changed;
 };
 
+struct age {
+        struct identity file;
+        uint64_t since_ms; /* as the file was seen first */
+};
+
 struct deviceplugin {
         struct deviceplugin_options options;
         struct rpc_listener *listener;
@@ -45,9 +50,8 @@ struct deviceplugin {
         bool is_set;
         struct rpc_streams streams; /* marked with the n_requests they belong to */
         Deviceplugin__ListAndWatchResponse list;
-        struct identity kubelet;      /* as we registered last */
-        struct identity aged;         /* as its age was asked for last, */
-        uint64_t aged_since_ms;       /* and first */
+        struct identity kubelet; /* as we registered last */
+        struct age kubelet_age, podresources_age;
         struct rpc_client *registrar; /* while it is asking kubelet to register us */
         bool is_registered;
         bool is_request_current; /* nothing has changed since kubelet was asked to register us */
@@ -454,25 +458,36 @@ static void on_connection(void *owner, int fd)
         rpc_server_adopt(plugin->options.server, fd);
 }
 
-uint64_t deviceplugin_kubelet_age_ms(struct deviceplugin *plugin)
+static uint64_t socket_age_ms(const struct deviceplugin *plugin, const char *path, struct age *age)
 {
         int64_t age_ms, seen_for_ms;
-        struct identity kubelet;
+        struct identity file;
         struct timespec now;
 
-        if (!identify(plugin->kubelet_socket, &kubelet))
+        if (!identify(path, &file))
                 return UINT64_MAX;
         clock_gettime(CLOCK_REALTIME, &now);
-        age_ms = (int64_t)(now.tv_sec - kubelet.changed.tv_sec) * 1000 +
-                 (now.tv_nsec - kubelet.changed.tv_nsec) / 1000000;
+        age_ms = (int64_t)(now.tv_sec - file.changed.tv_sec) * 1000 +
+                 (now.tv_nsec - file.changed.tv_nsec) / 1000000;
         /* Clocks are set back, and then this one says that it is not born yet. */
-        if (!is_same_identity(&kubelet, &plugin->aged)) {
-                plugin->aged = kubelet;
-                plugin->aged_since_ms = uv_now(plugin->options.loop);
+        if (!is_same_identity(&file, &age->file)) {
+                age->file = file;
+                age->since_ms = uv_now(plugin->options.loop);
         }
-        seen_for_ms = (int64_t)(uv_now(plugin->options.loop) - plugin->aged_since_ms);
+        seen_for_ms = (int64_t)(uv_now(plugin->options.loop) - age->since_ms);
         age_ms = seen_for_ms > age_ms ? seen_for_ms : age_ms;
         return age_ms > 0 ? (uint64_t)age_ms : 0;
+}
+
+/* kubelet makes the one socket at once and the other when its runtime is up. Between the two it
+ * answers already, with an empty list, while the other socket still is its predecessor's. */
+uint64_t deviceplugin_kubelet_age_ms(struct deviceplugin *plugin)
+{
+        uint64_t plugins_ms = socket_age_ms(plugin, plugin->kubelet_socket, &plugin->kubelet_age);
+        uint64_t pods_ms = socket_age_ms(plugin, plugin->options.podresources_socket,
+                                         &plugin->podresources_age);
+
+        return plugins_ms < pods_ms ? plugins_ms : pods_ms;
 }
 
 /* ---- the plugin ---- */
