@@ -7,6 +7,7 @@
 #include "base/parse.h"
 #include "cdi/spec.h"
 #include "deviceplugin.pb-c.h"
+#include "devicerequest.h"
 #include "host/dirwatch.h"
 #include "kube/backoff.h"
 #include "rpc/client.h"
@@ -22,13 +23,17 @@
 #define FOREIGN_ENDPOINT    "kubevirt-tdx.sock"
 #define REGISTER_TIMEOUT_MS 15000 /* kubelet dials back for up to 10 s before it answers */
 #define STREAM_TIMEOUT_MS   10000 /* from Register's answer to ListAndWatch */
-#define CONTAINERS_MAX      64    /* of one Allocate; kubelet asks for one */
 
 /* A file's identity over time; inode numbers alone are reused at once. */
 struct identity {
         dev_t device;
         ino_t inode;
         struct timespec changed;
+};
+
+struct age {
+        struct identity file;
+        uint64_t since_ms; /* as the file was seen first */
 };
 
 struct deviceplugin {
@@ -45,9 +50,8 @@ struct deviceplugin {
         bool is_set;
         struct rpc_streams streams; /* marked with the n_requests they belong to */
         Deviceplugin__ListAndWatchResponse list;
-        struct identity kubelet;      /* as we registered last */
-        struct identity aged;         /* as its age was asked for last, */
-        uint64_t aged_since_ms;       /* and first */
+        struct identity kubelet; /* as we registered last */
+        struct age kubelet_age, podresources_age;
         struct rpc_client *registrar; /* while it is asking kubelet to register us */
         bool is_registered;
         bool is_request_current; /* nothing has changed since kubelet was asked to register us */
@@ -175,68 +179,26 @@ static void on_pre_start(void *owner, struct rpc_call *call, const ProtobufCMess
         rpc_call_reply(call, &response.base);
 }
 
-static bool is_among(char *const *ids, size_t n, const char *id)
-{
-        for (size_t i = 0; i < n; ++i)
-                if (strcmp(ids[i], id) == 0)
-                        return true;
-        return false;
-}
-
-/* What must be included, then the last of what is available: the scheduler gives claims the first
- * devices of the slice, so the two sides meet as late as they can. */
-static size_t prefer(const Deviceplugin__ContainerPreferredAllocationRequest *request,
-                     char **ret_ids, size_t n_wanted)
-{
-        size_t n = 0;
-
-        for (size_t i = 0; i < request->n_must_include_deviceids && n < n_wanted; ++i)
-                ret_ids[n++] = request->must_include_deviceids[i];
-        for (size_t i = request->n_available_deviceids; i > 0 && n < n_wanted; --i)
-                if (!is_among(ret_ids, n, request->available_deviceids[i - 1]))
-                        ret_ids[n++] = request->available_deviceids[i - 1];
-        return n;
-}
-
-static int compare_ids(const void *a, const void *b)
-{
-        const char *x = *(char *const *)a, *y = *(char *const *)b;
-        size_t n_x = strlen(x), n_y = strlen(y);
-
-        /* "tdx9" before "tdx10". */
-        if (n_x != n_y)
-                return n_x < n_y ? -1 : 1;
-        return strcmp(x, y);
-}
-
 static void on_prefer(void *owner, struct rpc_call *call, const ProtobufCMessage *message)
 {
         const Deviceplugin__PreferredAllocationRequest *request = (const void *)message;
         Deviceplugin__PreferredAllocationResponse response =
                 DEVICEPLUGIN__PREFERRED_ALLOCATION_RESPONSE__INIT;
-        Deviceplugin__ContainerPreferredAllocationResponse containers[CONTAINERS_MAX],
-                *pointers[CONTAINERS_MAX];
+        Deviceplugin__ContainerPreferredAllocationResponse containers[DEVICEREQUEST_CONTAINERS_MAX],
+                *pointers[DEVICEREQUEST_CONTAINERS_MAX];
         size_t n = request->n_container_requests;
 
-        if (n > CONTAINERS_MAX) {
+        if (n > DEVICEREQUEST_CONTAINERS_MAX) {
                 rpc_call_fail(call, RPC_INVALID_ARGUMENT, "too many containers in one request");
                 return;
         }
         for (size_t i = 0; i < n; ++i) {
                 Deviceplugin__ContainerPreferredAllocationRequest *container =
                         request->container_requests[i];
-                size_t n_known =
-                        container->n_must_include_deviceids + container->n_available_deviceids;
-                size_t n_wanted =
-                        container->allocation_size > 0 ? (size_t)container->allocation_size : 0;
 
-                /* kubelet's list is in no order. Ours to reorder: the message is freed after us. */
-                qsort(container->available_deviceids, container->n_available_deviceids,
-                      sizeof(char *), compare_ids);
                 deviceplugin__container_preferred_allocation_response__init(&containers[i]);
-                containers[i].deviceids = xcalloc(n_known, sizeof(char *));
-                containers[i].n_deviceids = prefer(container, containers[i].deviceids,
-                                                   n_wanted < n_known ? n_wanted : n_known);
+                containers[i].deviceids =
+                        devicerequest_prefer(container, &containers[i].n_deviceids);
                 pointers[i] = &containers[i];
         }
         response.n_container_responses = n;
@@ -248,54 +210,16 @@ static void on_prefer(void *owner, struct rpc_call *call, const ProtobufCMessage
 
 /* ---- Allocate ---- */
 
-static int check_ids(const struct deviceplugin *plugin, char *const *ids, size_t n,
-                     struct error *err)
-{
-        unsigned index;
-
-        if (!n)
-                return error_set(err, -EINVAL, "no device was asked for");
-        if (n > plugin->n_devices)
-                return error_set(err, -ENOSPC, "%zu TDs were asked for, this node has %zu", n,
-                                 plugin->n_devices);
-        for (size_t i = 0; i < n; ++i) {
-                if (parse_device_name(ids[i], &index) < 0)
-                        return error_set(
-                                err, -EINVAL,
-                                "there is no device \"%.64s\": devices are named tdx0, tdx1, ...",
-                                ids[i]);
-                if (is_among(ids, i, ids[i]))
-                        return error_set(err, -EINVAL, "device %s is named twice", ids[i]);
-        }
-        return 0;
-}
-
 /* All containers of the request or none. */
 static int allocate_all(struct deviceplugin *plugin, const Deviceplugin__AllocateRequest *request,
                         struct error *err)
 {
-        __attribute__((cleanup(cleanup_free))) char **all = NULL;
-        size_t n = 0;
+        __attribute__((cleanup(cleanup_free))) const char **ids = NULL;
+        size_t n;
         int r;
 
-        if (!request->n_container_requests || request->n_container_requests > CONTAINERS_MAX)
-                return error_set(err, -EINVAL, "%zu containers in one request",
-                                 request->n_container_requests);
-        for (size_t i = 0; i < request->n_container_requests; ++i)
-                if (!request->container_requests[i]->n_devices_ids)
-                        return error_set(err, -EINVAL, "no device was asked for");
-        for (size_t i = 0; i < request->n_container_requests; ++i) {
-                const Deviceplugin__ContainerAllocateRequest *container =
-                        request->container_requests[i];
-
-                all = xreallocarray(all, n + container->n_devices_ids, sizeof(*all));
-                memcpy(all + n, container->devices_ids, container->n_devices_ids * sizeof(*all));
-                n += container->n_devices_ids;
-        }
-        r = check_ids(plugin, all, n, err);
-        return r < 0 ? r
-                     : plugin->options.on_allocate(plugin->options.owner, (const char *const *)all,
-                                                   n, err);
+        r = devicerequest_collect(request, plugin->n_devices, &ids, &n, err);
+        return r < 0 ? r : plugin->options.on_allocate(plugin->options.owner, ids, n, err);
 }
 
 struct injection {
@@ -352,9 +276,9 @@ void deviceplugin_set_mount(struct deviceplugin *plugin, const char *source, con
 static void on_allocate(void *owner, struct rpc_call *call, const ProtobufCMessage *message)
 {
         const Deviceplugin__AllocateRequest *request = (const void *)message;
-        Deviceplugin__ContainerAllocateResponse *pointers[CONTAINERS_MAX];
+        Deviceplugin__ContainerAllocateResponse *pointers[DEVICEREQUEST_CONTAINERS_MAX];
         Deviceplugin__AllocateResponse response = DEVICEPLUGIN__ALLOCATE_RESPONSE__INIT;
-        struct injection injections[CONTAINERS_MAX] = { 0 };
+        struct injection injections[DEVICEREQUEST_CONTAINERS_MAX] = { 0 };
         struct deviceplugin *plugin = owner;
         struct error error = ERROR_NULL;
 
@@ -534,25 +458,36 @@ static void on_connection(void *owner, int fd)
         rpc_server_adopt(plugin->options.server, fd);
 }
 
-uint64_t deviceplugin_kubelet_age_ms(struct deviceplugin *plugin)
+static uint64_t socket_age_ms(const struct deviceplugin *plugin, const char *path, struct age *age)
 {
         int64_t age_ms, seen_for_ms;
-        struct identity kubelet;
+        struct identity file;
         struct timespec now;
 
-        if (!identify(plugin->kubelet_socket, &kubelet))
+        if (!identify(path, &file))
                 return UINT64_MAX;
         clock_gettime(CLOCK_REALTIME, &now);
-        age_ms = (int64_t)(now.tv_sec - kubelet.changed.tv_sec) * 1000 +
-                 (now.tv_nsec - kubelet.changed.tv_nsec) / 1000000;
+        age_ms = (int64_t)(now.tv_sec - file.changed.tv_sec) * 1000 +
+                 (now.tv_nsec - file.changed.tv_nsec) / 1000000;
         /* Clocks are set back, and then this one says that it is not born yet. */
-        if (!is_same_identity(&kubelet, &plugin->aged)) {
-                plugin->aged = kubelet;
-                plugin->aged_since_ms = uv_now(plugin->options.loop);
+        if (!is_same_identity(&file, &age->file)) {
+                age->file = file;
+                age->since_ms = uv_now(plugin->options.loop);
         }
-        seen_for_ms = (int64_t)(uv_now(plugin->options.loop) - plugin->aged_since_ms);
+        seen_for_ms = (int64_t)(uv_now(plugin->options.loop) - age->since_ms);
         age_ms = seen_for_ms > age_ms ? seen_for_ms : age_ms;
         return age_ms > 0 ? (uint64_t)age_ms : 0;
+}
+
+/* kubelet makes the one socket at once and the other when its runtime is up. Between the two it
+ * answers already, with an empty list, while the other socket still is its predecessor's. */
+uint64_t deviceplugin_kubelet_age_ms(struct deviceplugin *plugin)
+{
+        uint64_t plugins_ms = socket_age_ms(plugin, plugin->kubelet_socket, &plugin->kubelet_age);
+        uint64_t pods_ms = socket_age_ms(plugin, plugin->options.podresources_socket,
+                                         &plugin->podresources_age);
+
+        return plugins_ms < pods_ms ? plugins_ms : pods_ms;
 }
 
 /* ---- the plugin ---- */

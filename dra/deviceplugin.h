@@ -44,8 +44,9 @@ struct deviceplugin_device {
 struct deviceplugin_options {
         uv_loop_t *loop;
         struct rpc_pump *pump;
-        struct rpc_server *server; /* the service is added to it; connections go there */
-        const char *directory;     /* <kubelet>/device-plugins */
+        struct rpc_server *server;       /* the service is added to it; connections go there */
+        const char *directory;           /* <kubelet>/device-plugins */
+        const char *podresources_socket; /* its age is kubelet's, too */
         enum deviceplugin_inject inject;
         /* kubelet wants to give these IDs (known names, none twice) to a container. 0: they are
          * held from now on; or a negative errno with the reason for the pod's user in err, and
@@ -70,7 +71,8 @@ void deviceplugin_set(struct deviceplugin *plugin, const struct deviceplugin_dev
 /* Look again at sockets and registrants; for a slow timer. */
 void deviceplugin_check(struct deviceplugin *plugin);
 
-/* How long ago kubelet started, by the age of kubelet.sock; UINT64_MAX: it is not there. */
+/* How long ago kubelet started, by the younger of kubelet.sock and podresources' socket;
+ * UINT64_MAX: neither is there. */
 uint64_t deviceplugin_kubelet_age_ms(struct deviceplugin *plugin);
 
 /* End the streams with an empty list, so that kubelet drops the resource at once; take the socket

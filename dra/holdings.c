@@ -92,20 +92,18 @@ enum holdings_state holdings_state(const struct holdings *holdings, const char *
         return HOLDINGS_FREE;
 }
 
-static bool is_repeated(const char *const *ids, size_t at)
-{
-        for (size_t i = 0; i < at; ++i)
-                if (strcmp(ids[i], ids[at]) == 0)
-                        return true;
-        return false;
-}
-
 size_t holdings_n_new(const struct holdings *holdings, const char *const *ids, size_t n)
 {
-        size_t n_new = 0;
+        __attribute__((cleanup(cleanup_free))) struct table_node *nodes = NULL;
+        struct table new = TABLE_NULL;
+        size_t n_new;
 
+        nodes = xcalloc(n, sizeof(*nodes));
         for (size_t i = 0; i < n; ++i)
-                n_new += !table_find(&holdings->held, ids[i]) && !is_repeated(ids, i);
+                if (!table_find(&holdings->held, ids[i]) && !table_find(&new, ids[i]))
+                        table_insert(&new, &nodes[i], ids[i]);
+        n_new = new.n_nodes;
+        table_deinit(&new);
         return n_new;
 }
 

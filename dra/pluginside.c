@@ -256,15 +256,17 @@ struct pluginside *pluginside_new(const struct pluginside_options *options)
                                                               .on_list = on_list,
                                                               .owner = side };
         side->podresources = podresources_new(&podresources_options);
-        plugin_options = (struct deviceplugin_options){ .loop = options->loop,
-                                                        .pump = options->pump,
-                                                        .server = options->server,
-                                                        .directory = side->directory,
-                                                        .inject = options->inject,
-                                                        .on_allocate = on_allocate,
-                                                        .on_kubelet_started = on_kubelet_started,
-                                                        .on_standing = on_standing,
-                                                        .owner = side };
+        plugin_options =
+                (struct deviceplugin_options){ .loop = options->loop,
+                                               .pump = options->pump,
+                                               .server = options->server,
+                                               .directory = side->directory,
+                                               .podresources_socket = side->podresources_socket,
+                                               .inject = options->inject,
+                                               .on_allocate = on_allocate,
+                                               .on_kubelet_started = on_kubelet_started,
+                                               .on_standing = on_standing,
+                                               .owner = side };
         side->plugin = deviceplugin_new(&plugin_options);
         return side;
 }

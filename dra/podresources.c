@@ -41,6 +41,17 @@ static void count_or_collect(const Podresources__ListPodResourcesResponse *list,
         *ret_n = n;
 }
 
+const char **podresources_collect(const Podresources__ListPodResourcesResponse *list,
+                                  const char *resource, size_t *ret_n)
+{
+        const char **ids;
+
+        count_or_collect(list, resource, NULL, ret_n);
+        ids = xcalloc(*ret_n, sizeof(*ids));
+        count_or_collect(list, resource, ids, ret_n);
+        return ids;
+}
+
 static void on_reply(void *owner, const ProtobufCMessage *reply, const struct error *error)
 {
         const Podresources__ListPodResourcesResponse *list = (const void *)reply;
@@ -51,11 +62,8 @@ static void on_reply(void *owner, const ProtobufCMessage *reply, const struct er
         if (podresources->is_stopping)
                 return;
         rpc_client_free(take_ptr(podresources->client));
-        if (list) {
-                count_or_collect(list, podresources->options.resource, NULL, &n);
-                ids = xcalloc(n, sizeof(*ids));
-                count_or_collect(list, podresources->options.resource, ids, &n);
-        }
+        if (list)
+                ids = podresources_collect(list, podresources->options.resource, &n);
         podresources->options.on_list(podresources->options.owner, ids, n, error);
         if (podresources->should_ask_again) {
                 podresources->should_ask_again = false;

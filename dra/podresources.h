@@ -9,6 +9,7 @@
 #include <stddef.h>
 #include <uv.h>
 
+struct Podresources__ListPodResourcesResponse;
 struct error;
 struct podresources;
 struct rpc_pump;
@@ -32,3 +33,8 @@ void podresources_ask(struct podresources *podresources);
 void podresources_stop(struct podresources *podresources);
 /* Stopped before, and after the pump. NULL is fine. */
 void podresources_free(struct podresources *podresources);
+
+/* The IDs of the resource in the order of the list, possibly repeated: pure. The array is the
+ * caller's, the strings are the list's. */
+const char **podresources_collect(const struct Podresources__ListPodResourcesResponse *list,
+                                  const char *resource, size_t *ret_n);

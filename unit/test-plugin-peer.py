@@ -302,6 +302,25 @@ def test_kubevirt_17122_a_kubelet_restart_is_followed_by_a_registration_within_a
     node.end()
 
 
+def test_a_kubelet_that_answers_before_it_has_a_new_socket_takes_nothing_away():
+    node = begin()
+    k = node.kubelet
+    k.admit("tdx2")
+    n = k.questions
+    until(lambda: k.questions > n + 1, 12)  # one after Allocate, and the first of every 5 s
+    time.sleep(1)
+    k.pods_server.stop(None).wait()
+    k.listed = []
+    k.pods_server = serve(k.pods / "kubelet.sock", {
+        api.LIST_POD_RESOURCES: (k.on_list, PR.ListPodResourcesRequest)})
+    n = k.questions
+    until(lambda: k.questions > n)
+    time.sleep(0.3)
+    assert k.lists[-1][1]["tdx2"] == "Healthy"
+    k.listed = ["tdx2"]
+    node.end()
+
+
 def test_kubevirt_18669_a_recreated_qgs_directory_disturbs_nothing():
     node = begin()
     directory = node.root / "host/qgs"
