@@ -514,6 +514,27 @@ START_TEST(many_crs_are_told_in_bounds_and_in_one_order)
 }
 END_TEST
 
+START_TEST(a_name_that_no_server_gives_is_told_cut_and_readable)
+{
+        __attribute__((cleanup(cleanup_text))) struct text list = TEXT_NULL;
+        struct stub_answer answers[] = { { 200 }, STREAM };
+
+        text_add(&list, "{\"kind\":\"KubeVirtList\",\"metadata\":{\"resourceVersion\":\"10\"},"
+                        "\"items\":[{\"metadata\":{\"name\":\"x");
+        for (unsigned i = 0; i < 1000; ++i)
+                text_add(&list, "\xe2\x82\xac");
+        text_add(&list, "\"}}]}");
+        answers[0].body = list.bytes;
+
+        set_up(answers, 2);
+        stub_run_until_requests(&server, 2);
+
+        ck_assert_uint_lt(texts.n, 250);
+        ck_assert_uint_eq(text_utf8_prefix(texts.bytes, texts.n), texts.n);
+        tear_down();
+}
+END_TEST
+
 START_TEST(objects_without_a_name_are_survived)
 {
         static const struct stub_answer answers[] = { LIST("10", "7,null,{\"metadata\":[]}"),
@@ -545,6 +566,25 @@ START_TEST(a_lost_connection_keeps_the_values_and_is_told_once)
 
         ck_assert_str_eq(story.bytes,
                          "<one CR> [true /run/a/s] <unreachable> <readable> [true /run/b/s] ");
+        tear_down();
+}
+END_TEST
+
+START_TEST(a_second_outage_is_told_again)
+{
+        static const struct stub_answer answers[] = {
+                LIST("10", CR("a", GOOD("/run/a/s"))), STREAM, { 503 }, STREAM, { 503 }, STREAM,
+        };
+
+        set_up_timed(answers, 6, &trusting);
+        stub_run_until_requests(&server, 2);
+        cut_standing_watch();
+        run_until_told(4);
+        cut_standing_watch();
+        run_until_told(6);
+
+        ck_assert_str_eq(story.bytes, "<one CR> [true /run/a/s] <unreachable> <readable> "
+                                      "<unreachable> <readable> ");
         tear_down();
 }
 END_TEST
@@ -705,8 +745,9 @@ SUITE("settings", without_a_crd_the_defaults_are_known_and_told_once,
       a_bad_cr_after_a_deletion_does_not_bring_back_old_values,
       with_two_crs_the_last_good_value_stays_until_one_is_left,
       two_crs_from_the_start_leave_the_defaults, crs_of_one_name_in_two_namespaces_are_two,
-      many_crs_are_told_in_bounds_and_in_one_order, objects_without_a_name_are_survived,
-      a_lost_connection_keeps_the_values_and_is_told_once,
+      many_crs_are_told_in_bounds_and_in_one_order,
+      a_name_that_no_server_gives_is_told_cut_and_readable, objects_without_a_name_are_survived,
+      a_lost_connection_keeps_the_values_and_is_told_once, a_second_outage_is_told_again,
       a_permission_that_is_withdrawn_keeps_the_values,
       what_was_said_of_a_bad_cr_is_not_said_again_after_a_lost_connection,
       a_cr_that_was_deleted_meanwhile_is_found_gone_by_a_relist,

@@ -130,7 +130,7 @@ int kubevirt_attestation_parse(const struct json *cr, kubevirt_check_path *check
             (r = read_qgs_socket(json_get(attestation, "qgsSocketPath"), check, &found.qgs_socket,
                                  err)) < 0)
                 return r;
-        *ret = found;
-        found = (struct kubevirt_attestation)KUBEVIRT_ATTESTATION_NULL;
+        ret->is_enforced = found.is_enforced;
+        ret->qgs_socket = take_ptr(found.qgs_socket);
         return 0;
 }

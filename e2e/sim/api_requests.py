@@ -7,6 +7,7 @@ import math
 import random
 import urllib.parse
 
+import api_status
 from api_status import ApiError
 from api_store import CLAIMS, KINDS, Selector, encode
 from http_server import Hangup, Response
@@ -53,9 +54,9 @@ class Route:
         return verbs.get(request.method, request.method)
 
 
-def discovery(path, with_dra):
+def discovery(path, served_groups):
     """The documents that say what is served; None where there is none at this path."""
-    kinds = [kind for kind in KINDS if with_dra or kind.group != DYNAMIC_GROUP]
+    kinds = [kind for kind in KINDS if kind.group in served_groups]
     groups = sorted({(kind.group, kind.version) for kind in kinds if kind.group})
     described = {}
     for group, version in groups:
@@ -104,7 +105,8 @@ class Requests:
     def __init__(self, store):
         self.store = store
         self.raw_claims = {}
-        self.with_dra = True
+        self.served_groups = {"", DYNAMIC_GROUP}
+        self.forbidden = set()  # kinds nobody has permission for
         self.token = ""
         self.wants_certificate = False
 
@@ -117,9 +119,12 @@ class Requests:
         try:
             if not self.is_known(request):
                 raise ApiError(401, "Unauthorized")
-            if route.kind is None or route.kind.group == DYNAMIC_GROUP and not self.with_dra:
-                return self._other(request)
             verb = route.verb(request)
+            # As on the real server, permission comes before the question whether it exists.
+            if route.kind in self.forbidden:
+                raise api_status.forbidden(route.kind, verb)
+            if route.kind is None or route.kind.group not in self.served_groups:
+                return self._other(request)
             perform = getattr(self, f"_{verb}", None)
             is_nowhere = verb == "create" and route.kind.is_namespaced != bool(route.namespace)
             if perform is None or is_nowhere:
@@ -136,7 +141,7 @@ class Requests:
     def _other(self, request):
         if request.path in ("/healthz", "/livez", "/readyz"):
             return Response(200, b"ok", "text/plain; charset=utf-8")
-        document = discovery(request.path, self.with_dra)
+        document = discovery(request.path, self.served_groups)
         if document is None:
             # The real server's answer is no Status either.
             return Response(404, b"404 page not found\n", "text/plain; charset=utf-8")

@@ -49,6 +49,13 @@ def already_exists(kind, name):
                     _about(kind, name))
 
 
+def forbidden(kind, verb):
+    return ApiError(403, f'{kind.qualified} is forbidden: User "system:serviceaccount:kube-system:'
+                         f'sim" cannot {verb} resource "{kind.plural}" in API group "{kind.group}" '
+                         "at the cluster scope",
+                    details={"group": kind.group, "kind": kind.plural})
+
+
 def conflict(kind, name, text):
     return ApiError(409, f"Operation cannot be fulfilled on {_quoted(kind, name)}: {text}",
                     details=_about(kind, name))

@@ -49,7 +49,9 @@ CLAIMS = Kind("resource.k8s.io", "v1", "resourceclaims", "ResourceClaim", True)
 SLICES = Kind("resource.k8s.io", "v1", "resourceslices", "ResourceSlice", False,
               ("spec.driver", "spec.nodeName"))
 CLASSES = Kind("resource.k8s.io", "v1", "deviceclasses", "DeviceClass", False)
-KINDS = (NODES, EVENTS, CLAIMS, SLICES, CLASSES)
+KUBEVIRTS = Kind("kubevirt.io", "v1", "kubevirts", "KubeVirt", True)
+KINDS = (NODES, EVENTS, CLAIMS, SLICES, CLASSES, KUBEVIRTS)
+WITH_GENERATION = (SLICES, KUBEVIRTS)
 
 
 def encode(thing):
@@ -115,7 +117,7 @@ class Store:
         self.dropped_fields = set()
         self.entries = {kind: {} for kind in KINDS}
         self._log = collections.deque()
-        self._watches = set()
+        self._watches = {}  # each queue, and the kind it is about
 
     # reading
 
@@ -219,7 +221,7 @@ class Store:
         metadata |= {"creationTimestamp": now, "managedFields": [
             {"manager": manager, "operation": "Update", "apiVersion": kind.api_version,
              "time": now, "fieldsType": "FieldsV1", "fieldsV1": {}}]}
-        if kind is SLICES:
+        if kind in WITH_GENERATION:
             metadata["generation"] = 1
         return self._commit(kind, key, self._admit(kind, {**thing, "metadata": metadata}))
 
@@ -238,7 +240,7 @@ class Store:
         if kind.is_namespaced:
             metadata["namespace"] = key[0]
         thing = self._admit(kind, {**thing, "metadata": metadata}, old.object)
-        if kind is SLICES and thing["spec"] != old.object["spec"]:
+        if kind in WITH_GENERATION and thing["spec"] != old.object["spec"]:
             metadata["generation"] += 1
         # As on a real server, a write that changes nothing is no event.
         return old if thing == old.object else self._commit(kind, key, thing)
@@ -265,9 +267,11 @@ class Store:
     def n_watches(self):
         return len(self._watches)
 
-    def kill_watches(self):
-        for queue in self._watches:
-            queue.put_nowait(None)
+    def kill_watches(self, kind=None):
+        """Of one kind, or all."""
+        for queue, watched in self._watches.items():
+            if kind in (None, watched):
+                queue.put_nowait(None)
 
     async def watch(self, kind, selector, revision, timeout, bookmark_interval):
         """Yield (type, bytes of the object) until timeout; None where the watch was killed.
@@ -280,7 +284,7 @@ class Store:
                 if change.revision > revision:
                     queue.put_nowait(change)
             first = []
-        self._watches.add(queue)
+        self._watches[queue] = kind
         try:
             for event in first:
                 yield event
@@ -296,7 +300,7 @@ class Store:
                 elif change.kind is kind and (event := _seen(change, selector)):
                     yield event
         finally:
-            self._watches.discard(queue)
+            del self._watches[queue]
 
     def _bookmark(self, kind):
         return encode({"kind": kind.name, "apiVersion": kind.api_version, "metadata": {

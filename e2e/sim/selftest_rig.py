@@ -165,6 +165,13 @@ class Rig:
                 return error.code, json.load(error)
         return await asyncio.to_thread(perform)
 
+    def watch(self, path, revision, selector=""):
+        """What a watch of one second tells."""
+        target = (f"{self.url}{path}?watch=1&resourceVersion={revision}&timeoutSeconds=1"
+                  f"&allowWatchBookmarks=true&fieldSelector={selector}")
+        with urllib.request.urlopen(target, timeout=5) as stream:
+            return [json.loads(line) for line in stream]
+
     async def start(self):
         port = self.directory / "port"
         self.spawn("apiserver-sim", "--port-file", port, "--node", "node1:node-uid")
