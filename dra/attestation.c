@@ -22,7 +22,8 @@
 
 struct attestation {
         struct attestation_options options;
-        bool is_settled; /* the settings are the cluster's own, or nobody will tell others */
+        bool is_settled;  /* the settings are the cluster's own, or nobody will tell others */
+        bool is_in_doubt; /* the cluster has told something that cannot be followed */
         bool is_enforced;
         char *host_socket, *vm_socket;
         char *host_directory, *vm_directory;
@@ -163,11 +164,27 @@ static int check_cr_path(const char *path, struct error *err)
         return qgs_check_socket_path(KUBEVIRT_QGS_SOCKET_FIELD, path, "", err);
 }
 
+/* Nobody tells, or nothing that can be followed: what was in force in the last run stays. */
+static void settle_with_last_known(struct attestation *attestation)
+{
+        attestation->is_settled = true;
+        log_warn("the cluster has not told its attestation settings, going on with the last known "
+                 "ones until it does");
+        log_settings(attestation, "last known");
+        attestation->options.on_changed(attestation->options.owner);
+}
+
 static void on_settings(void *owner, const struct kubevirt_attestation *in_force)
 {
+        struct attestation *attestation = owner;
         struct error error = ERROR_NULL;
 
-        if (configure(owner, in_force->is_enforced, in_force->qgs_socket, &error) < 0)
+        if (!attestation->is_settled && attestation->is_in_doubt) {
+                uv_timer_stop(&attestation->patience);
+                settle_with_last_known(attestation);
+                return;
+        }
+        if (configure(attestation, in_force->is_enforced, in_force->qgs_socket, &error) < 0)
                 log_warn("KubeVirt's QGS socket does not go with this driver's flags, keeping what "
                          "was in force",
                          log_str("reason", error.text));
@@ -175,7 +192,10 @@ static void on_settings(void *owner, const struct kubevirt_attestation *in_force
 
 static void on_news(void *owner, enum settings_news news, const char *text)
 {
-        if (settings_news_is_warning(news))
+        struct attestation *attestation = owner;
+
+        attestation->is_in_doubt = settings_news_is_warning(news);
+        if (attestation->is_in_doubt)
                 log_warn("KubeVirt's settings", log_str("state", settings_news_name(news)),
                          log_str("detail", text));
         else
@@ -201,13 +221,7 @@ static void follow_kubevirt(struct attestation *attestation)
 
 static void on_patience_over(uv_timer_t *timer)
 {
-        struct attestation *attestation = timer->data;
-
-        attestation->is_settled = true;
-        log_warn("the cluster has not told its attestation settings, going on with the last known "
-                 "ones until it does");
-        log_settings(attestation, "last known");
-        attestation->options.on_changed(attestation->options.owner);
+        settle_with_last_known(timer->data);
 }
 
 /* ---- the verdict ---- */
