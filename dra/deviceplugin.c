@@ -487,6 +487,8 @@ uint64_t deviceplugin_kubelet_age_ms(struct deviceplugin *plugin)
         uint64_t pods_ms = socket_age_ms(plugin, plugin->options.podresources_socket,
                                          &plugin->podresources_age);
 
+        if (plugins_ms == UINT64_MAX) /* no device manager, no plugin devices */
+                return UINT64_MAX;
         return plugins_ms < pods_ms ? plugins_ms : pods_ms;
 }
 

@@ -72,7 +72,7 @@ void deviceplugin_set(struct deviceplugin *plugin, const struct deviceplugin_dev
 void deviceplugin_check(struct deviceplugin *plugin);
 
 /* How long ago kubelet started, by the younger of kubelet.sock and podresources' socket;
- * UINT64_MAX: neither is there. */
+ * UINT64_MAX: kubelet.sock is not there. */
 uint64_t deviceplugin_kubelet_age_ms(struct deviceplugin *plugin);
 
 /* End the streams with an empty list, so that kubelet drops the resource at once; take the socket
