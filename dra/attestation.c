@@ -22,8 +22,9 @@
 
 struct attestation {
         struct attestation_options options;
-        bool is_settled;  /* the settings are the cluster's own, or nobody will tell others */
-        bool is_in_doubt; /* the cluster has told something that cannot be followed */
+        bool is_settled;    /* the settings are the cluster's own, or nobody will tell others */
+        bool is_remembered; /* the last run has left its settings */
+        bool is_in_doubt;   /* the cluster has told something that cannot be followed */
         bool is_enforced;
         char *host_socket, *vm_socket;
         char *host_directory, *vm_directory;
@@ -125,8 +126,10 @@ static void read_back(struct attestation *attestation)
                 socket = json_string(json_get(record, "qgsSocketPath"));
                 if (json_bool(json_get(record, "enforced"), &is_enforced) == 0 && socket &&
                     qgs_check_socket_path(RECORD, socket, "", &error) == 0 &&
-                    apply(attestation, is_enforced, socket, &error) == 0)
+                    apply(attestation, is_enforced, socket, &error) == 0) {
+                        attestation->is_remembered = true;
                         return;
+                }
         }
         log_warn("the attestation settings of the last run cannot be read, ignoring them",
                  log_str("file", path), log_str("reason", error.text));
@@ -201,6 +204,12 @@ static void on_news(void *owner, enum settings_news news, const char *text)
         else
                 log_info("KubeVirt's settings", log_str("state", settings_news_name(news)),
                          log_str("detail", text));
+        /* A node that boots need not wait for an API server that is not there. */
+        if (news == SETTINGS_UNREACHABLE && attestation->is_remembered &&
+            !attestation->is_settled) {
+                uv_timer_stop(&attestation->patience);
+                settle_with_last_known(attestation);
+        }
 }
 
 static void follow_kubevirt(struct attestation *attestation)

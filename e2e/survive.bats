@@ -303,7 +303,7 @@ stops_soon() { # NAME: an orderly end within three seconds
         grep -q "kubelet tries again by itself" "$T/late"
         api refuse
         launch_driver driver
-        said driver "cannot publish"
+        said driver "cannot publish" 15
         stops_soon driver
         api accept
         api slow 5000 GET

@@ -106,6 +106,23 @@ START_TEST(what_is_built_prints_and_compares)
 }
 END_TEST
 
+START_TEST(a_string_with_a_nul_is_refused_and_one_that_only_looks_like_it_is_not)
+{
+        static const char nul[] = "{\"path\":\"/run/q/s\\u0000/../..\"}",
+                          none[] = "{\"path\":\"\\\\u0000\",\"\\\"\":\"\\u00001\"}",
+                          escaped[] = "[\"\\\\u0000\"]";
+        _cleanup_(json) struct json *root = NULL;
+        struct error error = ERROR_NULL;
+
+        ck_assert_int_eq(json_parse(nul, strlen(nul), &root, &error), -EBADMSG);
+        ck_assert_ptr_nonnull(strstr(error.text, "NUL"));
+        ck_assert_int_eq(json_parse(none, strlen(none), &root, &error), -EBADMSG);
+        ck_assert_int_eq(json_parse(escaped, strlen(escaped), &root, &error), 0);
+        ck_assert_str_eq(json_string(json_first(root)), "\\u0000");
+}
+END_TEST
+
 SUITE("json", what_is_not_strict_json_is_refused_with_a_reason,
       deep_nesting_is_refused_before_it_is_parsed, look_ups_chain_and_keep_types_and_case_apart,
-      what_is_built_prints_and_compares);
+      what_is_built_prints_and_compares,
+      a_string_with_a_nul_is_refused_and_one_that_only_looks_like_it_is_not);

@@ -112,6 +112,25 @@ static size_t skip_space(const char *bytes, size_t at, size_t n)
         return at;
 }
 
+/* An escaped NUL would end a C string early, and what follows it would go unseen. n: there is none.
+ */
+static size_t find_nul(const char *bytes, size_t n)
+{
+        static const char escape[] = "\\u0000";
+
+        for (size_t at = 0; at + strlen(escape) <= n; ++at) {
+                const char *found = memchr(bytes + at, '\\', n - at);
+
+                if (!found)
+                        return n;
+                at = (size_t)(found - bytes);
+                if (n - at >= strlen(escape) && memcmp(found, escape, strlen(escape)) == 0)
+                        return at;
+                ++at; /* the escaped character */
+        }
+        return n;
+}
+
 int json_parse(const char *bytes, size_t n, struct json **ret_root, struct error *err)
 {
         _cleanup_(json) struct json *root = NULL;
@@ -119,6 +138,9 @@ int json_parse(const char *bytes, size_t n, struct json **ret_root, struct error
         size_t at;
         int r;
 
+        at = find_nul(bytes, n);
+        if (at < n)
+                return error_set(err, -EBADMSG, "JSON with a NUL character at byte %zu", at);
         at = find_too_deep(bytes, n);
         if (at < n)
                 return error_set(err, -EBADMSG, "JSON is nested deeper than %d levels at byte %zu",

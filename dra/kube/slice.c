@@ -230,12 +230,14 @@ static bool has_owner(const struct json *wanted, const struct json *observed)
                 json_first(json_get(json_get(wanted, "metadata"), "ownerReferences"));
         const char *uid = json_string(json_get(owner, "uid"));
 
+        if (!uid)
+                return true;
         for (const struct json *each =
                      json_first(json_get(json_get(observed, "metadata"), "ownerReferences"));
              each; each = json_next(each)) {
                 const char *other = json_string(json_get(each, "uid"));
 
-                if (uid && other && strcmp(uid, other) == 0)
+                if (other && strcmp(uid, other) == 0)
                         return true;
         }
         return false;
