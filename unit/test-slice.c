@@ -145,8 +145,9 @@ START_TEST(what_is_wrong_is_named)
 }
 END_TEST
 
+#define OWNER "\"ownerReferences\":[{\"uid\":\"another\"},{\"uid\":\"node-uid\"}]"
 #define SPEC(pool, devices)                                                         \
-        "{\"metadata\":{\"resourceVersion\":\"9\",\"managedFields\":[]},\"spec\":{" \
+        "{\"metadata\":{\"resourceVersion\":\"9\"," OWNER "},\"spec\":{"            \
         "\"nodeName\":\"node1\",\"driver\":\"tdx.kubevirt.io\",\"allNodes\":false," \
         "\"pool\":" pool ",\"devices\":" devices "}}"
 #define POOL       "{\"resourceSliceCount\":1,\"generation\":3,\"name\":\"node1\"}"
@@ -187,12 +188,32 @@ START_TEST(only_a_real_difference_is_one)
 }
 END_TEST
 
+START_TEST(an_owner_that_was_removed_or_is_another_is_a_difference)
+{
+        static const char *const metadata[] = {
+                "{}",
+                "{\"ownerReferences\":[]}",
+                "{\"ownerReferences\":[{\"uid\":\"another\"}]}",
+                "{\"ownerReferences\":7}",
+        };
+        _cleanup_(json) struct json *wanted = build(2, NULL);
+
+        for (size_t i = 0; i < array_size(metadata); ++i) {
+                _cleanup_(json) struct json *observed = json_new_object();
+
+                json_add(observed, "metadata", parse(metadata[i]));
+                json_add(observed, "spec", json_copy(json_get(wanted, "spec")));
+                ck_assert(slice_differs(wanted, observed));
+        }
+}
+END_TEST
+
 START_TEST(an_empty_pool_that_lost_its_devices_member_is_the_same)
 {
         _cleanup_(json) struct json *wanted = build(0, NULL);
-        _cleanup_(json) struct json *observed = parse(
-                "{\"spec\":{\"nodeName\":\"node1\",\"driver\":\"tdx.kubevirt.io\",\"pool\":" POOL
-                "}}");
+        _cleanup_(json) struct json *observed =
+                parse("{\"metadata\":{" OWNER "},\"spec\":{\"nodeName\":\"node1\","
+                      "\"driver\":\"tdx.kubevirt.io\",\"pool\":" POOL "}}");
 
         ck_assert(!slice_differs(wanted, observed));
         ck_assert_ptr_null(slice_dropped_field(wanted, observed));
@@ -229,6 +250,7 @@ END_TEST
 
 SUITE("slice", the_object_is_what_the_api_wants, a_name_is_always_valid_and_tells_nodes_apart,
       a_slice_is_read_as_the_server_shows_it, what_is_wrong_is_named, only_a_real_difference_is_one,
+      an_owner_that_was_removed_or_is_another_is_a_difference,
       an_empty_pool_that_lost_its_devices_member_is_the_same,
       the_time_that_the_server_adds_to_a_taint_is_no_difference,
       a_field_that_the_server_dropped_is_named);
