@@ -577,8 +577,8 @@ def _(node):
 def _(node):
     claim = node.make_claim()
     path = f"/apis/resource.k8s.io/v1/namespaces/default/resourceclaims/{claim.name}"
-    node.tell_api("slow", 1000, "GET", path)
-    with node.says(f"{path} -> 200", "api"), within(0.9), fails(Code.DEADLINE_EXCEEDED):
+    node.tell_api("slow", 3000, "GET", path)
+    with node.says(f"{path} -> 200", "api"), within(2.5), fails(Code.DEADLINE_EXCEEDED):
         node.ask(PREPARE, [claim], timeout=0.5)
     node.is_well()
     assert not node.held()
