@@ -207,3 +207,27 @@ const char *holdings_next(const struct holdings *holdings, const char *previous)
 
         return next ? next->id : NULL;
 }
+
+const char *holdings_next_lingering(const struct holdings *holdings, const char *previous)
+{
+        const struct list *position;
+        bool is_past = !previous;
+
+        list_for_each (position, &holdings->lingering) {
+                const char *id = container_of(position, struct holding, link)->id;
+
+                if (is_past)
+                        return id;
+                is_past = id == previous;
+        }
+        return NULL;
+}
+
+void holdings_restore(struct holdings *holdings, const char *id, uint64_t now_ms)
+{
+        struct holding *holding = holding_of(table_find(&holdings->held, id));
+
+        if (holding)
+                linger(holdings, holding, now_ms);
+        hold(holdings, id)->is_listed = true;
+}

@@ -61,3 +61,10 @@ uint64_t holdings_next_expiry_ms(const struct holdings *holdings);
 
 /* Every held ID (not the lingering ones) once, in no order. NULL starts and ends. Borrowed. */
 const char *holdings_next(const struct holdings *holdings, const char *previous);
+/* Every lingering one, the oldest first; an ID may come again, and be held, too. previous is what
+ * this function returned, not a copy. */
+const char *holdings_next_lingering(const struct holdings *holdings, const char *previous);
+
+/* What was in use before a restart, held or lingering: held until a complete list says otherwise. A
+ * second one of the same ID lingers. */
+void holdings_restore(struct holdings *holdings, const char *id, uint64_t now_ms);

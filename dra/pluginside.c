@@ -56,6 +56,8 @@ static void write_down(struct pluginside *side)
 
         while ((id = sharing_next_held(side->sharing, id)))
                 json_append(ids, json_new_string(id));
+        while ((id = sharing_next_lingering(side->sharing, id)))
+                json_append(ids, json_new_string(id));
         text = json_print(ids);
         side->is_unwritten =
                 file_open_directory(side->options.state_dir, 0700, &fd, &error) < 0 ||

@@ -74,12 +74,17 @@ static unsigned limit(const struct sharing *sharing)
 
 void sharing_restore(struct sharing *sharing, const char *id)
 {
-        (void)holdings_observe(sharing->holdings, &id, 1, false, sharing->started_ms);
+        holdings_restore(sharing->holdings, id, sharing->started_ms);
 }
 
 const char *sharing_next_held(const struct sharing *sharing, const char *previous)
 {
         return holdings_next(sharing->holdings, previous);
+}
+
+const char *sharing_next_lingering(const struct sharing *sharing, const char *previous)
+{
+        return holdings_next_lingering(sharing->holdings, previous);
 }
 
 void sharing_update(struct sharing *sharing)

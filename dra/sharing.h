@@ -44,10 +44,12 @@ DEFINE_CLEANUP(struct sharing, sharing, sharing_free);
 bool sharing_is_known(const struct sharing *sharing);
 unsigned sharing_n_held(const struct sharing *sharing); /* TDs that plugin devices hold */
 
-/* An ID that was written down as held before a restart. */
+/* An ID that was written down before a restart. */
 void sharing_restore(struct sharing *sharing, const char *id);
-/* The next ID to write down, as holdings_next(). */
+/* The next ID to write down, as holdings_next() and holdings_next_lingering(): the containers of
+ * the lingering ones may outlive us, too. */
 const char *sharing_next_held(const struct sharing *sharing, const char *previous);
+const char *sharing_next_lingering(const struct sharing *sharing, const char *previous);
 
 /* kubelet wants to give these IDs to a pod. 0: they are held; -ENOSPC or -EAGAIN with the reason,
  * and nothing changed. */

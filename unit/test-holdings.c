@@ -118,10 +118,52 @@ START_TEST(every_held_id_is_told_once_and_lingering_ones_are_not)
 }
 END_TEST
 
+START_TEST(a_device_that_lingers_across_a_restart_still_counts)
+{
+        _cleanup_(holdings) struct holdings *before = holdings_new();
+        _cleanup_(holdings) struct holdings *after = holdings_new();
+        const char *id = NULL;
+
+        holdings_observe(before, both, 2, true, 1000);
+        holdings_observe(before, one, 1, true, 2000);
+        while ((id = holdings_next(before, id)))
+                holdings_restore(after, id, 2100);
+        while ((id = holdings_next_lingering(before, id)))
+                holdings_restore(after, id, 2100);
+        ck_assert(holdings_observe(after, one, 1, true, 2200));
+
+        ck_assert_uint_eq(holdings_n(after), 2);
+        ck_assert_int_eq(holdings_state(after, "tdx2"), HOLDINGS_LINGERING);
+        ck_assert(holdings_expire(after, 2200 + HOLDINGS_LINGER_MS));
+        ck_assert_uint_eq(holdings_n(after), 1);
+}
+END_TEST
+
+START_TEST(an_id_that_lingers_and_is_held_again_counts_twice_across_a_restart)
+{
+        _cleanup_(holdings) struct holdings *before = holdings_new();
+        _cleanup_(holdings) struct holdings *after = holdings_new();
+        const char *id = NULL;
+
+        holdings_observe(before, one, 1, true, 1000);
+        holdings_observe(before, NULL, 0, true, 2000);
+        holdings_observe(before, one, 1, true, 2100);
+        while ((id = holdings_next(before, id)))
+                holdings_restore(after, id, 2200);
+        while ((id = holdings_next_lingering(before, id)))
+                holdings_restore(after, id, 2200);
+
+        ck_assert_uint_eq(holdings_n(after), 2);
+        ck_assert_int_eq(holdings_state(after, "tdx1"), HOLDINGS_HELD);
+}
+END_TEST
+
 SUITE("holdings", an_allocation_in_flight_is_held_although_kubelet_does_not_list_it_yet,
       an_allocation_that_never_came_to_be_listed_is_given_up_without_lingering,
       a_device_that_vanished_from_the_list_lingers_before_it_is_free,
       an_incomplete_list_takes_nothing_away, whatever_kubelet_lists_counts_also_what_we_never_gave,
       a_lingering_device_that_is_given_out_again_counts_twice,
       giving_out_what_is_held_changes_nothing,
-      every_held_id_is_told_once_and_lingering_ones_are_not);
+      every_held_id_is_told_once_and_lingering_ones_are_not,
+      a_device_that_lingers_across_a_restart_still_counts,
+      an_id_that_lingers_and_is_held_again_counts_twice_across_a_restart);
