@@ -103,22 +103,36 @@ static bool is_repeated(const char *const *ids, size_t at)
         return false;
 }
 
-size_t holdings_n_new(const struct holdings *holdings, const char *const *ids, size_t n)
+/* kubelet gives away only what it holds for free. So whoever had the device before is forgotten
+ * there (a forced deletion), though its container may run on. */
+static bool is_handed_on(const struct holding *holding, uint64_t now_ms)
+{
+        return !holding->is_listed &&
+               now_ms < holding->deadline_ms - HOLDINGS_IN_FLIGHT_MS + HOLDINGS_SAME_POD_MS;
+}
+
+size_t holdings_n_new(const struct holdings *holdings, const char *const *ids, size_t n,
+                      uint64_t now_ms)
 {
         size_t n_new = 0;
 
-        for (size_t i = 0; i < n; ++i)
-                n_new += !table_find(&holdings->held, ids[i]) && !is_repeated(ids, i);
+        for (size_t i = 0; i < n; ++i) {
+                const struct holding *holding = holding_of(table_find(&holdings->held, ids[i]));
+
+                n_new += !(holding && is_handed_on(holding, now_ms)) && !is_repeated(ids, i);
+        }
         return n_new;
 }
 
 void holdings_allocate(struct holdings *holdings, const char *const *ids, size_t n, uint64_t now_ms)
 {
         for (size_t i = 0; i < n; ++i) {
-                struct holding *holding;
+                struct holding *holding = holding_of(table_find(&holdings->held, ids[i]));
 
-                if (table_find(&holdings->held, ids[i]))
+                if (is_repeated(ids, i) || (holding && is_handed_on(holding, now_ms)))
                         continue;
+                if (holding)
+                        linger(holdings, holding, now_ms);
                 holding = hold(holdings, ids[i]);
                 holding->deadline_ms = now_ms + HOLDINGS_IN_FLIGHT_MS;
                 list_add_tail(&holdings->in_flight, &holding->link);

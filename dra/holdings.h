@@ -25,6 +25,9 @@ struct holdings;
 /* From the moment a device is no longer listed until its container is certainly gone (2.0 s were
  * measured). */
 #define HOLDINGS_LINGER_MS 4000
+/* Two Allocates of one device within this time are for containers of one pod: an init container's
+ * devices are handed on. Later ones say that kubelet has forgotten the pod before. */
+#define HOLDINGS_SAME_POD_MS 100
 
 struct holdings *holdings_new(void);
 void holdings_free(struct holdings *holdings);
@@ -42,10 +45,12 @@ enum holdings_state {
 
 enum holdings_state holdings_state(const struct holdings *holdings, const char *id);
 
-/* How many of these IDs are not held yet, and would add to holdings_n(). Each counts once. */
-size_t holdings_n_new(const struct holdings *holdings, const char *const *ids, size_t n);
+/* How many of these IDs would add to holdings_n(). Each counts once. */
+size_t holdings_n_new(const struct holdings *holdings, const char *const *ids, size_t n,
+                      uint64_t now_ms);
 
-/* kubelet has been given these IDs. Those it holds already stay as they are. */
+/* kubelet has been given these IDs. One that is held already has changed hands, and from now on the
+ * pod before lingers. */
 void holdings_allocate(struct holdings *holdings, const char *const *ids, size_t n,
                        uint64_t now_ms);
 

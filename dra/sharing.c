@@ -97,7 +97,7 @@ void sharing_update(struct sharing *sharing)
 int sharing_allocate(struct sharing *sharing, const char *const *ids, size_t n, uint64_t now_ms,
                      struct error *err)
 {
-        size_t n_new = holdings_n_new(sharing->holdings, ids, n);
+        size_t n_new = holdings_n_new(sharing->holdings, ids, n, now_ms);
 
         if (!sharing->is_known)
                 return error_set(err, -EAGAIN,

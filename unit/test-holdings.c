@@ -79,7 +79,7 @@ START_TEST(a_lingering_device_that_is_given_out_again_counts_twice)
 
         holdings_observe(holdings, one, 1, true, 1000);
         holdings_observe(holdings, NULL, 0, true, 2000);
-        ck_assert_uint_eq(holdings_n_new(holdings, one, 1), 1);
+        ck_assert_uint_eq(holdings_n_new(holdings, one, 1, 2100), 1);
         holdings_allocate(holdings, one, 1, 2100);
 
         ck_assert_uint_eq(holdings_n(holdings), 2);
@@ -89,16 +89,55 @@ START_TEST(a_lingering_device_that_is_given_out_again_counts_twice)
 }
 END_TEST
 
-START_TEST(giving_out_what_is_held_changes_nothing)
+START_TEST(a_device_that_an_init_container_hands_on_counts_once)
 {
         static const char *const twice[] = { "tdx1", "tdx1", "tdx3" };
         _cleanup_(holdings) struct holdings *holdings = holdings_new();
 
-        holdings_observe(holdings, one, 1, true, 1000);
-        ck_assert_uint_eq(holdings_n_new(holdings, twice, 3), 1);
-        holdings_allocate(holdings, twice, 3, 1000);
+        holdings_allocate(holdings, one, 1, 1000);
+        ck_assert_uint_eq(holdings_n_new(holdings, twice, 3, 1099), 1);
+        holdings_allocate(holdings, twice, 3, 1099);
 
         ck_assert_uint_eq(holdings_n(holdings), 2);
+}
+END_TEST
+
+START_TEST(a_device_given_out_again_after_a_forced_deletion_counts_for_both_pods)
+{
+        _cleanup_(holdings) struct holdings *holdings = holdings_new();
+
+        holdings_observe(holdings, one, 1, true, 1000);
+        ck_assert_uint_eq(holdings_n_new(holdings, one, 1, 1200), 1);
+        holdings_allocate(holdings, one, 1, 1200);
+
+        ck_assert_uint_eq(holdings_n(holdings), 2);
+        ck_assert_int_eq(holdings_state(holdings, "tdx1"), HOLDINGS_HELD);
+        ck_assert(holdings_expire(holdings, 1200 + HOLDINGS_LINGER_MS));
+        ck_assert_uint_eq(holdings_n(holdings), 1);
+}
+END_TEST
+
+START_TEST(a_pod_deleted_before_it_was_ever_listed_lingers_when_its_device_is_given_out_again)
+{
+        _cleanup_(holdings) struct holdings *holdings = holdings_new();
+
+        holdings_allocate(holdings, one, 1, 1000);
+        ck_assert_uint_eq(holdings_n_new(holdings, one, 1, 1100), 1);
+        holdings_allocate(holdings, one, 1, 1100);
+
+        ck_assert_uint_eq(holdings_n(holdings), 2);
+}
+END_TEST
+
+START_TEST(an_allocation_of_a_device_in_flight_is_given_its_own_time_to_be_listed)
+{
+        _cleanup_(holdings) struct holdings *holdings = holdings_new();
+
+        holdings_allocate(holdings, one, 1, 1000);
+        holdings_allocate(holdings, one, 1, 10900);
+        holdings_observe(holdings, NULL, 0, true, 11000);
+
+        ck_assert_int_eq(holdings_state(holdings, "tdx1"), HOLDINGS_HELD);
 }
 END_TEST
 
@@ -163,7 +202,10 @@ SUITE("holdings", an_allocation_in_flight_is_held_although_kubelet_does_not_list
       a_device_that_vanished_from_the_list_lingers_before_it_is_free,
       an_incomplete_list_takes_nothing_away, whatever_kubelet_lists_counts_also_what_we_never_gave,
       a_lingering_device_that_is_given_out_again_counts_twice,
-      giving_out_what_is_held_changes_nothing,
+      a_device_that_an_init_container_hands_on_counts_once,
+      a_device_given_out_again_after_a_forced_deletion_counts_for_both_pods,
+      a_pod_deleted_before_it_was_ever_listed_lingers_when_its_device_is_given_out_again,
+      an_allocation_of_a_device_in_flight_is_given_its_own_time_to_be_listed,
       every_held_id_is_told_once_and_lingering_ones_are_not,
       a_device_that_lingers_across_a_restart_still_counts,
       an_id_that_lingers_and_is_held_again_counts_twice_across_a_restart);
