@@ -188,8 +188,9 @@ static int on_allocate(void *owner, const char *const *ids, size_t n, struct err
                 return r;
         log_info("plugin devices allocated", log_int("devices", (int64_t)n),
                  log_str("first", ids[0]), log_int("held", sharing_n_held(side->sharing)));
-        /* Written down with the next list: kubelet waits for the answer in pod admission. */
-        side->is_unwritten = true;
+        /* Before the answer: kubelet may be silent when we start the next time, or the pod may have
+         * been deleted by force until then. */
+        write_down(side);
         offer_soon(side);
         side->options.on_changed(side->options.owner);
         schedule(side);
