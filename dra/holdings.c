@@ -157,12 +157,7 @@ static bool drop_vanished(struct holdings *holdings, uint64_t now_ms)
                 if (!is_vanished(holding, now_ms))
                         continue;
                 is_changed = true;
-                if (holding->is_listed) {
-                        linger(holdings, holding, now_ms);
-                } else { /* kubelet refused the pod after all: no container ever was */
-                        table_remove(&holdings->held, &holding->node);
-                        holding_free(holding);
-                }
+                linger(holdings, holding, now_ms);
         }
         return is_changed;
 }

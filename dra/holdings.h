@@ -19,9 +19,9 @@
 
 struct holdings;
 
-/* An Allocate whose device is not listed this long after was for nothing: kubelet refused the pod
- * afterwards. */
-#define HOLDINGS_IN_FLIGHT_MS 10000
+/* An Allocate whose device is not listed this long after (20 ms were measured) was for nothing, for
+ * kubelet refused the pod afterwards, or its pod was deleted before we asked. */
+#define HOLDINGS_IN_FLIGHT_MS 5000
 /* From the moment a device is no longer listed until its container is certainly gone (2.0 s were
  * measured). */
 #define HOLDINGS_LINGER_MS 4000

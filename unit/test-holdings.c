@@ -21,14 +21,15 @@ START_TEST(an_allocation_in_flight_is_held_although_kubelet_does_not_list_it_yet
 }
 END_TEST
 
-START_TEST(an_allocation_that_never_came_to_be_listed_is_given_up_without_lingering)
+START_TEST(a_pod_that_was_deleted_before_kubelet_could_be_asked_about_it_lingers)
 {
         _cleanup_(holdings) struct holdings *holdings = holdings_new();
 
         holdings_allocate(holdings, one, 1, 1000);
         ck_assert(holdings_observe(holdings, NULL, 0, true, 1000 + HOLDINGS_IN_FLIGHT_MS));
 
-        ck_assert_uint_eq(holdings_n(holdings), 0);
+        ck_assert_uint_eq(holdings_n(holdings), 1);
+        ck_assert_int_eq(holdings_state(holdings, "tdx1"), HOLDINGS_LINGERING);
 }
 END_TEST
 
@@ -134,8 +135,8 @@ START_TEST(an_allocation_of_a_device_in_flight_is_given_its_own_time_to_be_liste
         _cleanup_(holdings) struct holdings *holdings = holdings_new();
 
         holdings_allocate(holdings, one, 1, 1000);
-        holdings_allocate(holdings, one, 1, 10900);
-        holdings_observe(holdings, NULL, 0, true, 11000);
+        holdings_allocate(holdings, one, 1, 900 + HOLDINGS_IN_FLIGHT_MS);
+        holdings_observe(holdings, NULL, 0, true, 1000 + HOLDINGS_IN_FLIGHT_MS);
 
         ck_assert_int_eq(holdings_state(holdings, "tdx1"), HOLDINGS_HELD);
 }
@@ -198,7 +199,7 @@ START_TEST(an_id_that_lingers_and_is_held_again_counts_twice_across_a_restart)
 END_TEST
 
 SUITE("holdings", an_allocation_in_flight_is_held_although_kubelet_does_not_list_it_yet,
-      an_allocation_that_never_came_to_be_listed_is_given_up_without_lingering,
+      a_pod_that_was_deleted_before_kubelet_could_be_asked_about_it_lingers,
       a_device_that_vanished_from_the_list_lingers_before_it_is_free,
       an_incomplete_list_takes_nothing_away, whatever_kubelet_lists_counts_also_what_we_never_gave,
       a_lingering_device_that_is_given_out_again_counts_twice,
