@@ -158,13 +158,14 @@ static void on_expiry(uv_timer_t *expiry)
         take_in(side, sharing_expire(side->sharing, now(side)));
 }
 
-static void on_list(void *owner, const char *const *ids, size_t n, const struct error *error)
+static void on_list(void *owner, const char *const *ids, size_t n, bool has_pods,
+                    const struct error *error)
 {
         struct pluginside *side = owner;
 
         if (!error->code) {
                 side->is_silent = false;
-                take_in(side, sharing_listed(side->sharing, ids, n,
+                take_in(side, sharing_listed(side->sharing, ids, n, has_pods,
                                              deviceplugin_kubelet_age_ms(side->plugin), now(side)));
                 return;
         }

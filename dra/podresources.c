@@ -56,7 +56,8 @@ static void on_reply(void *owner, const ProtobufCMessage *reply, const struct er
                 ids = xcalloc(n, sizeof(*ids));
                 count_or_collect(list, podresources->options.resource, ids, &n);
         }
-        podresources->options.on_list(podresources->options.owner, ids, n, error);
+        podresources->options.on_list(podresources->options.owner, ids, n,
+                                      list && list->n_pod_resources, error);
         if (podresources->should_ask_again) {
                 podresources->should_ask_again = false;
                 podresources_ask(podresources);

@@ -16,6 +16,9 @@ struct sharing {
         bool is_known;
         uint64_t started_ms;
         uint64_t next_question_ms;
+        bool has_listed_pods;             /* kubelet has, since it started */
+        uint64_t pods_first_ms;           /* when we saw it first */
+        uint64_t pods_latest_ms;          /* and last */
         char (*names)[sizeof("tdx4095")]; /* of the last offer */
 };
 
@@ -116,15 +119,16 @@ int sharing_allocate(struct sharing *sharing, const char *const *ids, size_t n, 
         return 0;
 }
 
-/* When to ask again, now that an answer came or did not. */
-static void plan_question(struct sharing *sharing, uint64_t now_ms)
+/* When to ask again, now that an answer came or did not; is_urgent: it does not tell what has gone.
+ */
+static void plan_question(struct sharing *sharing, bool is_urgent, uint64_t now_ms)
 {
-        if (!sharing->is_known)
-                sharing->next_question_ms = now_ms + SHARING_RETRY_MS;
-        else if (holdings_n(sharing->holdings))
-                sharing->next_question_ms = now_ms + SHARING_POLL_MS;
-        else
+        if (sharing->is_known && !holdings_n(sharing->holdings))
                 sharing->next_question_ms = UINT64_MAX;
+        else if (!sharing->is_known || is_urgent)
+                sharing->next_question_ms = now_ms + SHARING_RETRY_MS;
+        else
+                sharing->next_question_ms = now_ms + SHARING_POLL_MS;
 }
 
 static bool take_in(struct sharing *sharing, bool is_changed)
@@ -135,17 +139,36 @@ static bool take_in(struct sharing *sharing, bool is_changed)
         return true;
 }
 
-bool sharing_listed(struct sharing *sharing, const char *const *ids, size_t n,
+/* Whether kubelet knows its pods; false also for what we have not seen for long enough. */
+static bool is_aware(struct sharing *sharing, bool has_pods, uint64_t kubelet_age_ms,
+                     uint64_t now_ms)
+{
+        if (kubelet_age_ms <= now_ms - sharing->pods_latest_ms)
+                sharing->has_listed_pods = false; /* that was the one before */
+        if (has_pods && !sharing->has_listed_pods)
+                sharing->pods_first_ms = now_ms;
+        if (has_pods)
+                sharing->pods_latest_ms = now_ms;
+        sharing->has_listed_pods |= has_pods;
+        return sharing->has_listed_pods &&
+               now_ms - sharing->pods_first_ms >= SHARING_PODS_SETTLE_MS;
+}
+
+bool sharing_listed(struct sharing *sharing, const char *const *ids, size_t n, bool has_pods,
                     uint64_t kubelet_age_ms, uint64_t now_ms)
 {
-        bool is_complete = kubelet_age_ms >= SHARING_KUBELET_SETTLE_MS;
+        bool is_settled = kubelet_age_ms >= SHARING_KUBELET_SETTLE_MS;
+        bool is_complete = is_aware(sharing, has_pods, kubelet_age_ms, now_ms) && is_settled;
         bool is_changed = holdings_observe(sharing->holdings, ids, n, is_complete, now_ms);
 
-        if (is_complete && !sharing->is_known) {
+        /* What was written down and what is listed, together, is never too little. */
+        if (!sharing->is_known &&
+            ((is_settled && (sharing->has_listed_pods || !holdings_n(sharing->holdings))) ||
+             now_ms - sharing->started_ms >= SHARING_IGNORANCE_MAX_MS)) {
                 sharing->is_known = true;
                 is_changed = true;
         }
-        plan_question(sharing, now_ms);
+        plan_question(sharing, !is_complete, now_ms);
         return take_in(sharing, is_changed);
 }
 
@@ -155,7 +178,7 @@ bool sharing_unanswered(struct sharing *sharing, uint64_t now_ms)
                 !sharing->is_known && now_ms - sharing->started_ms >= SHARING_IGNORANCE_MAX_MS;
 
         sharing->is_known |= is_changed;
-        plan_question(sharing, now_ms);
+        plan_question(sharing, true, now_ms);
         return take_in(sharing, is_changed);
 }
 
