@@ -34,6 +34,8 @@
 #include <limits.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <time.h>
 #include <uv.h>
 
 #define STOP_GRACE_MS            2000
@@ -336,6 +338,24 @@ static void on_registration_status(void *owner, bool is_registered, const char *
                 publisher_resync(daemon->publisher);
 }
 
+/* Its sockets stay behind when it dies. */
+static uint64_t kubelet_age_ms(void *owner)
+{
+        const struct daemon *daemon = owner;
+        __attribute__((cleanup(cleanup_free))) char *path =
+                xasprintf("%s/device-plugins/kubelet.sock", daemon->config->kubelet_dir);
+        struct timespec now;
+        struct stat file;
+        int64_t age_ms;
+
+        if (!rpc_listener_is_served(path) || stat(path, &file) < 0)
+                return 0;
+        clock_gettime(CLOCK_REALTIME, &now);
+        age_ms = (int64_t)(now.tv_sec - file.st_ctim.tv_sec) * 1000 +
+                 (now.tv_nsec - file.st_ctim.tv_nsec) / 1000000;
+        return age_ms > 0 ? (uint64_t)age_ms : 0;
+}
+
 /* ---- becoming the node's active instance ---- */
 
 static void on_node_uid(void *owner, const char *uid)
@@ -394,8 +414,9 @@ static int activate(struct daemon *daemon, struct error *err)
                 pluginside_start(daemon->pluginside);
         sweep_sockets(daemon);
         if (daemon->api)
-                daemon->reconcile = reconcile_start(&daemon->loop, daemon->api, daemon->ledger,
-                                                    daemon->prepare, boot_id, RECONCILE_AFTER_MS);
+                daemon->reconcile =
+                        reconcile_start(&daemon->loop, daemon->api, daemon->ledger, daemon->prepare,
+                                        boot_id, RECONCILE_AFTER_MS, kubelet_age_ms, daemon);
         publish(daemon);
         return 0;
 }
