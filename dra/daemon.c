@@ -17,6 +17,7 @@
 #include "host/capacity.h"
 #include "host/dirwatch.h"
 #include "host/module.h"
+#include "host/socketage.h"
 #include "instance.h"
 #include "inventory.h"
 #include "kube/api.h"
@@ -29,6 +30,7 @@
 #include "publisher.h"
 #include "reconcile.h"
 #include "registration.h"
+#include "rpc/listener.h"
 #include "rpc/pump.h"
 #include "rpc/server.h"
 #include "sockets.h"
@@ -66,6 +68,7 @@ struct daemon {
         /* kubelet. */
         struct rpc_pump *pump;
         struct rpc_server *server;
+        struct socket_age kubelet_age;
         struct sockets *sockets; /* NULL: the DRA path is off */
         struct registration registration;
         struct draplugin draplugin;
@@ -354,6 +357,18 @@ static void on_registration_status(void *owner, bool is_registered, const char *
                 publisher_resync(daemon->publisher);
 }
 
+/* 0: it is not there; its sockets stay behind when it dies. */
+static uint64_t kubelet_age_ms(void *owner)
+{
+        struct daemon *daemon = owner;
+        __attribute__((cleanup(cleanup_free))) char *path =
+                xasprintf("%s/pod-resources/kubelet.sock", daemon->config->kubelet_dir);
+
+        return rpc_listener_is_served(path)
+                       ? socket_age_ms(&daemon->kubelet_age, path, uv_now(&daemon->loop))
+                       : 0;
+}
+
 /* ---- becoming the node's active instance ---- */
 
 static void on_node_uid(void *owner, const char *uid)
@@ -411,8 +426,9 @@ static int activate(struct daemon *daemon, struct error *err)
                 pluginside_start(daemon->pluginside);
         sweep_sockets(daemon);
         if (daemon->api)
-                daemon->reconcile = reconcile_start(&daemon->loop, daemon->api, daemon->ledger,
-                                                    daemon->prepare, boot_id, RECONCILE_AFTER_MS);
+                daemon->reconcile =
+                        reconcile_start(&daemon->loop, daemon->api, daemon->ledger, daemon->prepare,
+                                        boot_id, RECONCILE_AFTER_MS, kubelet_age_ms, daemon);
         publish(daemon);
         return 0;
 }

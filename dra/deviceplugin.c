@@ -9,6 +9,7 @@
 #include "deviceplugin.pb-c.h"
 #include "devicerequest.h"
 #include "host/dirwatch.h"
+#include "host/socketage.h"
 #include "kube/backoff.h"
 #include "rpc/client.h"
 #include "rpc/listener.h"
@@ -24,18 +25,6 @@
 #define REGISTER_TIMEOUT_MS 15000 /* kubelet dials back for up to 10 s before it answers */
 #define STREAM_TIMEOUT_MS   10000 /* from Register's answer to ListAndWatch */
 
-/* A file's identity over time; inode numbers alone are reused at once. */
-struct identity {
-        dev_t device;
-        ino_t inode;
-        struct timespec changed;
-};
-
-struct age {
-        struct identity file;
-        uint64_t since_ms; /* as the file was seen first */
-};
-
 struct deviceplugin {
         struct deviceplugin_options options;
         struct rpc_listener *listener;
@@ -50,8 +39,8 @@ struct deviceplugin {
         bool is_set;
         struct rpc_streams streams; /* marked with the n_requests they belong to */
         Deviceplugin__ListAndWatchResponse list;
-        struct identity kubelet; /* as we registered last */
-        struct age kubelet_age, podresources_age;
+        struct socket_identity kubelet; /* as we registered last */
+        struct socket_age kubelet_age, podresources_age;
         struct rpc_client *registrar; /* while it is asking kubelet to register us */
         bool is_registered;
         bool is_request_current; /* nothing has changed since kubelet was asked to register us */
@@ -327,22 +316,6 @@ static void set_standing(struct deviceplugin *plugin, enum deviceplugin_standing
         plugin->options.on_standing(plugin->options.owner, standing, reason);
 }
 
-static bool identify(const char *path, struct identity *ret)
-{
-        struct stat file;
-
-        if (stat(path, &file) < 0 || !S_ISSOCK(file.st_mode))
-                return false;
-        *ret = (struct identity){ file.st_dev, file.st_ino, file.st_ctim };
-        return true;
-}
-
-static bool is_same_identity(const struct identity *a, const struct identity *b)
-{
-        return a->device == b->device && a->inode == b->inode &&
-               a->changed.tv_sec == b->changed.tv_sec && a->changed.tv_nsec == b->changed.tv_nsec;
-}
-
 static void on_retry(uv_timer_t *retry)
 {
         deviceplugin_check(retry->data);
@@ -411,7 +384,7 @@ static bool listen_if_gone(struct deviceplugin *plugin)
 
 void deviceplugin_check(struct deviceplugin *plugin)
 {
-        struct identity kubelet;
+        struct socket_identity kubelet;
 
         if (plugin->is_stopping || !plugin->is_set)
                 return;
@@ -424,9 +397,9 @@ void deviceplugin_check(struct deviceplugin *plugin)
                 plugin->is_registered = false;
                 set_standing(plugin, DEVICEPLUGIN_UNREGISTERED, "the foreign plugin has gone");
         }
-        if (!identify(plugin->kubelet_socket, &kubelet))
+        if (!socket_identify(plugin->kubelet_socket, &kubelet))
                 return; /* kubelet is down; the watch tells when it is back */
-        if (!is_same_identity(&kubelet, &plugin->kubelet)) {
+        if (!socket_identity_equal(&kubelet, &plugin->kubelet)) {
                 plugin->kubelet = kubelet;
                 plugin->is_registered = false;
                 plugin->is_request_current = false;
@@ -458,34 +431,15 @@ static void on_connection(void *owner, int fd)
         rpc_server_adopt(plugin->options.server, fd);
 }
 
-static uint64_t socket_age_ms(const struct deviceplugin *plugin, const char *path, struct age *age)
-{
-        int64_t age_ms, seen_for_ms;
-        struct identity file;
-        struct timespec now;
-
-        if (!identify(path, &file))
-                return UINT64_MAX;
-        clock_gettime(CLOCK_REALTIME, &now);
-        age_ms = (int64_t)(now.tv_sec - file.changed.tv_sec) * 1000 +
-                 (now.tv_nsec - file.changed.tv_nsec) / 1000000;
-        /* Clocks are set back, and then this one says that it is not born yet. */
-        if (!is_same_identity(&file, &age->file)) {
-                age->file = file;
-                age->since_ms = uv_now(plugin->options.loop);
-        }
-        seen_for_ms = (int64_t)(uv_now(plugin->options.loop) - age->since_ms);
-        age_ms = seen_for_ms > age_ms ? seen_for_ms : age_ms;
-        return age_ms > 0 ? (uint64_t)age_ms : 0;
-}
-
 /* kubelet makes the one socket at once and the other when its runtime is up. Between the two it
  * answers already, with an empty list, while the other socket still is its predecessor's. */
 uint64_t deviceplugin_kubelet_age_ms(struct deviceplugin *plugin)
 {
-        uint64_t plugins_ms = socket_age_ms(plugin, plugin->kubelet_socket, &plugin->kubelet_age);
-        uint64_t pods_ms = socket_age_ms(plugin, plugin->options.podresources_socket,
-                                         &plugin->podresources_age);
+        uint64_t plugins_ms = socket_age_ms(&plugin->kubelet_age, plugin->kubelet_socket,
+                                            uv_now(plugin->options.loop));
+        uint64_t pods_ms =
+                socket_age_ms(&plugin->podresources_age, plugin->options.podresources_socket,
+                              uv_now(plugin->options.loop));
 
         if (plugins_ms == UINT64_MAX) /* no device manager, no plugin devices */
                 return UINT64_MAX;

@@ -92,16 +92,28 @@ enum holdings_state holdings_state(const struct holdings *holdings, const char *
         return HOLDINGS_FREE;
 }
 
-size_t holdings_n_new(const struct holdings *holdings, const char *const *ids, size_t n)
+/* kubelet gives away only what it holds for free. So whoever had the device before is forgotten
+ * there (a forced deletion), though its container may run on. */
+static bool is_handed_on(const struct holding *holding, uint64_t now_ms)
+{
+        return !holding->is_listed &&
+               now_ms < holding->deadline_ms - HOLDINGS_IN_FLIGHT_MS + HOLDINGS_SAME_POD_MS;
+}
+
+size_t holdings_n_new(const struct holdings *holdings, const char *const *ids, size_t n,
+                      uint64_t now_ms)
 {
         __attribute__((cleanup(cleanup_free))) struct table_node *nodes = NULL;
         struct table new = TABLE_NULL;
         size_t n_new;
 
         nodes = xcalloc(n, sizeof(*nodes));
-        for (size_t i = 0; i < n; ++i)
-                if (!table_find(&holdings->held, ids[i]) && !table_find(&new, ids[i]))
+        for (size_t i = 0; i < n; ++i) {
+                const struct holding *holding = holding_of(table_find(&holdings->held, ids[i]));
+
+                if (!(holding && is_handed_on(holding, now_ms)) && !table_find(&new, ids[i]))
                         table_insert(&new, &nodes[i], ids[i]);
+        }
         n_new = new.n_nodes;
         table_deinit(&new);
         return n_new;
@@ -110,10 +122,13 @@ size_t holdings_n_new(const struct holdings *holdings, const char *const *ids, s
 void holdings_allocate(struct holdings *holdings, const char *const *ids, size_t n, uint64_t now_ms)
 {
         for (size_t i = 0; i < n; ++i) {
-                struct holding *holding;
+                struct holding *holding = holding_of(table_find(&holdings->held, ids[i]));
 
-                if (table_find(&holdings->held, ids[i]))
+                /* Also when it is named twice here. */
+                if (holding && is_handed_on(holding, now_ms))
                         continue;
+                if (holding)
+                        linger(holdings, holding, now_ms);
                 holding = hold(holdings, ids[i]);
                 holding->deadline_ms = now_ms + HOLDINGS_IN_FLIGHT_MS;
         }
@@ -137,12 +152,7 @@ static bool drop_vanished(struct holdings *holdings, uint64_t now_ms)
                 if (!is_vanished(holding, now_ms))
                         continue;
                 is_changed = true;
-                if (holding->is_listed) {
-                        linger(holdings, holding, now_ms);
-                } else { /* kubelet refused the pod after all: no container ever was */
-                        table_remove(&holdings->held, &holding->node);
-                        holding_free(holding);
-                }
+                linger(holdings, holding, now_ms);
         }
         return is_changed;
 }
@@ -199,4 +209,28 @@ const char *holdings_next(const struct holdings *holdings, const char *previous)
         struct holding *next = holding_of(table_next(&holdings->held, node));
 
         return next ? next->id : NULL;
+}
+
+const char *holdings_next_lingering(const struct holdings *holdings, const char *previous)
+{
+        const struct list *position;
+        bool is_past = !previous;
+
+        list_for_each (position, &holdings->lingering) {
+                const char *id = container_of(position, struct holding, link)->id;
+
+                if (is_past)
+                        return id;
+                is_past = id == previous;
+        }
+        return NULL;
+}
+
+void holdings_restore(struct holdings *holdings, const char *id, uint64_t now_ms)
+{
+        struct holding *holding = holding_of(table_find(&holdings->held, id));
+
+        if (holding)
+                linger(holdings, holding, now_ms);
+        hold(holdings, id)->is_listed = true;
 }

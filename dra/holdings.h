@@ -19,12 +19,15 @@
 
 struct holdings;
 
-/* An Allocate whose device is not listed this long after was for nothing: kubelet refused the pod
- * afterwards. */
-#define HOLDINGS_IN_FLIGHT_MS 10000
+/* An Allocate whose device is not listed this long after (20 ms were measured) was for nothing, for
+ * kubelet refused the pod afterwards, or its pod was deleted before we asked. */
+#define HOLDINGS_IN_FLIGHT_MS 5000
 /* From the moment a device is no longer listed until its container is certainly gone (2.0 s were
  * measured). */
 #define HOLDINGS_LINGER_MS 4000
+/* Two Allocates of one device within this time are for containers of one pod: an init container's
+ * devices are handed on. Later ones say that kubelet has forgotten the pod before. */
+#define HOLDINGS_SAME_POD_MS 100
 
 struct holdings *holdings_new(void);
 void holdings_free(struct holdings *holdings);
@@ -42,10 +45,12 @@ enum holdings_state {
 
 enum holdings_state holdings_state(const struct holdings *holdings, const char *id);
 
-/* How many of these IDs are not held yet, and would add to holdings_n(). Each counts once. */
-size_t holdings_n_new(const struct holdings *holdings, const char *const *ids, size_t n);
+/* How many of these IDs would add to holdings_n(). Each counts once. */
+size_t holdings_n_new(const struct holdings *holdings, const char *const *ids, size_t n,
+                      uint64_t now_ms);
 
-/* kubelet has been given these IDs. Those it holds already stay as they are. */
+/* kubelet has been given these IDs. One that is held already has changed hands, and from now on the
+ * pod before lingers. */
 void holdings_allocate(struct holdings *holdings, const char *const *ids, size_t n,
                        uint64_t now_ms);
 
@@ -61,3 +66,10 @@ uint64_t holdings_next_expiry_ms(const struct holdings *holdings);
 
 /* Every held ID (not the lingering ones) once, in no order. NULL starts and ends. Borrowed. */
 const char *holdings_next(const struct holdings *holdings, const char *previous);
+/* Every lingering one, the oldest first; an ID may come again, and be held, too. previous is what
+ * this function returned, not a copy. */
+const char *holdings_next_lingering(const struct holdings *holdings, const char *previous);
+
+/* What was in use before a restart, held or lingering: held until a complete list says otherwise. A
+ * second one of the same ID lingers. */
+void holdings_restore(struct holdings *holdings, const char *id, uint64_t now_ms);

@@ -58,6 +58,8 @@ static void write_down(struct pluginside *side)
 
         while ((id = sharing_next_held(side->sharing, id)))
                 json_append(ids, json_new_string(id));
+        while ((id = sharing_next_lingering(side->sharing, id)))
+                json_append(ids, json_new_string(id));
         text = json_print(ids);
         side->is_unwritten =
                 file_open_directory(side->options.state_dir, 0700, &fd, &error) < 0 ||
@@ -163,13 +165,14 @@ static void on_expiry(uv_timer_t *expiry)
         take_in(side, sharing_expire(side->sharing, now(side)));
 }
 
-static void on_list(void *owner, const char *const *ids, size_t n, const struct error *error)
+static void on_list(void *owner, const char *const *ids, size_t n, bool has_pods,
+                    const struct error *error)
 {
         struct pluginside *side = owner;
 
         if (!error->code) {
                 side->is_silent = false;
-                take_in(side, sharing_listed(side->sharing, ids, n,
+                take_in(side, sharing_listed(side->sharing, ids, n, has_pods,
                                              deviceplugin_kubelet_age_ms(side->plugin), now(side)));
                 return;
         }
@@ -193,8 +196,9 @@ static int on_allocate(void *owner, const char *const *ids, size_t n, struct err
                 return r;
         log_info("plugin devices allocated", log_int("devices", (int64_t)n),
                  log_str("first", ids[0]), log_int("held", sharing_n_held(side->sharing)));
-        /* Written down with the next list: kubelet waits for the answer in pod admission. */
-        side->is_unwritten = true;
+        /* Before the answer: kubelet may be silent when we start the next time, or the pod may have
+         * been deleted by force until then. */
+        write_down(side);
         offer_soon(side);
         side->options.on_changed(side->options.owner);
         schedule(side);

@@ -64,7 +64,8 @@ static void on_reply(void *owner, const ProtobufCMessage *reply, const struct er
         rpc_client_free(take_ptr(podresources->client));
         if (list)
                 ids = podresources_collect(list, podresources->options.resource, &n);
-        podresources->options.on_list(podresources->options.owner, ids, n, error);
+        podresources->options.on_list(podresources->options.owner, ids, n,
+                                      list && list->n_pod_resources, error);
         if (podresources->should_ask_again) {
                 podresources->should_ask_again = false;
                 podresources_ask(podresources);

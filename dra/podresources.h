@@ -6,6 +6,7 @@
  */
 #pragma once
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <uv.h>
 
@@ -19,8 +20,8 @@ struct podresources_options {
         const char *socket;   /* <kubelet>/pod-resources/kubelet.sock */
         const char *resource; /* devices of this name only, whichever plugin they come from */
         /* ids: the devices listed, borrowed, possibly repeated; NULL with the reason in error where
-         * there was no answer. */
-        void (*on_list)(void *owner, const char *const *ids, size_t n_ids,
+         * there was no answer. has_pods: a pod was listed, with devices or without. */
+        void (*on_list)(void *owner, const char *const *ids, size_t n_ids, bool has_pods,
                         const struct error *error);
         void *owner;
 };

@@ -495,13 +495,16 @@ struct publisher *publisher_new(const struct publisher_options *options)
 {
         __attribute__((cleanup(cleanup_free))) char *selector =
                 kube_slices_selector(DRIVER_NAME, options->node_name);
-        const struct kube_watch_options watch_options = { .path = KUBE_PATH_SLICES,
-                                                          .field_selector = selector,
-                                                          .list_kind = "ResourceSliceList" };
+        const struct kube_watch_options watch_options = {
+                .path = KUBE_PATH_SLICES,
+                .field_selector = selector,
+                .list_kind = "ResourceSliceList",
+                .timing = { .cap_ms = PUBLISHER_RETRY_MAX_MS }
+        };
         struct publisher *publisher = xcalloc(1, sizeof(*publisher));
 
         publisher->options = *options;
-        publisher->backoff = (struct backoff){ .first_ms = 200, .cap_ms = 30000 };
+        publisher->backoff = (struct backoff){ .first_ms = 200, .cap_ms = PUBLISHER_RETRY_MAX_MS };
         publisher->watch =
                 kube_watch_new(options->loop, options->api, &watch_options, &callbacks, publisher);
         uv_timer_init(options->loop, &publisher->pause);

@@ -17,6 +17,9 @@ struct sharing {
         bool is_closed;
         uint64_t started_ms;
         uint64_t next_question_ms;
+        bool has_listed_pods;             /* kubelet has, since it started */
+        uint64_t pods_first_ms;           /* when we saw it first */
+        uint64_t pods_latest_ms;          /* and last */
         char (*names)[sizeof("tdx4095")]; /* of the last offer */
 };
 
@@ -80,12 +83,17 @@ void sharing_close(struct sharing *sharing, bool is_closed)
 
 void sharing_restore(struct sharing *sharing, const char *id)
 {
-        (void)holdings_observe(sharing->holdings, &id, 1, false, sharing->started_ms);
+        holdings_restore(sharing->holdings, id, sharing->started_ms);
 }
 
 const char *sharing_next_held(const struct sharing *sharing, const char *previous)
 {
         return holdings_next(sharing->holdings, previous);
+}
+
+const char *sharing_next_lingering(const struct sharing *sharing, const char *previous)
+{
+        return holdings_next_lingering(sharing->holdings, previous);
 }
 
 void sharing_update(struct sharing *sharing)
@@ -98,7 +106,7 @@ void sharing_update(struct sharing *sharing)
 int sharing_allocate(struct sharing *sharing, const char *const *ids, size_t n, uint64_t now_ms,
                      struct error *err)
 {
-        size_t n_new = holdings_n_new(sharing->holdings, ids, n);
+        size_t n_new = holdings_n_new(sharing->holdings, ids, n, now_ms);
 
         if (!sharing->is_known)
                 return error_set(err, -EAGAIN,
@@ -117,6 +125,18 @@ int sharing_allocate(struct sharing *sharing, const char *const *ids, size_t n, 
         return 0;
 }
 
+/* When to ask again, now that an answer came or did not; is_urgent: it does not tell what has gone.
+ */
+static void plan_question(struct sharing *sharing, bool is_urgent, uint64_t now_ms)
+{
+        if (!sharing->is_known || is_urgent)
+                sharing->next_question_ms = now_ms + SHARING_RETRY_MS;
+        else if (holdings_n(sharing->holdings))
+                sharing->next_question_ms = now_ms + SHARING_POLL_MS;
+        else
+                sharing->next_question_ms = UINT64_MAX;
+}
+
 static bool take_in(struct sharing *sharing, bool is_changed)
 {
         if (!sharing->is_known || !is_changed)
@@ -125,22 +145,39 @@ static bool take_in(struct sharing *sharing, bool is_changed)
         return true;
 }
 
-bool sharing_listed(struct sharing *sharing, const char *const *ids, size_t n,
+/* Whether kubelet knows its pods; false also for what we have not seen for long enough. */
+static bool is_aware(struct sharing *sharing, bool has_pods, uint64_t kubelet_age_ms,
+                     uint64_t now_ms)
+{
+        if (kubelet_age_ms <= now_ms - sharing->pods_latest_ms)
+                sharing->has_listed_pods = false; /* that was the one before */
+        if (has_pods && !sharing->has_listed_pods)
+                sharing->pods_first_ms = now_ms;
+        if (has_pods)
+                sharing->pods_latest_ms = now_ms;
+        sharing->has_listed_pods |= has_pods;
+        return sharing->has_listed_pods &&
+               now_ms - sharing->pods_first_ms >= SHARING_PODS_SETTLE_MS;
+}
+
+bool sharing_listed(struct sharing *sharing, const char *const *ids, size_t n, bool has_pods,
                     uint64_t kubelet_age_ms, uint64_t now_ms)
 {
-        bool is_complete = kubelet_age_ms >= SHARING_KUBELET_SETTLE_MS;
+        bool is_settled = kubelet_age_ms >= SHARING_KUBELET_SETTLE_MS;
+        bool is_complete = is_aware(sharing, has_pods, kubelet_age_ms, now_ms) && is_settled;
         bool is_changed = holdings_observe(sharing->holdings, ids, n, is_complete, now_ms);
 
-        if (is_complete && !sharing->is_known) {
+        /* What was written down and what is listed, together, is never too little. */
+        if (!sharing->is_known &&
+            ((is_settled && (sharing->has_listed_pods || !holdings_n(sharing->holdings))) ||
+             now_ms - sharing->started_ms >= SHARING_IGNORANCE_MAX_MS)) {
                 sharing->is_known = true;
                 is_changed = true;
         }
-        if (!is_complete) /* the next list may be longer */
-                sharing->next_question_ms = now_ms + SHARING_RETRY_MS;
-        else if (holdings_n(sharing->holdings))
-                sharing->next_question_ms = now_ms + SHARING_POLL_MS;
-        else
-                sharing->next_question_ms = UINT64_MAX;
+        /* The next list may be longer; and one that does not tell what has gone holds up what has.
+         */
+        plan_question(sharing, !is_settled || (!is_complete && holdings_n(sharing->holdings)),
+                      now_ms);
         return take_in(sharing, is_changed);
 }
 
@@ -150,8 +187,10 @@ bool sharing_unanswered(struct sharing *sharing, uint64_t now_ms)
                 !sharing->is_known && now_ms - sharing->started_ms >= SHARING_IGNORANCE_MAX_MS;
 
         sharing->is_known |= is_changed;
-        sharing->next_question_ms =
-                now_ms + (sharing->is_known ? SHARING_POLL_MS : SHARING_RETRY_MS);
+        plan_question(sharing, true, now_ms);
+        /* What nobody holds, as far as is known, can wait for kubelet. */
+        if (sharing->is_known && !holdings_n(sharing->holdings))
+                sharing->next_question_ms = now_ms + SHARING_POLL_MS;
         return take_in(sharing, is_changed);
 }
 

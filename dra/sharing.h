@@ -23,10 +23,12 @@ struct sharing;
 /* While anything is held (podresources does not notify), or kubelet does not answer. */
 #define SHARING_POLL_MS 5000
 #define SHARING_AFTER_ALLOCATE_MS \
-        300                   /* kubelet lists a device some 20 ms after Allocate returned */
-#define SHARING_RETRY_MS 1000 /* while it is not known who holds what, or kubelet settles */
+        300 /* kubelet lists a device some 20 ms after Allocate returned */
+/* While it is not known who holds what, or kubelet does not answer or has just started. */
+#define SHARING_RETRY_MS 1000
 #define SHARING_KUBELET_SETTLE_MS \
-        5000 /* after its start kubelet lists nothing for up to a second */
+        5000                          /* after its start kubelet lists nothing for up to a second */
+#define SHARING_PODS_SETTLE_MS   3000 /* from the first pod that a kubelet lists to the last */
 #define SHARING_IGNORANCE_MAX_MS 10000 /* then what was written down must do */
 
 /* The plugin's part of a total of which `split` TDs are reserved to DRA (-1: all are offered to
@@ -45,19 +47,26 @@ DEFINE_CLEANUP(struct sharing, sharing, sharing_free);
 bool sharing_is_known(const struct sharing *sharing);
 unsigned sharing_n_held(const struct sharing *sharing); /* TDs that plugin devices hold */
 
-/* An ID that was written down as held before a restart. */
+/* An ID that was written down before a restart. */
 void sharing_restore(struct sharing *sharing, const char *id);
-/* The next ID to write down, as holdings_next(). */
+/* The next ID to write down, as holdings_next() and holdings_next_lingering(): the containers of
+ * the lingering ones may outlive us, too. */
 const char *sharing_next_held(const struct sharing *sharing, const char *previous);
+const char *sharing_next_lingering(const struct sharing *sharing, const char *previous);
 
 /* kubelet wants to give these IDs to a pod. 0: they are held; -ENOSPC or -EAGAIN with the reason,
  * and nothing changed. */
 int sharing_allocate(struct sharing *sharing, const char *const *ids, size_t n, uint64_t now_ms,
                      struct error *err);
 
-/* kubelet has listed these IDs, kubelet_age_ms after its start. True: what plugin devices hold has
- * changed, or is known for the first time. */
-bool sharing_listed(struct sharing *sharing, const char *const *ids, size_t n,
+/* kubelet has listed these IDs, and pods at all or none (has_pods), kubelet_age_ms after its start.
+ * True: what plugin devices hold has changed, or is known for the first time.
+ *
+ * What is not listed is given up only where kubelet has known its pods for
+ * SHARING_KUBELET_SETTLE_MS, as far as we have seen: one that starts while the API server is away
+ * lists none, for however long, though they run, and then takes them in one by one. On a node
+ * without any pod at all nothing is given up. */
+bool sharing_listed(struct sharing *sharing, const char *const *ids, size_t n, bool has_pods,
                     uint64_t kubelet_age_ms, uint64_t now_ms);
 /* kubelet did not answer. True: as above; what was written down counts from now on. */
 bool sharing_unanswered(struct sharing *sharing, uint64_t now_ms);

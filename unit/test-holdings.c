@@ -21,14 +21,15 @@ START_TEST(an_allocation_in_flight_is_held_although_kubelet_does_not_list_it_yet
 }
 END_TEST
 
-START_TEST(an_allocation_that_never_came_to_be_listed_is_given_up_without_lingering)
+START_TEST(a_pod_that_was_deleted_before_kubelet_could_be_asked_about_it_lingers)
 {
         _cleanup_(holdings) struct holdings *holdings = holdings_new();
 
         holdings_allocate(holdings, one, 1, 1000);
         ck_assert(holdings_observe(holdings, NULL, 0, true, 1000 + HOLDINGS_IN_FLIGHT_MS));
 
-        ck_assert_uint_eq(holdings_n(holdings), 0);
+        ck_assert_uint_eq(holdings_n(holdings), 1);
+        ck_assert_int_eq(holdings_state(holdings, "tdx1"), HOLDINGS_LINGERING);
 }
 END_TEST
 
@@ -100,7 +101,7 @@ START_TEST(a_lingering_device_that_is_given_out_again_counts_twice)
 
         holdings_observe(holdings, one, 1, true, 1000);
         holdings_observe(holdings, NULL, 0, true, 2000);
-        ck_assert_uint_eq(holdings_n_new(holdings, one, 1), 1);
+        ck_assert_uint_eq(holdings_n_new(holdings, one, 1, 2100), 1);
         holdings_allocate(holdings, one, 1, 2100);
 
         ck_assert_uint_eq(holdings_n(holdings), 2);
@@ -110,16 +111,55 @@ START_TEST(a_lingering_device_that_is_given_out_again_counts_twice)
 }
 END_TEST
 
-START_TEST(giving_out_what_is_held_changes_nothing)
+START_TEST(a_device_that_an_init_container_hands_on_counts_once)
 {
         static const char *const twice[] = { "tdx1", "tdx1", "tdx3" };
         _cleanup_(holdings) struct holdings *holdings = holdings_new();
 
-        holdings_observe(holdings, one, 1, true, 1000);
-        ck_assert_uint_eq(holdings_n_new(holdings, twice, 3), 1);
-        holdings_allocate(holdings, twice, 3, 1000);
+        holdings_allocate(holdings, one, 1, 1000);
+        ck_assert_uint_eq(holdings_n_new(holdings, twice, 3, 1099), 1);
+        holdings_allocate(holdings, twice, 3, 1099);
 
         ck_assert_uint_eq(holdings_n(holdings), 2);
+}
+END_TEST
+
+START_TEST(a_device_given_out_again_after_a_forced_deletion_counts_for_both_pods)
+{
+        _cleanup_(holdings) struct holdings *holdings = holdings_new();
+
+        holdings_observe(holdings, one, 1, true, 1000);
+        ck_assert_uint_eq(holdings_n_new(holdings, one, 1, 1200), 1);
+        holdings_allocate(holdings, one, 1, 1200);
+
+        ck_assert_uint_eq(holdings_n(holdings), 2);
+        ck_assert_int_eq(holdings_state(holdings, "tdx1"), HOLDINGS_HELD);
+        ck_assert(holdings_expire(holdings, 1200 + HOLDINGS_LINGER_MS));
+        ck_assert_uint_eq(holdings_n(holdings), 1);
+}
+END_TEST
+
+START_TEST(a_pod_deleted_before_it_was_ever_listed_lingers_when_its_device_is_given_out_again)
+{
+        _cleanup_(holdings) struct holdings *holdings = holdings_new();
+
+        holdings_allocate(holdings, one, 1, 1000);
+        ck_assert_uint_eq(holdings_n_new(holdings, one, 1, 1100), 1);
+        holdings_allocate(holdings, one, 1, 1100);
+
+        ck_assert_uint_eq(holdings_n(holdings), 2);
+}
+END_TEST
+
+START_TEST(an_allocation_of_a_device_in_flight_is_given_its_own_time_to_be_listed)
+{
+        _cleanup_(holdings) struct holdings *holdings = holdings_new();
+
+        holdings_allocate(holdings, one, 1, 1000);
+        holdings_allocate(holdings, one, 1, 900 + HOLDINGS_IN_FLIGHT_MS);
+        holdings_observe(holdings, NULL, 0, true, 1000 + HOLDINGS_IN_FLIGHT_MS);
+
+        ck_assert_int_eq(holdings_state(holdings, "tdx1"), HOLDINGS_HELD);
 }
 END_TEST
 
@@ -128,14 +168,14 @@ START_TEST(an_id_that_is_named_twice_is_one_device)
         static const char *const twice[] = { "tdx1", "tdx2", "tdx1", "tdx1" };
         _cleanup_(holdings) struct holdings *holdings = holdings_new();
 
-        ck_assert_uint_eq(holdings_n_new(holdings, twice, 4), 2);
+        ck_assert_uint_eq(holdings_n_new(holdings, twice, 4, 1000), 2);
         holdings_allocate(holdings, twice, 4, 1000);
 
         ck_assert_uint_eq(holdings_n(holdings), 2);
 }
 END_TEST
 
-START_TEST(every_held_id_is_told_once_in_flight_or_listed_and_lingering_ones_are_not)
+START_TEST(every_held_id_is_told_once_and_lingering_ones_are_not)
 {
         static const char *const third[] = { "tdx3" };
         _cleanup_(holdings) struct holdings *holdings = holdings_new();
@@ -155,11 +195,57 @@ START_TEST(every_held_id_is_told_once_in_flight_or_listed_and_lingering_ones_are
 }
 END_TEST
 
+START_TEST(a_device_that_lingers_across_a_restart_still_counts)
+{
+        _cleanup_(holdings) struct holdings *before = holdings_new();
+        _cleanup_(holdings) struct holdings *after = holdings_new();
+        const char *id = NULL;
+
+        holdings_observe(before, both, 2, true, 1000);
+        holdings_observe(before, one, 1, true, 2000);
+        while ((id = holdings_next(before, id)))
+                holdings_restore(after, id, 2100);
+        while ((id = holdings_next_lingering(before, id)))
+                holdings_restore(after, id, 2100);
+        ck_assert(holdings_observe(after, one, 1, true, 2200));
+
+        ck_assert_uint_eq(holdings_n(after), 2);
+        ck_assert_int_eq(holdings_state(after, "tdx2"), HOLDINGS_LINGERING);
+        ck_assert(holdings_expire(after, 2200 + HOLDINGS_LINGER_MS));
+        ck_assert_uint_eq(holdings_n(after), 1);
+}
+END_TEST
+
+START_TEST(an_id_that_lingers_and_is_held_again_counts_twice_across_a_restart)
+{
+        _cleanup_(holdings) struct holdings *before = holdings_new();
+        _cleanup_(holdings) struct holdings *after = holdings_new();
+        const char *id = NULL;
+
+        holdings_observe(before, one, 1, true, 1000);
+        holdings_observe(before, NULL, 0, true, 2000);
+        holdings_observe(before, one, 1, true, 2100);
+        while ((id = holdings_next(before, id)))
+                holdings_restore(after, id, 2200);
+        while ((id = holdings_next_lingering(before, id)))
+                holdings_restore(after, id, 2200);
+
+        ck_assert_uint_eq(holdings_n(after), 2);
+        ck_assert_int_eq(holdings_state(after, "tdx1"), HOLDINGS_HELD);
+}
+END_TEST
+
 SUITE("holdings", an_allocation_in_flight_is_held_although_kubelet_does_not_list_it_yet,
-      an_allocation_that_never_came_to_be_listed_is_given_up_without_lingering,
+      a_pod_that_was_deleted_before_kubelet_could_be_asked_about_it_lingers,
       a_device_that_vanished_from_the_list_lingers_before_it_is_free,
       each_lingering_device_is_given_up_in_its_own_time, an_incomplete_list_takes_nothing_away,
       whatever_kubelet_lists_counts_also_what_we_never_gave,
       a_lingering_device_that_is_given_out_again_counts_twice,
-      giving_out_what_is_held_changes_nothing, an_id_that_is_named_twice_is_one_device,
-      every_held_id_is_told_once_in_flight_or_listed_and_lingering_ones_are_not);
+      a_device_that_an_init_container_hands_on_counts_once,
+      a_device_given_out_again_after_a_forced_deletion_counts_for_both_pods,
+      a_pod_deleted_before_it_was_ever_listed_lingers_when_its_device_is_given_out_again,
+      an_allocation_of_a_device_in_flight_is_given_its_own_time_to_be_listed,
+      an_id_that_is_named_twice_is_one_device,
+      every_held_id_is_told_once_and_lingering_ones_are_not,
+      a_device_that_lingers_across_a_restart_still_counts,
+      an_id_that_lingers_and_is_held_again_counts_twice_across_a_restart);

@@ -55,15 +55,16 @@ static void release_claim(struct ledger *ledger, const char *uid)
 /* kubelet is long since up, and lists these. */
 static bool list(struct sharing *sharing, const char *const *ids, size_t n, uint64_t now_ms)
 {
-        return sharing_listed(sharing, ids, n, UINT64_MAX, now_ms);
+        return sharing_listed(sharing, ids, n, true, UINT64_MAX, now_ms);
 }
 
 /* A plugin side that knows at START that nothing is held. */
 static struct sharing *make_known(struct ledger *ledger, int64_t split)
 {
-        struct sharing *sharing = sharing_new(ledger, split, START);
+        struct sharing *sharing = sharing_new(ledger, split, START - SHARING_PODS_SETTLE_MS);
 
-        ck_assert(list(sharing, NULL, 0, START));
+        ck_assert(list(sharing, NULL, 0, START - SHARING_PODS_SETTLE_MS));
+        ck_assert(!list(sharing, NULL, 0, START));
         return sharing;
 }
 
@@ -248,7 +249,7 @@ START_TEST(the_first_list_of_a_settled_kubelet_makes_it_known_and_says_so_once)
         _cleanup_(ledger) struct ledger *ledger = make_ledger(3);
         _cleanup_(sharing) struct sharing *sharing = sharing_new(ledger, DYNAMIC, START);
 
-        ck_assert(sharing_listed(sharing, NULL, 0, SHARING_KUBELET_SETTLE_MS, START + 1));
+        ck_assert(sharing_listed(sharing, NULL, 0, true, SHARING_KUBELET_SETTLE_MS, START + 1));
 
         ck_assert(sharing_is_known(sharing));
         ck_assert_offer(sharing, "tdx0+ tdx1+ tdx2+");
@@ -261,7 +262,8 @@ START_TEST(a_list_of_a_kubelet_that_has_just_started_makes_nothing_known)
         _cleanup_(ledger) struct ledger *ledger = make_ledger(3);
         _cleanup_(sharing) struct sharing *sharing = sharing_new(ledger, DYNAMIC, START);
 
-        ck_assert(!sharing_listed(sharing, NULL, 0, SHARING_KUBELET_SETTLE_MS - 1, START + 1));
+        ck_assert(
+                !sharing_listed(sharing, NULL, 0, true, SHARING_KUBELET_SETTLE_MS - 1, START + 1));
 
         ck_assert(!sharing_is_known(sharing));
         ck_assert_int_eq(allocate(sharing, tdx0, 1, START + 1), -EAGAIN);
@@ -274,7 +276,7 @@ START_TEST(what_a_kubelet_lists_before_it_has_settled_counts_although_the_rest_i
         _cleanup_(ledger) struct ledger *ledger = make_ledger(3);
         _cleanup_(sharing) struct sharing *sharing = sharing_new(ledger, DYNAMIC, START);
 
-        ck_assert(!sharing_listed(sharing, tdx1, 1, 0, START + 1));
+        ck_assert(!sharing_listed(sharing, tdx1, 1, true, 0, START + 1));
 
         ck_assert(!sharing_is_known(sharing));
         ck_assert_uint_eq(sharing_n_held(sharing), 1);
@@ -325,10 +327,13 @@ START_TEST(what_was_written_down_and_is_not_listed_lingers_like_all_that_vanishe
         sharing_restore(sharing, "tdx1");
         sharing_restore(sharing, "tdx2");
         ck_assert(list(sharing, tdx1, 1, START + 7));
+        ck_assert_uint_eq(sharing_next_expiry_ms(sharing), UINT64_MAX);
+        ck_assert(list(sharing, tdx1, 1, START + 7 + SHARING_PODS_SETTLE_MS));
 
         ck_assert_uint_eq(sharing_n_held(sharing), 2);
         ck_assert_offer(sharing, "tdx0+ tdx1+ tdx2-");
-        ck_assert_uint_eq(sharing_next_expiry_ms(sharing), START + 7 + HOLDINGS_LINGER_MS);
+        ck_assert_uint_eq(sharing_next_expiry_ms(sharing),
+                          START + 7 + SHARING_PODS_SETTLE_MS + HOLDINGS_LINGER_MS);
 }
 END_TEST
 
@@ -338,7 +343,8 @@ START_TEST(a_kubelet_that_has_restarted_takes_nothing_away_until_it_has_settled)
         _cleanup_(sharing) struct sharing *sharing = make_known(ledger, DYNAMIC);
 
         ck_assert(list(sharing, tdx1, 1, START + 1));
-        ck_assert(!sharing_listed(sharing, NULL, 0, SHARING_KUBELET_SETTLE_MS - 1, START + 100));
+        ck_assert(!sharing_listed(sharing, NULL, 0, true, SHARING_KUBELET_SETTLE_MS - 1,
+                                  START + 100));
 
         ck_assert(sharing_is_known(sharing));
         ck_assert_offer(sharing, "tdx0+ tdx1+ tdx2+");
@@ -597,18 +603,22 @@ START_TEST(a_device_that_a_claim_was_allocated_by_name_may_be_a_pods_too)
 }
 END_TEST
 
-START_TEST(kubelet_may_ask_again_for_what_a_pod_holds_even_when_nothing_is_free)
+START_TEST(
+        what_kubelet_gives_out_again_counts_for_both_pods_where_there_is_room_and_is_refused_where_not)
 {
         _cleanup_(ledger) struct ledger *ledger = make_ledger(1);
         _cleanup_(sharing) struct sharing *sharing = make_known(ledger, DYNAMIC);
 
         ck_assert(list(sharing, tdx0, 1, START));
-        ledger_set_total(ledger, 0);
+        ck_assert_int_eq(allocate(sharing, tdx0, 1, START + 1), -ENOSPC);
+        ck_assert_uint_eq(sharing_n_held(sharing), 1);
+        ledger_set_total(ledger, 2);
         sharing_update(sharing);
         ck_assert_int_eq(allocate(sharing, tdx0, 1, START + 1), 0);
 
+        ck_assert_uint_eq(sharing_n_held(sharing), 2);
+        ck_assert(sharing_expire(sharing, START + 1 + HOLDINGS_LINGER_MS));
         ck_assert_uint_eq(sharing_n_held(sharing), 1);
-        ck_assert_uint_eq(sharing_next_question_ms(sharing), START + SHARING_POLL_MS);
 }
 END_TEST
 
@@ -628,7 +638,7 @@ START_TEST(an_allocation_that_kubelet_does_not_list_yet_is_not_forgotten)
 }
 END_TEST
 
-START_TEST(an_allocation_that_is_never_listed_is_given_up_and_claims_get_its_room)
+START_TEST(an_allocation_that_is_never_listed_lingers_and_then_claims_get_its_room)
 {
         _cleanup_(ledger) struct ledger *ledger = make_ledger(3);
         _cleanup_(sharing) struct sharing *sharing = make_known(ledger, DYNAMIC);
@@ -636,6 +646,8 @@ START_TEST(an_allocation_that_is_never_listed_is_given_up_and_claims_get_its_roo
         ck_assert_int_eq(allocate(sharing, tdx0, 1, START), 0);
         ck_assert(!list(sharing, NULL, 0, START + HOLDINGS_IN_FLIGHT_MS - 1));
         ck_assert(list(sharing, NULL, 0, START + HOLDINGS_IN_FLIGHT_MS));
+        ck_assert_uint_eq(sharing_n_held(sharing), 1);
+        ck_assert(sharing_expire(sharing, START + HOLDINGS_IN_FLIGHT_MS + HOLDINGS_LINGER_MS));
 
         ck_assert_uint_eq(sharing_n_held(sharing), 0);
         ck_assert_uint_eq(ledger_elsewhere(ledger), 0);
@@ -690,6 +702,8 @@ END_TEST
 
 /* ---- questions ---- */
 
+#define LATER (START + 20 + SHARING_PODS_SETTLE_MS) /* than the first list */
+
 START_TEST(kubelet_is_asked_at_once_then_only_while_anything_is_held)
 {
         _cleanup_(ledger) struct ledger *ledger = make_ledger(3);
@@ -700,19 +714,19 @@ START_TEST(kubelet_is_asked_at_once_then_only_while_anything_is_held)
         ck_assert_uint_eq(sharing_next_question_ms(sharing), START + 10 + SHARING_RETRY_MS);
         ck_assert(list(sharing, NULL, 0, START + 20));
         ck_assert_uint_eq(sharing_next_question_ms(sharing), UINT64_MAX);
-        ck_assert_int_eq(allocate(sharing, tdx0, 1, START + 30), 0);
+        ck_assert_int_eq(allocate(sharing, tdx0, 1, LATER + 30), 0);
         ck_assert_uint_eq(sharing_next_question_ms(sharing),
-                          START + 30 + SHARING_AFTER_ALLOCATE_MS);
-        ck_assert(!list(sharing, tdx0, 1, START + 40));
-        ck_assert_uint_eq(sharing_next_question_ms(sharing), START + 40 + SHARING_POLL_MS);
-        ck_assert(!sharing_unanswered(sharing, START + 50));
-        ck_assert_uint_eq(sharing_next_question_ms(sharing), START + 50 + SHARING_POLL_MS);
+                          LATER + 30 + SHARING_AFTER_ALLOCATE_MS);
+        ck_assert(!list(sharing, tdx0, 1, LATER + 40));
+        ck_assert_uint_eq(sharing_next_question_ms(sharing), LATER + 40 + SHARING_POLL_MS);
+        ck_assert(!sharing_unanswered(sharing, LATER + 50));
+        ck_assert_uint_eq(sharing_next_question_ms(sharing), LATER + 50 + SHARING_RETRY_MS);
 
         /* What lingers may be listed again. */
-        ck_assert(list(sharing, NULL, 0, START + 60));
-        ck_assert_uint_eq(sharing_next_question_ms(sharing), START + 60 + SHARING_POLL_MS);
-        ck_assert(sharing_expire(sharing, START + 60 + HOLDINGS_LINGER_MS));
-        ck_assert(!list(sharing, NULL, 0, START + 60 + SHARING_POLL_MS));
+        ck_assert(list(sharing, NULL, 0, LATER + 60));
+        ck_assert_uint_eq(sharing_next_question_ms(sharing), LATER + 60 + SHARING_POLL_MS);
+        ck_assert(sharing_expire(sharing, LATER + 60 + HOLDINGS_LINGER_MS));
+        ck_assert(!list(sharing, NULL, 0, LATER + 60 + SHARING_POLL_MS));
         ck_assert_uint_eq(sharing_next_question_ms(sharing), UINT64_MAX);
 }
 END_TEST
@@ -736,9 +750,9 @@ START_TEST(a_kubelet_that_has_just_started_is_asked_again_although_nothing_is_he
         _cleanup_(ledger) struct ledger *ledger = make_ledger(3);
         _cleanup_(sharing) struct sharing *sharing = make_known(ledger, DYNAMIC);
 
-        ck_assert(!sharing_listed(sharing, NULL, 0, 0, START + 1));
+        ck_assert(!sharing_listed(sharing, NULL, 0, true, 0, START + 1));
         ck_assert_uint_eq(sharing_next_question_ms(sharing), START + 1 + SHARING_RETRY_MS);
-        ck_assert(!sharing_listed(sharing, NULL, 0, SHARING_KUBELET_SETTLE_MS, START + 2));
+        ck_assert(!sharing_listed(sharing, NULL, 0, true, SHARING_KUBELET_SETTLE_MS, START + 2));
 
         ck_assert_uint_eq(sharing_next_question_ms(sharing), UINT64_MAX);
 }
@@ -770,9 +784,9 @@ SUITE("sharing", each_side_may_have_what_the_other_neither_holds_nor_is_kept,
       a_refused_allocation_says_who_is_in_the_way_and_changes_nothing,
       two_containers_of_one_request_count_together,
       a_device_that_a_claim_was_allocated_by_name_may_be_a_pods_too,
-      kubelet_may_ask_again_for_what_a_pod_holds_even_when_nothing_is_free,
+      what_kubelet_gives_out_again_counts_for_both_pods_where_there_is_room_and_is_refused_where_not,
       an_allocation_that_kubelet_does_not_list_yet_is_not_forgotten,
-      an_allocation_that_is_never_listed_is_given_up_and_claims_get_its_room,
+      an_allocation_that_is_never_listed_lingers_and_then_claims_get_its_room,
       a_list_that_says_nothing_new_changes_nothing,
       what_kubelet_lists_counts_whoever_gave_it_even_beyond_the_total,
       a_device_that_vanished_is_free_for_claims_only_after_it_has_lingered,

@@ -1,0 +1,262 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The disk: stands in for dra/checkpoint and base/file. What dra/checkpoint calls durable survives
+ * everything; the record of plugin devices is not synced, so a reboot may lose or empty it.
+ */
+#include "base/error.h"
+#include "base/file.h"
+#include "base/memory.h"
+#include "checkpoint.h"
+#include "e2e/storm/world.h"
+#include "ledger.h"
+
+#include <errno.h>
+#include <string.h>
+
+struct record {
+        struct list link;
+        char *uid;
+        char *bytes; /* NULL: an order to remove it */
+        size_t n;
+        unsigned weight; /* of the claim */
+        bool is_damaged;
+        checkpoint_on_done *on_done;
+        void *owner;
+};
+
+static struct list records = { &records, &records };
+static struct list orders = { &orders, &orders }; /* the worker's, the oldest first */
+static struct event worker;
+static char *plugin_devices; /* the file */
+static struct event repair;
+
+static struct record *record_at(const struct list *position)
+{
+        return container_of((struct list *)position, struct record, link);
+}
+
+static void record_free(struct record *record)
+{
+        list_unlink(&record->link);
+        free(record->uid);
+        free(record->bytes);
+        free(record);
+}
+
+static struct record *find(const struct list *among, const char *uid)
+{
+        const struct list *position;
+
+        list_for_each (position, among)
+                if (record_at(position)->bytes && strcmp(record_at(position)->uid, uid) == 0)
+                        return record_at(position);
+        return NULL;
+}
+
+bool disk_has(const char *uid)
+{
+        return find(&records, uid) || find(&orders, uid);
+}
+
+bool disk_is_damaged(const char *uid)
+{
+        const struct record *record = find(&records, uid);
+
+        return record && record->is_damaged;
+}
+
+unsigned disk_claimed(void)
+{
+        const struct list *position;
+        unsigned n = 0;
+
+        list_for_each (position, &records)
+                n += record_at(position)->weight;
+        list_for_each (position, &orders)
+                if (record_at(position)->bytes && !find(&records, record_at(position)->uid))
+                        n += record_at(position)->weight;
+        return n;
+}
+
+/* ---- dra/checkpoint ---- */
+
+static void carry_out(struct record *order, bool is_done)
+{
+        struct record *old = find(&records, order->uid);
+        struct error error = ERROR_NULL;
+        checkpoint_on_done *on_done = order->on_done;
+        void *owner = order->owner;
+
+        list_unlink(&order->link);
+        if (!is_done) {
+                error_set(&error, -ENOSPC, "cannot write the record: No space left on device");
+                if (order->bytes && !old)
+                        truth_unprepared(order->weight);
+                record_free(order);
+        } else if (order->bytes) {
+                if (old)
+                        record_free(old);
+                list_add_tail(&records, &order->link);
+        } else {
+                if (old) {
+                        truth_unprepared(old->weight);
+                        record_free(old);
+                }
+                record_free(order);
+        }
+        on_done(owner, &error);
+}
+
+static void on_worker(void *unused)
+{
+        struct record *order = record_at(orders.next);
+
+        if (orders.next->next != &orders)
+                clock_plan(&worker, chance_between(1, 8), on_worker, NULL);
+        carry_out(order, !order->bytes || !host.is_disk_full);
+}
+
+static void place(struct record *order, const char *uid)
+{
+        order->uid = xstrdup(uid);
+        list_add_tail(&orders, &order->link);
+        if (!clock_is_planned(&worker))
+                clock_plan(&worker, chance_between(1, 8), on_worker, NULL);
+}
+
+void checkpoint_save(struct checkpoint *checkpoint, const struct ledger_claim *claim,
+                     checkpoint_on_done *on_done, void *owner)
+{
+        struct record *order = xcalloc(1, sizeof(*order));
+        bool is_new;
+
+        order->bytes = checkpoint_encode(claim, &order->n);
+        order->weight = ledger_claim_weight(claim);
+        order->on_done = on_done;
+        order->owner = owner;
+        is_new = !disk_has(claim->uid);
+        place(order, claim->uid);
+        if (is_new)
+                truth_claimed();
+}
+
+void checkpoint_remove(struct checkpoint *checkpoint, const char *uid, checkpoint_on_done *on_done,
+                       void *owner)
+{
+        struct record *order = xcalloc(1, sizeof(*order));
+
+        order->on_done = on_done;
+        order->owner = owner;
+        place(order, uid);
+}
+
+/* As checkpoint_load(): what cannot be read is held by its UID. */
+void disk_load(struct checkpoint *checkpoint, struct ledger *ledger)
+{
+        const struct list *position;
+
+        list_for_each (position, &records) {
+                const struct record *record = record_at(position);
+                struct ledger_claim *claim = NULL;
+
+                if (checkpoint_decode(record->bytes, record->n, &claim, NULL) != 0) {
+                        claim = ledger_claim_new(record->uid, "", "", 0);
+                        claim->is_uncertain = true;
+                        claim->uncertain_tds = record->weight;
+                }
+                ledger_restore(ledger, claim);
+        }
+}
+
+/* The process has gone: of what was under way the first part was done. */
+void disk_settle(bool is_orderly)
+{
+        bool is_done = true;
+
+        clock_cancel(&worker);
+        while (!list_is_empty(&orders)) {
+                struct record *order = record_at(orders.next);
+
+                is_done = is_done && (is_orderly || chance_percent(50));
+                carry_out(order, is_done && (!order->bytes || !host.is_disk_full));
+        }
+}
+
+/* ---- base/file, for the record of plugin devices ---- */
+
+int file_open_directory(const char *path, mode_t mode, int *ret_fd, struct error *err)
+{
+        *ret_fd = -1;
+        return 0;
+}
+
+int file_replace(int dir_fd, const char *name, const void *bytes, size_t n, mode_t mode,
+                 enum file_sync sync, struct error *err)
+{
+        if (host.is_disk_full)
+                return error_set(err, -ENOSPC, "%s: No space left on device", name);
+        free(plugin_devices);
+        plugin_devices = xstrndup(bytes, n);
+        return 0;
+}
+
+int file_read(int dir_fd, const char *path, size_t max, char **ret_bytes, size_t *ret_n,
+              struct error *err)
+{
+        if (!plugin_devices || driver.fault == FAULT_FORGET)
+                return error_set(err, -ENOENT, "%s: No such file or directory", path);
+        *ret_bytes = xstrdup(plugin_devices);
+        *ret_n = strlen(plugin_devices);
+        return 0;
+}
+
+/* ---- what happens to it ---- */
+
+void disk_reboot(void)
+{
+        unsigned fate = chance_below(3);
+
+        if (fate == 0 || !plugin_devices)
+                return;
+        free(take_ptr(plugin_devices));
+        if (fate == 1)
+                plugin_devices = xstrdup("");
+}
+
+/* Of a claim that has one TD: an unreadable record counts as that. */
+bool disk_damage_one(void)
+{
+        const struct list *position;
+
+        list_for_each (position, &records) {
+                struct record *record = record_at(position);
+
+                if (record->weight != 1 || record->n < 90 || !chance_percent(30))
+                        continue;
+                record->bytes[record->n - 3] ^= 1;
+                record->is_damaged = true;
+                trace("the record of %s is damaged", record->uid);
+                return true;
+        }
+        return false;
+}
+
+static void on_repaired(void *unused)
+{
+        host.is_disk_full = false;
+        trace("the disk has room again");
+        truth_disturbed();
+}
+
+void disk_fail(uint64_t ms)
+{
+        host.is_disk_full = true;
+        clock_plan(&repair, ms, on_repaired, NULL);
+}
+
+void disk_deinit(void)
+{
+        while (!list_is_empty(&records))
+                record_free(record_at(records.next));
+        free(take_ptr(plugin_devices));
+}

@@ -1,0 +1,409 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What the driver's modules reach the world through: stands in for kube/api, dra/deviceplugin,
+ * dra/podresources and cdi/store, with their timings. The deliberate faults are planted here and in
+ * disk.c.
+ */
+#include "base/error.h"
+#include "base/json.h"
+#include "base/memory.h"
+#include "base/parse.h"
+#include "base/text.h"
+#include "cdi/store.h"
+#include "config.h"
+#include "deviceplugin.h"
+#include "e2e/storm/world.h"
+#include "kube/api.h"
+#include "kube/backoff.h"
+#include "podresources.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#define N_IDS      64U
+#define TIMEOUT_MS 5000U /* of podresources */
+
+static const char *const *id_names(void)
+{
+        static char names[N_IDS][sizeof("tdx4095")];
+        static const char *pointers[N_IDS];
+
+        for (unsigned i = 0; i < N_IDS && !pointers[N_IDS - 1]; ++i) {
+                snprintf(names[i], sizeof(names[i]), "tdx%u", i);
+                pointers[i] = names[i];
+        }
+        return pointers;
+}
+
+static size_t names_of(uint64_t ids, const char *ret_names[N_IDS])
+{
+        size_t n = 0;
+
+        for (unsigned i = 0; i < N_IDS; ++i)
+                if (ids >> i & 1)
+                        ret_names[n++] = id_names()[i];
+        return n;
+}
+
+/* ---- the driver's modules see these, and the storm sees what they make (-Wl,--wrap) ---- */
+
+struct sharing *__real_sharing_new(struct ledger *ledger, int64_t split, uint64_t now_ms);
+struct sharing *__wrap_sharing_new(struct ledger *ledger, int64_t split, uint64_t now_ms);
+struct holdings *__real_holdings_new(void);
+struct holdings *__wrap_holdings_new(void);
+uint32_t __wrap_backoff_random(void);
+
+struct sharing *__wrap_sharing_new(struct ledger *ledger, int64_t split, uint64_t now_ms)
+{
+        struct sharing *sharing = __real_sharing_new(ledger, split, now_ms);
+
+        driver.sharing = sharing;
+        return sharing;
+}
+
+struct holdings *__wrap_holdings_new(void)
+{
+        struct holdings *holdings = __real_holdings_new();
+
+        driver.holdings = holdings;
+        return holdings;
+}
+
+uint32_t __wrap_backoff_random(void)
+{
+        return chance();
+}
+
+/* ---- kube/api: a claim can be read ---- */
+
+struct kube_call {
+        struct event event;
+        char *path;
+        kube_on_reply *on_reply;
+        void *owner;
+};
+
+static void call_free(struct kube_call *call)
+{
+        clock_cancel(&call->event);
+        free(call->path);
+        free(call);
+}
+
+void kube_cancel(struct kube_call *call)
+{
+        call_free(call);
+}
+
+char *kube_path_claim(const char *namespace_, const char *name)
+{
+        return xasprintf("%s/%s", namespace_, name);
+}
+
+static const struct pod *find_claim(const char *path)
+{
+        const struct list *position;
+
+        list_for_each (position, &pods) {
+                const struct pod *pod = container_of(position, struct pod, link);
+
+                if (pod->is_in_api && strcmp(strchr(path, '/') + 1, pod->name) == 0)
+                        return pod;
+        }
+        return NULL;
+}
+
+static struct json *claim_object(const struct pod *pod)
+{
+        __attribute__((cleanup(cleanup_text))) struct text text = TEXT_NULL;
+        struct json *object = NULL;
+        const char *names[N_IDS];
+        size_t n = names_of(pod->allocated, names);
+
+        text_addf(&text,
+                  "{\"metadata\":{\"namespace\":\"%s\",\"name\":\"%s\",\"uid\":\"%s\"},"
+                  "\"status\":{\"allocation\":{\"devices\":{\"results\":[",
+                  NAMESPACE, pod->name, pod->uid);
+        for (size_t i = 0; i < n; ++i)
+                text_addf(&text,
+                          "%s{\"request\":\"td\",\"driver\":\"%s\",\"pool\":\"%s\",\"device\":"
+                          "\"%s\"}",
+                          i ? "," : "", DRIVER_NAME, NODE, names[i]);
+        text_add(&text, "]}}}}");
+        (void)json_parse(text.bytes, text.n, &object, NULL);
+        return object;
+}
+
+static void on_answer(void *owner)
+{
+        struct kube_call *call = owner;
+        const struct pod *pod = find_claim(call->path);
+        _cleanup_(json) struct json *object = NULL;
+        struct kube_reply reply = { .outcome = KUBE_OK };
+        kube_on_reply *on_reply = call->on_reply;
+
+        if (!cluster.is_up) {
+                reply.outcome = KUBE_TRY_AGAIN;
+                error_set(&reply.error, -EAGAIN, "GET %s: no answer", call->path);
+        } else if (!pod) {
+                reply.outcome = KUBE_NOT_FOUND;
+                error_set(&reply.error, -ENOENT, "GET %s: not found", call->path);
+        } else {
+                object = claim_object(pod);
+                reply.object = object;
+        }
+        owner = call->owner;
+        call_free(call);
+        on_reply(owner, &reply);
+}
+
+struct kube_call *kube_get(struct kube_api *api, const char *path, const char *expected_kind,
+                           kube_on_reply *on_reply, void *owner)
+{
+        struct kube_call *call = xcalloc(1, sizeof(*call));
+        bool is_hanging = !cluster.is_up && cluster.is_hanging;
+
+        call->path = xstrdup(path);
+        call->on_reply = on_reply;
+        call->owner = owner;
+        clock_plan(&call->event, is_hanging ? KUBE_TIMEOUT_MS : chance_between(1, 15), on_answer,
+                   call);
+        return call;
+}
+
+/* ---- cdi/store ---- */
+
+int cdi_store_verify(struct cdi_store *store, struct error *err)
+{
+        return 0;
+}
+
+int cdi_ensure_mount_source(const char *host_path, struct error *err)
+{
+        return 0;
+}
+
+/* ---- dra/podresources: one question at a time, and what was listed is older than the answer ----
+ */
+
+struct podresources {
+        struct podresources_options options;
+        struct event event;
+        uint64_t listed;
+        unsigned n_waited; /* for a kubelet that hangs */
+        bool is_failed;
+        bool has_pods;
+        bool should_ask_again;
+};
+
+static void on_told(void *owner)
+{
+        const struct error refused = { -EAGAIN, "podresources: no answer" };
+        const struct error none = ERROR_NULL;
+        struct podresources *podresources = owner;
+        bool is_failed = podresources->is_failed || !kubelet.is_up;
+        const char *names[N_IDS];
+        size_t n = names_of(podresources->listed, names);
+
+        if (is_failed && driver.fault == FAULT_RELEASE_ON_MISSING)
+                podresources->options.on_list(podresources->options.owner, NULL, 0, true, &none);
+        else if (is_failed)
+                podresources->options.on_list(podresources->options.owner, NULL, 0, false,
+                                              &refused);
+        else
+                podresources->options.on_list(podresources->options.owner, names, n,
+                                              podresources->has_pods, &none);
+        if (podresources->should_ask_again) {
+                podresources->should_ask_again = false;
+                podresources_ask(podresources);
+        }
+}
+
+static void on_asked(void *owner)
+{
+        struct podresources *podresources = owner;
+        const struct list *position;
+
+        if (kubelet.is_up && kubelet.is_silent && kubelet.is_hanging &&
+            ++podresources->n_waited <= TIMEOUT_MS / 250) {
+                clock_plan(&podresources->event, 250, on_asked, podresources);
+                return;
+        }
+        podresources->n_waited = 0;
+        podresources->is_failed = !kubelet.is_up || kubelet.is_silent;
+        podresources->has_pods = kubelet.is_aware; /* the driver's own, to say the least */
+        podresources->listed = 0;
+        list_for_each (position, &pods) {
+                const struct pod *pod = container_of(position, struct pod, link);
+
+                if (kubelet.is_aware && pod->is_listed)
+                        podresources->listed |= pod->ids;
+        }
+        clock_plan(&podresources->event, chance_between(0, 10), on_told, podresources);
+}
+
+void podresources_ask(struct podresources *podresources)
+{
+        if (clock_is_planned(&podresources->event))
+                podresources->should_ask_again = true;
+        else
+                clock_plan(&podresources->event, chance_between(1, 10), on_asked, podresources);
+}
+
+struct podresources *podresources_new(const struct podresources_options *options)
+{
+        struct podresources *podresources = xcalloc(1, sizeof(*podresources));
+
+        podresources->options = *options;
+        return podresources;
+}
+
+void podresources_stop(struct podresources *podresources)
+{
+        clock_cancel(&podresources->event);
+}
+
+void podresources_free(struct podresources *podresources)
+{
+        free(podresources);
+}
+
+/* ---- dra/deviceplugin: registers with each kubelet, pushes each list ---- */
+
+struct deviceplugin {
+        struct deviceplugin_options options;
+        uint64_t healthy, known;
+        bool is_set;
+        bool is_registered;
+        unsigned incarnation; /* kubelet's, as we know it */
+        struct event registering;
+        struct event push;
+        struct event retry;
+};
+
+static struct deviceplugin *plugin; /* of the living driver */
+static struct event socket_news;
+
+static bool is_registered(const struct deviceplugin *of)
+{
+        return of->is_registered && kubelet.is_up && of->incarnation == kubelet.incarnation;
+}
+
+static void on_push(void *owner)
+{
+        struct deviceplugin *of = owner;
+
+        if (is_registered(of))
+                kubelet_plugin_list(of->healthy);
+}
+
+static void push_soon(struct deviceplugin *of)
+{
+        if (is_registered(of) && !clock_is_planned(&of->push))
+                clock_plan(&of->push, chance_between(1, 5), on_push, of);
+}
+
+static void on_retry(void *owner)
+{
+        deviceplugin_check(owner);
+}
+
+static void on_registering(void *owner)
+{
+        struct deviceplugin *of = owner;
+
+        if (!kubelet.is_up || of->incarnation != kubelet.incarnation) {
+                clock_plan(&of->retry, chance_between(50, 1000), on_retry, of);
+                return;
+        }
+        of->is_registered = true;
+        push_soon(of);
+}
+
+void deviceplugin_check(struct deviceplugin *of)
+{
+        if (!of->is_set || !kubelet.is_up)
+                return;
+        if (of->incarnation != kubelet.incarnation) {
+                of->incarnation = kubelet.incarnation;
+                of->is_registered = false;
+                of->options.on_kubelet_started(of->options.owner);
+        }
+        if (!of->is_registered && !clock_is_planned(&of->registering))
+                clock_plan(&of->registering, chance_between(5, 300), on_registering, of);
+}
+
+void deviceplugin_set(struct deviceplugin *of, const struct deviceplugin_device *devices, size_t n)
+{
+        uint64_t healthy = 0, known = 0;
+        unsigned index;
+
+        for (size_t i = 0; i < n; ++i) {
+                if (parse_device_name(devices[i].id, &index) < 0 || index >= N_IDS)
+                        trace_violation("a device named %s is offered to kubelet", devices[i].id);
+                known |= UINT64_C(1) << index;
+                healthy |= (uint64_t)devices[i].is_healthy << index;
+        }
+        if (of->is_set && of->healthy == healthy && of->known == known)
+                return;
+        of->healthy = healthy;
+        of->known = known;
+        if (!of->is_set) {
+                of->is_set = true;
+                deviceplugin_check(of);
+        }
+        push_soon(of);
+}
+
+struct deviceplugin *deviceplugin_new(const struct deviceplugin_options *options)
+{
+        plugin = xcalloc(1, sizeof(*plugin));
+        plugin->options = *options;
+        return plugin;
+}
+
+void deviceplugin_set_mount(struct deviceplugin *of, const char *source, const char *target)
+{
+}
+
+uint64_t deviceplugin_kubelet_age_ms(struct deviceplugin *of)
+{
+        return kubelet.is_up ? clock_now() - kubelet.started_ms : UINT64_MAX;
+}
+
+void deviceplugin_stop(struct deviceplugin *of)
+{
+        clock_cancel(&of->registering);
+        clock_cancel(&of->push);
+        clock_cancel(&of->retry);
+        plugin = NULL;
+}
+
+void deviceplugin_free(struct deviceplugin *of)
+{
+        free(of);
+}
+
+static void on_socket_news(void *unused)
+{
+        if (plugin)
+                deviceplugin_check(plugin);
+}
+
+void seam_kubelet_socket_changed(void)
+{
+        clock_plan(&socket_news, chance_between(5, 50), on_socket_news, NULL);
+}
+
+int seam_allocate(uint64_t ids, struct error *err)
+{
+        const char *names[N_IDS];
+        size_t n = names_of(ids, names);
+        int r;
+
+        if (!plugin || !is_registered(plugin))
+                return error_set(err, -ENOTCONN, "the endpoint is not there");
+        r = plugin->options.on_allocate(plugin->options.owner, names, n, err);
+        return driver.fault == FAULT_NO_CHECK ? 0 : r;
+}

@@ -1,0 +1,329 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Who really holds TDs, kept by the storm alone, and what must hold of it after every step. The
+ * definitions are in storm.c's header.
+ */
+#include "e2e/storm/world.h"
+#include "holdings.h"
+#include "ledger.h"
+#include "sharing.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+
+#define RETURNS_MAX    256U
+#define REPORTED_BY_MS 1000U /* a held device is Healthy in kubelet's list this long after */
+
+static struct {
+        unsigned total; /* as the driver has read it last */
+        unsigned n_holders;
+        uint64_t disturbed_ms;
+        struct {
+                uint64_t at_ms;
+                uint64_t missed_ms; /* it was not offered then, for the last time */
+                bool is_claim;
+        } returns[RETURNS_MAX]; /* TDs that were given back within RETURN_MS, the oldest first */
+        size_t n_returns;
+} truth;
+
+/* What there is at one moment. */
+struct stock {
+        unsigned plain, claimed;        /* held */
+        unsigned for_plain, for_claims; /* offered */
+};
+
+static struct pod *pod_at(const struct list *position)
+{
+        return container_of((struct list *)position, struct pod, link);
+}
+
+static unsigned less(unsigned a, unsigned b)
+{
+        return a > b ? a - b : 0;
+}
+
+static unsigned larger(unsigned a, unsigned b)
+{
+        return a > b ? a : b;
+}
+
+/* ---- what is so ---- */
+
+static unsigned n_held(bool is_claim)
+{
+        const struct list *position;
+        unsigned n = 0;
+
+        list_for_each (position, &pods)
+                if (pod_at(position)->holds && pod_at(position)->is_claim == is_claim)
+                        n += pod_at(position)->n_wanted;
+        return n;
+}
+
+/* Devices that are allocated by the scheduler, and on their way into the ledger. */
+static unsigned n_on_their_way(void)
+{
+        const struct list *position;
+        unsigned n = 0;
+
+        list_for_each (position, &pods) {
+                const struct pod *pod = pod_at(position);
+
+                if (pod->is_in_api && pod->allocated && !disk_has(pod->uid))
+                        n += pod->n_wanted;
+        }
+        return n;
+}
+
+static struct stock take_stock(void)
+{
+        return (struct stock){
+                .plain = n_held(false),
+                .claimed = disk_claimed(),
+                .for_plain = count(kubelet.healthy & ~kubelet_devices_in_use()),
+                .for_claims = count(cluster_pool() & ~cluster_allocated()) + n_on_their_way(),
+        };
+}
+
+static unsigned reserved(void)
+{
+        if (driver.split < 0)
+                return 0;
+        return driver.split < truth.total ? (unsigned)driver.split : truth.total;
+}
+
+/* What a path has left: the request's rule, written down a second time. */
+static unsigned room(bool is_claim, unsigned n_plain, unsigned n_claimed)
+{
+        unsigned kept = driver.split < 0 ? 0 : truth.total - reserved();
+
+        return is_claim ? less(truth.total, larger(n_plain, kept) + n_claimed)
+                        : less(truth.total, larger(n_claimed, reserved()) + n_plain);
+}
+
+/* As if the returns from `first` on had not been. */
+static unsigned room_before(bool is_claim, const struct stock *stock, size_t first)
+{
+        unsigned n_plain = stock->plain, n_claimed = stock->claimed;
+
+        for (size_t i = first; i < truth.n_returns; ++i) {
+                n_claimed += truth.returns[i].is_claim;
+                n_plain += !truth.returns[i].is_claim;
+        }
+        return room(is_claim, n_plain, n_claimed);
+}
+
+/* Both paths are offered what they may have, not counting on the returns from `first` on. */
+static bool is_offered(const struct stock *stock, size_t first)
+{
+        return stock->for_plain >= room_before(false, stock, first) &&
+               stock->for_claims >= room_before(true, stock, first);
+}
+
+bool truth_is_quiet(void)
+{
+        return cluster.is_up && kubelet.is_up && kubelet.is_aware && !kubelet.is_silent &&
+               driver.is_up && driver.is_capacity_known && host.is_readable && !host.is_disk_full &&
+               host.capacity == truth.total && clock_now() - truth.disturbed_ms >= RETURN_MS;
+}
+
+/* ---- what happens ---- */
+
+static void expect_back(unsigned n, bool is_claim)
+{
+        while (n-- && truth.n_returns < RETURNS_MAX) {
+                truth.returns[truth.n_returns].at_ms = clock_now();
+                truth.returns[truth.n_returns].missed_ms = clock_now();
+                truth.returns[truth.n_returns++].is_claim = is_claim;
+        }
+}
+
+/* Returns that are old enough are over; how long they took is known then. */
+static void forget_old_returns(void)
+{
+        size_t n = 0;
+
+        for (; n < truth.n_returns && clock_now() - truth.returns[n].at_ms >= RETURN_MS; ++n) {
+                uint64_t took_ms = truth.returns[n].missed_ms - truth.returns[n].at_ms;
+
+                if (!truth_is_quiet() || truth.returns[n].at_ms < truth.disturbed_ms)
+                        continue;
+                ++figures.tallies[TALLY_RETURNS];
+                if (took_ms > figures.slowest_return_ms)
+                        figures.slowest_return_ms = took_ms;
+        }
+        truth.n_returns -= n;
+        for (size_t i = 0; n && i < truth.n_returns; ++i)
+                truth.returns[i] = truth.returns[i + n];
+}
+
+void truth_give_back(struct pod *pod)
+{
+        if (!pod->holds)
+                return;
+        pod->holds = false;
+        if (!pod->is_claim) /* a claim holds until its record has gone */
+                expect_back(pod->n_wanted, false);
+}
+
+void truth_unprepared(unsigned n)
+{
+        expect_back(n, true);
+}
+
+void truth_disturbed(void)
+{
+        truth.disturbed_ms = clock_now();
+}
+
+void truth_capacity_read(unsigned total)
+{
+        if (total != truth.total)
+                trace("the driver reads a capacity of %u", total);
+        truth_disturbed();
+        truth.total = total;
+}
+
+static void check_part(const char *what, unsigned n, unsigned part)
+{
+        if (driver.split >= 0 && n > part)
+                trace_violation("one more makes it %u TDs of %s, and --share=split=%" PRId64
+                                " of %u leaves them %u",
+                                n, what, driver.split, truth.total, part);
+}
+
+void truth_claimed(void)
+{
+        check_part("claims", disk_claimed(), reserved());
+}
+
+void truth_take(struct pod *pod)
+{
+        if (pod->holds)
+                return; /* the same claim again, after a reboot */
+        pod->holds = true;
+        pod->since_ms = clock_now();
+        if (!pod->is_claim)
+                check_part("plain pods", n_held(false), truth.total - reserved());
+}
+
+void truth_refused(const struct pod *pod, const char *who, const char *reason)
+{
+        const struct stock stock = take_stock();
+        unsigned n_free;
+
+        trace("%s is refused by %s: %s", pod->name, who, reason);
+        if (pod->is_deleting || !pod->is_in_api)
+                return; /* nobody wants it any more */
+        if (!truth_is_quiet()) {
+                ++figures.tallies[TALLY_REFUSED_DOWN];
+                return;
+        }
+        ++figures.tallies[TALLY_REFUSED_FULL];
+        forget_old_returns();
+        n_free = room_before(pod->is_claim, &stock, 0);
+        if (n_free >= pod->n_wanted)
+                trace_violation("%s wants %u of %u TDs and is refused by %s, although nothing is "
+                                "down and %u have been free for its path for %u s",
+                                pod->name, pod->n_wanted, truth.total, who, n_free,
+                                RETURN_MS / 1000);
+}
+
+/* ---- the checks of each step ---- */
+
+static void check_capacity(void)
+{
+        unsigned n = n_held(false) + disk_claimed();
+
+        if (n > larger(truth.total, truth.n_holders))
+                trace_violation("%u TDs are held (%u by plain pods, %u by claims), the node has %u",
+                                n, n_held(false), disk_claimed(), truth.total);
+        truth.n_holders = n;
+        if (n > figures.peak_holders)
+                figures.peak_holders = n;
+        if (n > truth.total && n - truth.total > figures.peak_over)
+                figures.peak_over = n - truth.total;
+}
+
+static void check_plain_is_known(const struct pod *pod)
+{
+        char name[sizeof("tdx64")];
+
+        for (unsigned i = 0; i < 64; ++i) {
+                if (!(pod->ids >> i & 1))
+                        continue;
+                snprintf(name, sizeof(name), "tdx%u", i);
+                if (holdings_state(driver.holdings, name) == HOLDINGS_FREE)
+                        trace_violation("the driver has forgotten %s, with which %s runs", name,
+                                        pod->name);
+        }
+        if (kubelet.has_plugin && pod->is_listed && clock_now() - pod->since_ms > REPORTED_BY_MS &&
+            (pod->ids & ~kubelet.healthy))
+                trace_violation("devices %" PRIx64 " that %s has are reported Unhealthy",
+                                pod->ids & ~kubelet.healthy, pod->name);
+}
+
+static void check_claim_is_known(const struct pod *pod)
+{
+        if (!ledger_find(driver.ledger, pod->uid))
+                trace_violation("the driver has forgotten claim %s, which is in use", pod->name);
+        if (!disk_has(pod->uid))
+                trace_violation("claim %s is in use and not written down", pod->name);
+        /* What it is called is lost with its record. */
+        if (driver.is_wanted_known && pod->is_in_api && !disk_is_damaged(pod->uid) &&
+            (pod->allocated & ~driver.wanted))
+                trace_violation("devices %" PRIx64 " that claim %s has are withdrawn",
+                                pod->allocated & ~driver.wanted, pod->name);
+}
+
+static void check_nothing_is_forgotten(void)
+{
+        bool is_known = driver.sharing && sharing_is_known(driver.sharing);
+        const struct list *position;
+
+        if (!driver.is_up)
+                return;
+        list_for_each (position, &pods) {
+                const struct pod *pod = pod_at(position);
+
+                if (!pod->holds)
+                        continue;
+                if (pod->is_claim)
+                        check_claim_is_known(pod);
+                else if (is_known)
+                        check_plain_is_known(pod);
+        }
+        if (is_known && sharing_n_held(driver.sharing) < n_held(false))
+                trace_violation("plain pods run with %u TDs, and the driver counts %u",
+                                n_held(false), sharing_n_held(driver.sharing));
+}
+
+static void check_returns(void)
+{
+        const struct stock stock = take_stock();
+
+        forget_old_returns();
+        for (size_t i = 0; i < truth.n_returns; ++i)
+                if (!is_offered(&stock, i + 1))
+                        truth.returns[i].missed_ms = clock_now();
+        if (!truth_is_quiet() || is_offered(&stock, 0))
+                return;
+        trace_violation("TDs have been free for %u s, nothing is down, and they are not offered: "
+                        "plain pods may have %u and kubelet has %u to give, claims may have %u and "
+                        "the slices have %u",
+                        RETURN_MS / 1000, room_before(false, &stock, 0), stock.for_plain,
+                        room_before(true, &stock, 0), stock.for_claims);
+}
+
+void truth_check(void)
+{
+        ++figures.n_checks;
+        check_capacity();
+        check_nothing_is_forgotten();
+        check_returns();
+}
+
+void truth_init(void)
+{
+        truth.total = host.capacity;
+}

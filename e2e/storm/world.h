@@ -1,0 +1,283 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The storm's world: one node, its kubelet, the API server with a scheduler, the disk, and the
+ * driver among them. Sets of devices are bits: bit 5 is "tdx5".
+ */
+#pragma once
+
+#include "base/list.h"
+#include "e2e/storm/clock.h"
+#include "prepare.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct error;
+struct holdings;
+struct ledger;
+struct sharing;
+
+#define TDS_MAX   24U    /* of the host, at most; device names have 64 bits' room */
+#define RETURN_MS 15000U /* a free TD is offered again this long after, at the latest */
+#define NODE      "node"
+#define NAMESPACE "vms"
+
+enum fault { FAULT_NONE, FAULT_NO_CHECK, FAULT_RELEASE_ON_MISSING, FAULT_FORGET };
+
+/* ---- pods ---- */
+
+enum pod_stage {
+        POD_UNSEEN,   /* kubelet has nothing to do with it yet */
+        POD_STARTING, /* being admitted or prepared; a claim also between two tries */
+        POD_RUNNING,  /* admitted or prepared: its container runs, or will */
+        POD_STOPPING, /* its container is on its way out */
+        POD_STOPPED   /* a claim: to be unprepared */
+};
+
+struct pod {
+        struct list link; /* the world's, the oldest first */
+        bool is_claim;
+        bool is_always; /* restartPolicy Always: runs again after a reboot */
+        unsigned n_wanted;
+        char name[16]; /* the claim's, too; may come again */
+        char uid[24];  /* the claim's; never comes again */
+
+        /* At the API server. */
+        bool is_in_api;
+        bool is_bound;
+        bool is_deleting;
+        uint64_t allocated; /* a claim: names of devices */
+
+        /* kubelet's. */
+        enum pod_stage stage;
+        uint64_t ids;        /* plugin devices */
+        bool is_in_manager;  /* in kubelet's books of plugin devices */
+        bool is_listed;      /* in what podresources says */
+        bool has_claim_info; /* Prepare was asked, and Unprepare not answered yet */
+        bool is_asking;      /* the driver has our request */
+        struct prepare_request request;
+        struct event news;     /* the API server's watch says something about it */
+        struct event next;     /* what kubelet does with it next */
+        struct event patience; /* of a Prepare */
+
+        /* The truth. */
+        bool holds;             /* TDs are in use, or may be at any moment */
+        uint64_t since_ms;      /* holds */
+        struct event container; /* its end */
+};
+
+extern struct list pods;
+
+struct pod *pod_new(bool is_claim, unsigned n_wanted);
+/* Where nobody knows it any more. */
+void pod_free_if_gone(struct pod *pod);
+unsigned count(uint64_t devices);
+
+/* ---- API server and scheduler (cluster.c) ---- */
+
+#define SLICE_DEVICES 8U /* of one slice: few, so that pools are of several */
+#define SLICES_MAX    8U
+#define REWRITE_MS    1000U /* a pool that is rewritten is incomplete meanwhile, at most so long */
+
+struct api_slice {
+        bool exists;
+        int64_t generation;
+        int64_t count;
+        uint64_t devices;
+};
+
+struct cluster {
+        bool is_up;
+        bool is_hanging; /* while it is down: calls time out rather than fail at once */
+        struct api_slice slices[SLICES_MAX];
+        unsigned node_allocatable; /* as kubelet said last */
+        uint64_t seen_pool;        /* what the scheduler knows of the slices */
+        uint64_t last_pool;        /* the complete one there was last */
+        bool is_pool_complete;
+        uint64_t pool_lost_ms; /* since when it is not */
+        struct event schedule;
+        struct event slices_seen;
+        struct event outage;
+};
+
+extern struct cluster cluster;
+
+void cluster_init(void);
+void cluster_fail(uint64_t ms);
+/* A user does it. */
+struct pod *cluster_create_pod(bool is_claim, unsigned n_wanted);
+void cluster_delete_pod(struct pod *pod, bool is_forced);
+/* Something has changed that the scheduler may want to know. */
+void cluster_poke(void);
+void cluster_slices_changed(void);
+void cluster_wipe_slices(void);
+uint64_t cluster_pool(void); /* devices of the complete pool there is, or was until just now */
+uint64_t cluster_allocated(void);
+/* kubelet says that the pod has ended, or that its deletion is done. */
+void cluster_pod_over(struct pod *pod);
+
+/* ---- kubelet (kubelet.c, claims.c) ---- */
+
+struct kubelet {
+        bool is_up;
+        bool is_aware; /* has heard from the API server since its start, and knows its pods */
+        unsigned incarnation;
+        uint64_t started_ms;
+        bool is_silent;  /* podresources does not answer */
+        bool is_hanging; /* nor refuses */
+        bool has_plugin; /* a device plugin is registered, and its stream is up */
+        uint64_t healthy;
+        struct event start;
+        struct event awareness;
+        struct event status;
+        struct event silence;
+};
+
+extern struct kubelet kubelet;
+
+void kubelet_init(void);
+void kubelet_kill(uint64_t down_ms);
+void kubelet_be_silent(uint64_t ms);
+void kubelet_hear_of(struct pod *pod, uint64_t delay_ms);
+void kubelet_hear_of_api(void);     /* which is back */
+void kubelet_poke(struct pod *pod); /* as an annotation does */
+uint64_t kubelet_devices_in_use(void);
+void kubelet_plugin_list(uint64_t healthy);
+void kubelet_plugin_gone(void);
+/* The DRA socket is gone. */
+void kubelet_driver_gone(void);
+void node_reboot(uint64_t down_ms);
+
+/* claims.c: as kubelet's DRA manager. */
+void claim_begin(struct pod *pod, uint64_t delay_ms);
+void claim_abandon(struct pod *pod);                /* no answer is waited for any more */
+void claim_end(struct pod *pod, uint64_t delay_ms); /* the container has gone */
+void claim_poke(struct pod *pod);
+
+/* ---- the host ---- */
+
+struct host {
+        unsigned capacity;
+        bool is_readable;
+        unsigned boot;
+        bool is_disk_full;
+        struct event repair;
+};
+
+extern struct host host;
+
+/* ---- the driver (driver.c), and what stands between it and the world (seams.c, disk.c) ---- */
+
+struct driver {
+        bool is_up;
+        bool is_active; /* its effects reach the world; false while it is being killed */
+        int64_t split;
+        enum fault fault;
+        bool is_capacity_known;
+        unsigned total;
+        struct ledger *ledger;
+        struct prepare *prepare;
+        struct pluginside *pluginside;
+        struct reconcile *reconcile;
+        const struct sharing *sharing;   /* pluginside's */
+        const struct holdings *holdings; /* sharing's */
+        uint64_t wanted;                 /* names in the inventory published last */
+        bool is_wanted_known;
+        struct event start;
+        struct event housekeeping;
+};
+
+extern struct driver driver;
+
+void driver_start(void *unused);
+/* is_orderly: SIGTERM, otherwise SIGKILL. Starts again down_ms later, with this split. */
+void driver_stop(bool is_orderly, uint64_t down_ms, int64_t split);
+void driver_registered(void);
+void driver_slices_changed(void);
+void driver_deinit(void);
+
+int seam_allocate(uint64_t ids, struct error *err);
+void seam_kubelet_socket_changed(void);
+
+struct checkpoint;
+void disk_load(struct checkpoint *checkpoint, struct ledger *ledger);
+/* How many TDs the claims that are written down, or being written down, have. */
+unsigned disk_claimed(void);
+bool disk_has(const char *uid);
+bool disk_is_damaged(const char *uid);
+/* The process has gone: what was on its way is on the disk, or not. */
+void disk_settle(bool is_orderly);
+void disk_reboot(void);
+bool disk_damage_one(void);
+void disk_fail(uint64_t ms);
+void disk_deinit(void);
+
+/* ---- the truth, and what must hold of it (truth.c) ---- */
+
+void truth_init(void);
+void truth_take(struct pod *pod);
+/* One more claim is written down. */
+void truth_claimed(void);
+void truth_give_back(struct pod *pod); /* harmless where it holds nothing */
+/* A claim's record has gone: from now on its TDs must come back. */
+void truth_unprepared(unsigned n);
+void truth_capacity_read(unsigned total);
+/* Something is, or was until now, down. */
+void truth_disturbed(void);
+void truth_refused(const struct pod *pod, const char *who, const char *reason);
+void truth_check(void);
+/* Nothing is down, and has not been for long enough. */
+bool truth_is_quiet(void);
+
+/* ---- what is told (trace.c) ---- */
+
+enum tally {
+        TALLY_POD,
+        TALLY_CLAIM,
+        TALLY_DELETE,
+        TALLY_FORCE,
+        TALLY_POKE,
+        TALLY_KUBELET,
+        TALLY_LOST_ALLOCATE,
+        TALLY_KILL,
+        TALLY_UPDATE,
+        TALLY_SHARE,
+        TALLY_API,
+        TALLY_PODRESOURCES,
+        TALLY_CAPACITY,
+        TALLY_UNREADABLE,
+        TALLY_DISK,
+        TALLY_DAMAGE,
+        TALLY_REBOOT,
+        TALLY_WAIT,
+        N_OPERATIONS,
+        TALLY_ALLOCATED = N_OPERATIONS,
+        TALLY_PREPARED,
+        TALLY_WAITED, /* prepared after a wait */
+        TALLY_REFUSED_FULL,
+        TALLY_REFUSED_DOWN,
+        TALLY_RETURNS,
+        N_TALLIES
+};
+
+struct figures {
+        uint64_t tallies[N_TALLIES];
+        uint64_t n_operations;
+        uint64_t n_checks;
+        unsigned peak_holders;
+        unsigned peak_over; /* holders above a capacity that shrank */
+        uint64_t slowest_return_ms;
+};
+
+extern struct figures figures;
+
+void trace_setup(uint64_t seed, bool is_printing);
+/* What the storm does, and what comes of it. */
+void trace_operation(enum tally tally, const char *format, ...)
+        __attribute__((format(printf, 2, 3)));
+void trace(const char *format, ...) __attribute__((format(printf, 1, 2)));
+__attribute__((noreturn)) void trace_violation(const char *format, ...)
+        __attribute__((format(printf, 1, 2)));
+void trace_report(void);
+void trace_deinit(void);

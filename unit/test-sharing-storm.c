@@ -1,0 +1,81 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the storm found in dra/sharing. */
+#include "sharing.h"
+
+#include "holdings.h"
+#include "ledger.h"
+#include "unit/suite.h"
+
+#define START 1000U
+#define LONG  (10 * SHARING_KUBELET_SETTLE_MS)
+
+static const char *const one[] = { "tdx1" };
+static const char *const both[] = { "tdx1", "tdx2" };
+
+START_TEST(a_kubelet_that_started_without_the_api_server_takes_nothing_away)
+{
+        _cleanup_(ledger) struct ledger *ledger = ledger_new();
+        _cleanup_(sharing) struct sharing *sharing = sharing_new(ledger, -1, START);
+        uint64_t now = START;
+
+        sharing_listed(sharing, both, 2, true, LONG, now);
+        /* A new kubelet, long up, that knows no pod; then some, then all that are left. */
+        sharing_listed(sharing, NULL, 0, false, SHARING_KUBELET_SETTLE_MS, now += LONG);
+        ck_assert_uint_eq(sharing_n_held(sharing), 2);
+        ck_assert_uint_eq(sharing_next_question_ms(sharing), now + SHARING_RETRY_MS);
+        ck_assert(!sharing_listed(sharing, NULL, 0, true, LONG, now += 1000));
+        ck_assert(!sharing_listed(sharing, one, 1, true, LONG, now += 1000));
+        ck_assert_uint_eq(sharing_next_expiry_ms(sharing), UINT64_MAX);
+        ck_assert(sharing_listed(sharing, one, 1, true, LONG, now += SHARING_PODS_SETTLE_MS));
+
+        ck_assert_uint_eq(sharing_next_expiry_ms(sharing), now + HOLDINGS_LINGER_MS);
+}
+END_TEST
+
+START_TEST(a_driver_that_starts_knows_at_once_and_gives_up_what_was_written_down_later)
+{
+        _cleanup_(ledger) struct ledger *ledger = ledger_new();
+        _cleanup_(sharing) struct sharing *sharing = sharing_new(ledger, -1, START);
+
+        sharing_restore(sharing, "tdx1");
+        sharing_restore(sharing, "tdx2");
+        ck_assert(sharing_listed(sharing, one, 1, true, LONG, START));
+
+        ck_assert(sharing_is_known(sharing));
+        ck_assert_uint_eq(sharing_next_expiry_ms(sharing), UINT64_MAX);
+        ck_assert(sharing_listed(sharing, one, 1, true, LONG, START + SHARING_PODS_SETTLE_MS));
+        ck_assert_uint_eq(sharing_n_held(sharing), 2);
+        ck_assert(sharing_expire(sharing, sharing_next_expiry_ms(sharing)));
+        ck_assert_uint_eq(sharing_n_held(sharing), 1);
+}
+END_TEST
+
+START_TEST(a_device_of_a_forced_deletion_is_not_given_out_again_where_there_is_no_room_for_both)
+{
+        _cleanup_(ledger) struct ledger *ledger = ledger_new();
+        _cleanup_(sharing) struct sharing *sharing = sharing_new(ledger, -1, START);
+
+        ledger_set_total(ledger, 1);
+        sharing_listed(sharing, one, 1, true, LONG, START);
+
+        ck_assert_int_lt(sharing_allocate(sharing, one, 1, START + 200, NULL), 0);
+        ck_assert_uint_eq(sharing_n_held(sharing), 1);
+}
+END_TEST
+
+START_TEST(an_empty_node_is_known_at_once)
+{
+        _cleanup_(ledger) struct ledger *ledger = ledger_new();
+        _cleanup_(sharing) struct sharing *sharing = sharing_new(ledger, -1, START);
+
+        ck_assert(sharing_listed(sharing, NULL, 0, false, LONG, START));
+
+        ck_assert(sharing_is_known(sharing));
+        ck_assert_uint_eq(sharing_next_question_ms(sharing), UINT64_MAX);
+}
+END_TEST
+
+SUITE("sharing-storm", a_kubelet_that_started_without_the_api_server_takes_nothing_away,
+      a_driver_that_starts_knows_at_once_and_gives_up_what_was_written_down_later,
+      a_device_of_a_forced_deletion_is_not_given_out_again_where_there_is_no_room_for_both,
+      an_empty_node_is_known_at_once);
