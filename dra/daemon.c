@@ -241,7 +241,7 @@ static void on_attestation_changed(void *owner)
                                      attestation_vm_directory(attestation));
                 pluginside_close(
                         daemon->pluginside,
-                        !attestation_is_known(attestation) ||
+                        !daemon->config->serves_plugin || !attestation_is_known(attestation) ||
                                 !attestation_is_schedulable(attestation, plugin_means(daemon)));
         }
         if (!daemon->is_active)
@@ -671,7 +671,7 @@ static int set_up(struct daemon *daemon, struct error *err)
                                             .owner = daemon };
         daemon->prepare = prepare_new(&options);
         set_up_rpc(daemon);
-        if (config->serves_plugin)
+        if (config->serves_plugin || pluginside_was_used(config->state_dir))
                 set_up_pluginside(daemon);
         set_up_attestation(daemon);
         rpc_server_start(daemon->server);

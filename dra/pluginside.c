@@ -69,25 +69,37 @@ static void write_down(struct pluginside *side)
                          log_str("reason", error.text));
 }
 
-static void read_back(struct pluginside *side)
+/* NULL: there is no record, or none that can be read. */
+static struct json *read_record(const char *state_dir)
 {
-        __attribute__((cleanup(cleanup_free))) char *path =
-                xasprintf("%s/" RECORD, side->options.state_dir);
+        __attribute__((cleanup(cleanup_free))) char *path = xasprintf("%s/" RECORD, state_dir);
         __attribute__((cleanup(cleanup_free))) char *bytes = NULL;
-        _cleanup_(json) struct json *ids = NULL;
         struct error error = ERROR_NULL;
+        struct json *ids = NULL;
         size_t n;
 
         if (file_read(AT_FDCWD, path, RECORD_MAX, &bytes, &n, &error) == -ENOENT)
-                return;
-        if (error.code || json_parse(bytes, n, &ids, &error) < 0) {
+                return NULL;
+        if (error.code || json_parse(bytes, n, &ids, &error) < 0)
                 log_warn("cannot read who held plugin devices, kubelet will tell",
                          log_str("file", path), log_str("reason", error.text));
-                return;
-        }
+        return ids;
+}
+
+static void read_back(struct pluginside *side)
+{
+        _cleanup_(json) struct json *ids = read_record(side->options.state_dir);
+
         for (const struct json *id = json_first(ids); id; id = json_next(id))
                 if (json_string(id))
                         sharing_restore(side->sharing, json_string(id));
+}
+
+bool pluginside_was_used(const char *state_dir)
+{
+        _cleanup_(json) struct json *ids = read_record(state_dir);
+
+        return json_first(ids);
 }
 
 /* ---- the offer, and the clock ---- */

@@ -31,6 +31,11 @@ struct pluginside_options {
         void *owner;
 };
 
+/* Whether plugin devices were in use when this node's driver ran last. Then its endpoint is to be
+ * kept, also where the plugin path is off now: without one, kubelet fails the containers of DRA
+ * pods as long as a pod holds a device of that name. */
+bool pluginside_was_used(const char *state_dir);
+
 /* Borrows what options points to. */
 struct pluginside *pluginside_new(const struct pluginside_options *options);
 /* This instance is the node's active one: learn who holds what, then offer. */

@@ -310,12 +310,11 @@ endpoint_is_kept() {
         kubelet set grace 0s
         both --serve dra
         kubelet allocatable --now
-        refused "no healthy devices" pod late
+        refused "requested number of devices unavailable" pod late
         api wait-devices 3 5s
         pod new --dra # kubelet starts no container of a name that it has in its books, unless somebody serves it
 }
 @test "with --serve=dra the endpoint is kept while pods hold what the plugin gave them" {
-        skip "the driver has no plugin side at all with --serve=dra"
         went_well endpoint_is_kept
 }
 
@@ -329,7 +328,6 @@ handed_on() {
         [ "$(users)" -le 4 ]
 }
 @test "a force-deleted pod's devices are not handed on while its container may live" {
-        skip "kubelet gives the IDs on at once, and the driver takes that for the same pod"
         went_well handed_on
 }
 

@@ -93,6 +93,8 @@ static void prefer(const Deviceplugin__PreferredAllocationRequest *request)
         }
 }
 
+#define SEEN SHARING_PODS_SETTLE_MS /* after the first list, a kubelet's lists are complete */
+
 static void take_in(struct sharing *sharing, const struct ledger *ledger,
                     const Podresources__ListPodResourcesResponse *list)
 {
@@ -100,15 +102,14 @@ static void take_in(struct sharing *sharing, const struct ledger *ledger,
         size_t n;
 
         ids = podresources_collect(list, "devices.kubevirt.io/tdx", &n);
-        assert(sharing_listed(sharing, ids, n, UINT64_MAX, 1) == (n > 0));
+        assert(sharing_listed(sharing, ids, n, true, UINT64_MAX, SEEN) == (n > 0));
         assert(sharing_n_held(sharing) <= n && (sharing_n_held(sharing) > 0) == (n > 0));
         assert(ledger_elsewhere(ledger) == sharing_n_held(sharing));
         assert(n_written_down(sharing) == sharing_n_held(sharing));
         assert(n_healthy(sharing) >= sharing_n_held(sharing));
-        assert(!sharing_listed(sharing, ids, n, UINT64_MAX, 2));
-        assert(sharing_listed(sharing, NULL, 0, UINT64_MAX, 3) == (n > 0));
-        assert(n_written_down(sharing) == 0);
-        (void)sharing_expire(sharing, 3 + HOLDINGS_LINGER_MS);
+        assert(!sharing_listed(sharing, ids, n, true, UINT64_MAX, SEEN + 1));
+        assert(sharing_listed(sharing, NULL, 0, true, UINT64_MAX, SEEN + 2) == (n > 0));
+        (void)sharing_expire(sharing, SEEN + 2 + HOLDINGS_LINGER_MS);
         assert(sharing_n_held(sharing) == 0 && ledger_elsewhere(ledger) == 0);
 }
 
@@ -133,7 +134,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n)
         ledger = ledger_new();
         ledger_set_total(ledger, TOTAL);
         sharing = sharing_new(ledger, -1, 0);
-        (void)sharing_listed(sharing, NULL, 0, UINT64_MAX, 0);
+        (void)sharing_listed(sharing, NULL, 0, true, UINT64_MAX, 0);
         if (kind == kinds[0])
                 allocate(sharing, (const Deviceplugin__AllocateRequest *)message);
         else if (kind == kinds[1])
