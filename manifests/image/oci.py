@@ -38,7 +38,7 @@ def tar(entries, epoch):
 
 def compress(content):
     packed = io.BytesIO()
-    with gzip.GzipFile(filename="", mode="wb", compresslevel=9, fileobj=packed, mtime=0) as out:
+    with gzip.GzipFile(filename="", mode="wb", compresslevel=7, fileobj=packed, mtime=0) as out:
         out.write(content)
     return packed.getvalue()
 
