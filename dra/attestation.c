@@ -109,30 +109,46 @@ static void write_down(const struct attestation *attestation, bool is_enforced,
                          log_str("reason", error.text));
 }
 
-static void read_back(struct attestation *attestation)
+/* NULL: there is no record, or none that can be read. */
+static struct json *read_record(const char *state_dir, struct error *err)
 {
-        __attribute__((cleanup(cleanup_free))) char *path =
-                xasprintf("%s/" RECORD, attestation->options.config->state_dir);
+        __attribute__((cleanup(cleanup_free))) char *path = xasprintf("%s/" RECORD, state_dir);
         __attribute__((cleanup(cleanup_free))) char *bytes = NULL;
-        _cleanup_(json) struct json *record = NULL;
-        struct error error = ERROR_NULL;
-        const char *socket;
-        bool is_enforced;
+        struct json *record = NULL;
         size_t n;
 
-        if (file_read(AT_FDCWD, path, RECORD_MAX, &bytes, &n, &error) == -ENOENT)
+        if (file_read(AT_FDCWD, path, RECORD_MAX, &bytes, &n, err) == 0)
+                (void)json_parse(bytes, n, &record, err);
+        return record;
+}
+
+char *attestation_recorded_socket(const char *state_dir)
+{
+        _cleanup_(json) struct json *record = read_record(state_dir, NULL);
+        const char *socket = json_string(json_get(record, "qgsSocketPath"));
+
+        return socket && qgs_check_socket_path(RECORD, socket, "", NULL) == 0 ? xstrdup(socket)
+                                                                              : NULL;
+}
+
+static void read_back(struct attestation *attestation)
+{
+        const char *state_dir = attestation->options.config->state_dir, *socket;
+        struct error error = ERROR_NULL;
+        _cleanup_(json) struct json *record = read_record(state_dir, &error);
+        bool is_enforced;
+
+        if (error.code == -ENOENT)
                 return;
-        if (!error.code && json_parse(bytes, n, &record, &error) == 0) {
-                socket = json_string(json_get(record, "qgsSocketPath"));
-                if (json_bool(json_get(record, "enforced"), &is_enforced) == 0 && socket &&
-                    qgs_check_socket_path(RECORD, socket, "", &error) == 0 &&
-                    apply(attestation, is_enforced, socket, &error) == 0) {
-                        attestation->is_remembered = true;
-                        return;
-                }
+        socket = json_string(json_get(record, "qgsSocketPath"));
+        if (json_bool(json_get(record, "enforced"), &is_enforced) == 0 && socket &&
+            qgs_check_socket_path(RECORD, socket, "", &error) == 0 &&
+            apply(attestation, is_enforced, socket, &error) == 0) {
+                attestation->is_remembered = true;
+                return;
         }
         log_warn("the attestation settings of the last run cannot be read, ignoring them",
-                 log_str("file", path), log_str("reason", error.text));
+                 log_str("directory", state_dir), log_str("reason", error.text));
 }
 
 static bool is_fixed(const struct config *config)

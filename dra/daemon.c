@@ -6,7 +6,6 @@
 #include "base/file.h"
 #include "base/log.h"
 #include "base/memory.h"
-#include "base/parse.h"
 #include "cdi/spec.h"
 #include "cdi/store.h"
 #include "checkpoint.h"
@@ -14,7 +13,6 @@
 #include "draplugin.h"
 #include "health.h"
 #include "host/boot.h"
-#include "host/capacity.h"
 #include "host/dirwatch.h"
 #include "host/module.h"
 #include "host/socketage.h"
@@ -34,9 +32,9 @@
 #include "rpc/pump.h"
 #include "rpc/server.h"
 #include "sockets.h"
+#include "total.h"
 
 #include <errno.h>
-#include <limits.h>
 #include <signal.h>
 #include <string.h>
 #include <uv.h>
@@ -49,10 +47,7 @@ struct daemon {
         uv_loop_t loop;
 
         /* What the host says. */
-        bool is_capacity_known;
-        unsigned total;       /* TDs of both paths */
-        int capacity_outcome; /* of the last reading, so that each state is logged once */
-        struct error capacity_error;
+        struct total total;
         char *module_version; /* NULL: not known */
         struct attestation *attestation;
         bool was_schedulable;
@@ -101,7 +96,7 @@ static void stop(struct daemon *daemon);
 /* Before it is known what plugin devices hold nothing is offered, and nothing admitted. */
 static bool is_total_in_force(const struct daemon *daemon)
 {
-        return daemon->is_capacity_known &&
+        return daemon->total.is_known &&
                (!daemon->pluginside || pluginside_is_known(daemon->pluginside));
 }
 
@@ -258,7 +253,7 @@ static void put_total_in_force(struct daemon *daemon)
 {
         if (!is_total_in_force(daemon))
                 return;
-        ledger_set_total(daemon->ledger, daemon->total);
+        ledger_set_total(daemon->ledger, daemon->total.tds);
         if (daemon->pluginside)
                 pluginside_update(daemon->pluginside);
         write_cdi_spec(daemon);
@@ -271,72 +266,17 @@ static void on_plugin_held_changed(void *owner)
 {
         struct daemon *daemon = owner;
 
-        if (!ledger_is_total_known(daemon->ledger) || ledger_total(daemon->ledger) != daemon->total)
+        if (!ledger_is_total_known(daemon->ledger) ||
+            ledger_total(daemon->ledger) != daemon->total.tds)
                 put_total_in_force(daemon);
         prepare_retry_waiting(daemon->prepare);
         publish(daemon);
 }
 
-static void set_total(struct daemon *daemon, uint64_t capacity, const char *source)
-{
-        unsigned reserve = daemon->config->reserve, total;
-
-        if (capacity > DEVICE_INDEX_MAX)
-                capacity = DEVICE_INDEX_MAX;
-        total = capacity > reserve ? (unsigned)capacity - reserve : 0;
-        if (daemon->is_capacity_known && total == daemon->total)
-                return;
-        log_info("capacity", log_int("tds", total), log_int("capacity", (int64_t)capacity),
-                 log_int("reserve", reserve), log_str("source", source));
-        daemon->is_capacity_known = true;
-        daemon->total = total;
-        put_total_in_force(daemon);
-}
-
-static void log_capacity_outcome(struct daemon *daemon, int outcome, uint64_t capacity,
-                                 const struct error *error, const char *path)
-{
-        if (outcome < 0) {
-                warn_once(&daemon->capacity_error, error,
-                          "the TDX capacity cannot be read, keeping what is known");
-                return;
-        }
-        daemon->capacity_error = (struct error)ERROR_NULL;
-        if (outcome == daemon->capacity_outcome)
-                return;
-        daemon->capacity_outcome = outcome;
-        if (outcome == CAPACITY_NO_TDX)
-                log_warn("this host offers no TDs: misc.capacity has no tdx line. Load kvm_intel "
-                         "with tdx=1 and see dmesg "
-                         "for virt/tdx, or give --capacity",
-                         log_str("file", path));
-        else if (outcome == CAPACITY_NO_FILE)
-                log_warn("this host offers no TDs: there is no misc.capacity. Mount the host's "
-                         "/sys/fs/cgroup and name the "
-                         "file with --misc-capacity, or give --capacity",
-                         log_str("below", daemon->config->cgroup_root));
-        else if (capacity > DEVICE_INDEX_MAX)
-                log_warn("more TDs than can be offered, ignoring the rest",
-                         log_int("offered", DEVICE_INDEX_MAX));
-}
-
 static void read_capacity(struct daemon *daemon)
 {
-        const struct config *config = daemon->config;
-        struct error error = ERROR_NULL;
-        char path[PATH_MAX] = "";
-        uint64_t capacity = 0;
-        int r;
-
-        if (config->capacity >= 0) {
-                set_total(daemon, (uint64_t)config->capacity, "--capacity");
-                return;
-        }
-        r = capacity_read(config->misc_capacity, config->cgroup_root, &capacity, path, &error);
-        log_capacity_outcome(daemon, r, capacity, &error, path);
-        /* A reading that failed says nothing about the host: what was known stands. */
-        if (r >= 0)
-                set_total(daemon, r ? 0 : capacity, path);
+        if (total_read(&daemon->total))
+                put_total_in_force(daemon);
 }
 
 /* ---- kubelet ---- */
@@ -671,7 +611,7 @@ static int set_up(struct daemon *daemon, struct error *err)
                                             .owner = daemon };
         daemon->prepare = prepare_new(&options);
         set_up_rpc(daemon);
-        if (config->serves_plugin || pluginside_was_used(config->state_dir))
+        if (config->serves_plugin || pluginside_n_recorded(config->state_dir))
                 set_up_pluginside(daemon);
         set_up_attestation(daemon);
         rpc_server_start(daemon->server);
@@ -780,7 +720,7 @@ int daemon_run(const struct config *config, struct error *err)
 
         daemon->config = config;
         daemon->err = err;
-        daemon->capacity_outcome = INT_MIN;
+        total_init(&daemon->total, config);
         r = uv_loop_init(&daemon->loop);
         if (r < 0) {
                 free(daemon);

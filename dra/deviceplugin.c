@@ -21,7 +21,6 @@
 #include <time.h>
 
 #define ENDPOINT            "dra-driver-tdx.sock"
-#define FOREIGN_ENDPOINT    "kubevirt-tdx.sock"
 #define REGISTER_TIMEOUT_MS 15000 /* kubelet dials back for up to 10 s before it answers */
 #define STREAM_TIMEOUT_MS   10000 /* from Register's answer to ListAndWatch */
 
@@ -456,7 +455,7 @@ struct deviceplugin *deviceplugin_new(const struct deviceplugin_options *options
 
         plugin->options = *options;
         plugin->kubelet_socket = xasprintf("%s/kubelet.sock", options->directory);
-        plugin->foreign_socket = xasprintf("%s/" FOREIGN_ENDPOINT, options->directory);
+        plugin->foreign_socket = xasprintf("%s/" DEVICEPLUGIN_FOREIGN, options->directory);
         plugin->backoff = (struct backoff){ .first_ms = 50, .cap_ms = 10000 };
         plugin->streams = (struct rpc_streams){ .message = current_list,
                                                 .on_gone = on_stream_gone,

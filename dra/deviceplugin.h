@@ -22,6 +22,7 @@ struct deviceplugin;
 struct error;
 struct rpc_pump;
 
+#define DEVICEPLUGIN_FOREIGN    "kubevirt-tdx.sock" /* of KubeVirt's own plugin */
 #define DEVICEPLUGIN_RESOURCE   "devices.kubevirt.io/tdx"
 #define DEVICEPLUGIN_CDI_PREFIX "plugin-tdx" /* "plugin-tdx5" */
 

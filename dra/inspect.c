@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "inspect.h"
 
+#include "attestation.h"
 #include "base/error.h"
 #include "base/file.h"
 #include "base/json.h"
@@ -8,8 +9,13 @@
 #include "cdi/spec.h"
 #include "checkpoint.h"
 #include "config.h"
+#include "deviceplugin.h"
 #include "host/capacity.h"
+#include "host/qgs.h"
+#include "host/qgsprobe.h"
 #include "ledger.h"
+#include "pluginside.h"
+#include "rpc/listener.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -123,6 +129,35 @@ static void print_claims(const struct config *config)
         printf("held       %u TDs by %u claims\n", n_held, n_claims);
 }
 
+static void print_plugin(const struct config *config)
+{
+        __attribute__((cleanup(cleanup_free))) char *foreign =
+                xasprintf("%s/device-plugins/" DEVICEPLUGIN_FOREIGN, config->kubelet_dir);
+
+        printf("plugin     %zu devices held or lingering, as last written down\n",
+               pluginside_n_recorded(config->state_dir));
+        if (rpc_listener_is_served(foreign))
+                printf("           another plugin serves " DEVICEPLUGIN_RESOURCE
+                       " (%s): ours stands back, and what\n"
+                       "           it hands out is counted. Turn KubeVirt's own off (see README), "
+                       "or run with --serve=dra\n",
+                       foreign);
+}
+
+static void print_qgs(const struct config *config)
+{
+        __attribute__((cleanup(cleanup_free))) char *recorded =
+                attestation_recorded_socket(config->state_dir);
+        const char *socket = config->qgs_socket ? config->qgs_socket
+                             : recorded         ? recorded
+                                                : QGS_DEFAULT_SOCKET;
+        struct verdict_state state;
+
+        qgs_judge_once(socket, &state);
+        printf("QGS        %s%s%s\n", qgs_state_name(state.state), *state.reason ? ": " : " at ",
+               *state.reason ? state.reason : socket);
+}
+
 static void print_cdi(const struct config *config)
 {
         __attribute__((cleanup(cleanup_free))) char *path =
@@ -145,6 +180,8 @@ int inspect_run(const struct config *config)
         print_instance(config);
         print_capacity(config);
         print_claims(config);
+        print_plugin(config);
+        print_qgs(config);
         print_cdi(config);
         return 0;
 }

@@ -95,11 +95,11 @@ static void read_back(struct pluginside *side)
                         sharing_restore(side->sharing, json_string(id));
 }
 
-bool pluginside_was_used(const char *state_dir)
+size_t pluginside_n_recorded(const char *state_dir)
 {
         _cleanup_(json) struct json *ids = read_record(state_dir);
 
-        return json_first(ids);
+        return json_count(ids);
 }
 
 /* ---- the offer, and the clock ---- */

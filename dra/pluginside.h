@@ -9,6 +9,7 @@
 #include "deviceplugin.h"
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 #include <uv.h>
 
@@ -31,10 +32,10 @@ struct pluginside_options {
         void *owner;
 };
 
-/* Whether plugin devices were in use when this node's driver ran last. Then its endpoint is to be
- * kept, also where the plugin path is off now: without one, kubelet fails the containers of DRA
- * pods as long as a pod holds a device of that name. */
-bool pluginside_was_used(const char *state_dir);
+/* Plugin devices that were in use when this node's driver wrote them down last. If any, its
+ * endpoint is to be kept, also where the plugin path is off now: without one, kubelet fails the
+ * containers of DRA pods as long as a pod holds a device of that name. */
+size_t pluginside_n_recorded(const char *state_dir);
 
 /* Borrows what options points to. */
 struct pluginside *pluginside_new(const struct pluginside_options *options);

@@ -430,6 +430,10 @@ def test_a_foreign_registrant_makes_it_stand_back_until_it_has_gone():
     node.capacity(3)
     time.sleep(0.6)
     assert len(k.lists) == n  # silent beside the other
+    shown = subprocess.run([DRIVER, "inspect", "--kubelet-dir", node.root / "k"],
+                           capture_output=True, text=True, check=True).stdout
+    assert "another plugin serves devices.kubevirt.io/tdx" in shown, shown
+    assert "--serve=dra" in shown, shown
     foreign.stop(None).wait()
     (k.plugins / "kubevirt-tdx.sock").unlink(missing_ok=True)
     until(lambda: len(k.registered) >= 2)
