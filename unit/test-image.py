@@ -290,7 +290,7 @@ class Host:
         assert eventually(10, lambda: self.ask("api", "ok")), (directory / "apiserver-sim.log").read_text()
         self.port = int((directory / "api.port").read_text())
         self.start("kubelet-sim", "--dir", "/var/lib/kubelet", "--control", directory / "kubelet.ctl", "--node", NODE,
-                   "--api", f"https://127.0.0.1:{self.port}", "--token", "a-token")
+                   "--api", f"https://127.0.0.1:{self.port}", "--token", "a-token", "--no-devices")
         assert eventually(10, lambda: self.ask("kubelet", "plugins")), (directory / "kubelet-sim.log").read_text()
         self.registrar = socket.socket(socket.AF_UNIX)  # one that never answers: the plugin listens before it asks
         self.registrar.bind("/var/lib/kubelet/device-plugins/kubelet.sock")
