@@ -118,7 +118,9 @@ static size_t find_nul(const char *bytes, size_t n)
 {
         static const char escape[] = "\\u0000";
 
-        for (size_t at = 0; at + strlen(escape) <= n; ++at) {
+        size_t at = 0;
+
+        while (at < n) {
                 const char *found = memchr(bytes + at, '\\', n - at);
 
                 if (!found)
@@ -126,7 +128,7 @@ static size_t find_nul(const char *bytes, size_t n)
                 at = (size_t)(found - bytes);
                 if (n - at >= strlen(escape) && memcmp(found, escape, strlen(escape)) == 0)
                         return at;
-                ++at; /* the escaped character */
+                at += 2; /* past the escaped character */
         }
         return n;
 }
