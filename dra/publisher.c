@@ -350,7 +350,14 @@ static void on_written(void *owner, const struct kube_reply *reply)
                         observe(publisher, reply->object);
                         look_for_dropped_taints(publisher, reply->object);
                 }
-                backoff_reset(&publisher->backoff);
+                if (publisher->step.verb != SLICEPLAN_DELETE &&
+                    slice_differs(publisher->sent, reply->object))
+                        /* Something between us and the store does not keep what we write. */
+                        uv_timer_start(&publisher->pause, on_pause_over,
+                                       backoff_next_ms(&publisher->backoff, 0, backoff_random()),
+                                       0);
+                else
+                        backoff_reset(&publisher->backoff);
                 publisher->trouble = KUBE_OK;
                 work(publisher);
                 return;

@@ -181,6 +181,8 @@ static void store_slice(struct connection *connection, const char *status, const
         slice = new_slice_kind("ResourceSlice", ++api->version, &metadata);
         json_add_string(metadata, "name", slice_name_of(sent));
         json_add_string(metadata, "uid", slice_name_of(sent));
+        json_add(metadata, "ownerReferences",
+                 json_copy(json_get(json_get(sent, "metadata"), "ownerReferences")));
         json_add(slice, "spec", json_copy(json_get(sent, "spec")));
         while (i < api->n_slices && strcmp(slice_name_of(api->slices[i]), slice_name_of(sent)) != 0)
                 ++i;

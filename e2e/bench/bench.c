@@ -63,7 +63,7 @@ struct node {
         char *directory; /* its log */
         char *state;     /* kubelet's directory and the CDI spec */
         struct api api;
-        pid_t pid;
+        pid_t pid, caller;
         uv_fs_event_t registry;
         struct rpc_listener *podresources;
         struct rpc_client *registration;
@@ -210,7 +210,7 @@ static void spawn_caller(struct node *node, const char *endpoint)
 
         if (pipe2(in, O_CLOEXEC) < 0 || pipe2(out, O_CLOEXEC) < 0)
                 die("no pipe");
-        start(node, bench.caller, arguments, in[0], out[1]);
+        node->caller = start(node, bench.caller, arguments, in[0], out[1]);
         close(in[0]);
         close(out[1]);
         node->to_caller = fdopen(in[1], "w");
@@ -343,6 +343,7 @@ static void node_stop(struct node *node)
         rpc_client_free(node->plugin);
         fclose(node->to_caller);
         fclose(node->from_caller);
+        (void)waitpid(node->caller, NULL, 0);
         rpc_listener_free(node->podresources);
         uv_fs_event_stop(&node->registry);
         uv_timer_stop(&node->api.bookmark);
@@ -354,7 +355,6 @@ static void node_stop(struct node *node)
 }
 
 /* ---- figures ---- */
-
 static void print(const char *key, double value, int decimals)
 {
         printf("%s %.*f\n", key, decimals, value);
