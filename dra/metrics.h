@@ -1,0 +1,74 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What can be measured of the driver, as plain numbers, and its text for Prometheus (exposition
+ * format 0.0.4). Pure: the numbers are given.
+ *
+ * Base units, counters that end in _total and begin at zero with the process, every series there
+ * from the first scrape on. What is not known yet has no sample: that is not the same as zero.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct text;
+
+enum metrics_path { METRICS_DRA, METRICS_PLUGIN, METRICS_N_PATHS };
+enum metrics_result { METRICS_SUCCESS, METRICS_ERROR, METRICS_N_RESULTS };
+
+/* What went wrong between us and the API server, by who can help. */
+enum metrics_api_error {
+        METRICS_API_FORBIDDEN,
+        METRICS_API_INVALID,
+        METRICS_API_NOT_SERVED,
+        METRICS_API_UNANSWERED, /* no, a busy or an unusable answer */
+        METRICS_N_API_ERRORS
+};
+
+#define METRICS_N_BOUNDS 7
+
+struct metrics_histogram {
+        uint64_t counts[METRICS_N_BOUNDS + 1]; /* of each bucket alone; the last has no bound */
+        double sum_seconds;
+};
+
+void metrics_observe(struct metrics_histogram *histogram, double seconds);
+
+struct metrics {
+        const char *version; /* goes into a label as it is */
+
+        bool is_active; /* holds the node's lock; what is counted below is empty otherwise */
+        bool is_served[METRICS_N_PATHS];
+        bool is_registered[METRICS_N_PATHS];
+        bool is_foreign_plugin;
+
+        bool is_capacity_known;
+        unsigned capacity; /* TDs */
+        unsigned held[METRICS_N_PATHS];
+        unsigned free;
+
+        size_t n_claims;
+        size_t n_waiting;
+        uint64_t prepares[METRICS_N_RESULTS];
+        uint64_t unprepares[METRICS_N_RESULTS];
+        struct metrics_histogram prepare_durations;
+        uint64_t refusals[METRICS_N_PATHS];
+
+        bool is_publishing; /* there is an API server, and DRA is served */
+        bool is_published;  /* what is there is what is wanted */
+        size_t n_slices;
+        int64_t published_s; /* Unix time when it was so last; 0: never */
+        uint64_t api_errors[METRICS_N_API_ERRORS];
+
+        uint64_t podresources_errors;
+        uint64_t list_pushes;
+
+        /* The process. */
+        int64_t started_s; /* Unix time */
+        double cpu_seconds;
+        uint64_t resident_bytes; /* 0: not known */
+};
+
+/* Appends the page. */
+void metrics_print(const struct metrics *metrics, struct text *page);
