@@ -5,6 +5,7 @@
 #include "base/parse.h"
 #include "base/text.h"
 #include "host/qgs.h"
+#include "pages.h"
 #include "rpc/listener.h"
 
 #include <ctype.h>
@@ -167,6 +168,18 @@ static int parse_qgs_probe(const struct option *option, const char *value, void 
         return 0;
 }
 
+static int parse_listen(const struct option *option, const char *value, void *field,
+                        struct error *err)
+{
+        int r = pages_check_address(value, err);
+
+        if (r < 0) {
+                error_prefix(err, "--%s", option->name);
+                return r;
+        }
+        return parse_string(option, value, field, err);
+}
+
 static int parse_log_level(const struct option *option, const char *value, void *field,
                            struct error *err)
 {
@@ -217,6 +230,7 @@ static const struct option options[] = {
         { "token-file", "FILE", NULL, "bearer token, read again as it rotates", parse_string, field(token_file) },
         { "client-cert", "FILE", NULL, "client certificate (PEM); goes with --client-key", parse_string, field(client_cert) },
         { "client-key", "FILE", NULL, "its private key (PEM)", parse_string, field(client_key) },
+        { "listen", "ADDR:PORT", NULL, "serve /metrics, /healthz and /readyz there (:8080, 127.0.0.1:8080, [::1]:8080); off by default", parse_listen, field(listen) },
         { "log-level", "LEVEL", "info", "error, warn, info or debug", parse_log_level, field(log_level) },
         { "log-format", "FORMAT", "text", "text or json", parse_log_format, field(log_format) },
         { "durable", "yes|no", "yes", "no leaves out fsync: for measurements only", parse_yes_no, field(is_durable) },
@@ -432,6 +446,7 @@ void config_deinit(struct config *config)
         free(config->token_file);
         free(config->client_cert);
         free(config->client_key);
+        free(config->listen);
         free(config->state_dir);
         free(config->dra_socket);
         free(config->registration_socket);

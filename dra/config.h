@@ -51,6 +51,8 @@ struct config {
         char *client_cert;
         char *client_key;
 
+        char *listen; /* ADDRESS:PORT of the metrics and health pages; NULL: none */
+
         bool is_durable; /* false: no fsync, for measurements */
         enum log_level log_level;
         enum log_format log_format;

@@ -32,6 +32,7 @@
 #include "rpc/pump.h"
 #include "rpc/server.h"
 #include "sockets.h"
+#include "status.h"
 #include "total.h"
 
 #include <errno.h>
@@ -78,6 +79,7 @@ struct daemon {
         struct publisher *publisher;
         bool are_taints_dropped; /* by this server, which serves DRA without them */
 
+        struct status *status; /* NULL: nobody listens */
         struct instance *instance;
         struct dirwatch *watches[3]; /* registry, state, CDI */
         uv_timer_t housekeeping;
@@ -358,6 +360,8 @@ static int activate(struct daemon *daemon, struct error *err)
                          log_int("claims", (int64_t)ledger_n_claims(daemon->ledger)),
                          log_int("tds", ledger_held(daemon->ledger)));
         daemon->is_active = true;
+        if (daemon->status)
+                status_set_active(daemon->status);
         daemon->was_schedulable = true;
         on_attestation_changed(daemon);
         read_capacity(daemon);
@@ -561,6 +565,22 @@ static void set_up_attestation(struct daemon *daemon)
         on_attestation_changed(daemon);
 }
 
+static int set_up_status(struct daemon *daemon, struct error *err)
+{
+        const struct status_options options = { .loop = &daemon->loop,
+                                                .config = daemon->config,
+                                                .ledger = daemon->ledger,
+                                                .prepare = daemon->prepare,
+                                                .draplugin = &daemon->draplugin,
+                                                .attestation = daemon->attestation,
+                                                .sockets = daemon->sockets,
+                                                .pluginside = daemon->pluginside,
+                                                .publisher = daemon->publisher,
+                                                .api = daemon->api };
+
+        return daemon->config->listen ? status_start(&options, &daemon->status, err) : 0;
+}
+
 static void set_up_watches(struct daemon *daemon)
 {
         const struct config *config = daemon->config;
@@ -614,9 +634,11 @@ static int set_up(struct daemon *daemon, struct error *err)
         if (config->serves_plugin || pluginside_n_recorded(config->state_dir))
                 set_up_pluginside(daemon);
         set_up_attestation(daemon);
+        r = set_up_status(daemon, err);
         rpc_server_start(daemon->server);
-        r = instance_start(&daemon->loop, config->state_dir, on_lock, daemon, &daemon->instance,
-                           err);
+        if (!r)
+                r = instance_start(&daemon->loop, config->state_dir, on_lock, daemon,
+                                   &daemon->instance, err);
         if (r < 0)
                 return r;
         if (r == INSTANCE_STANDBY) {
@@ -686,6 +708,7 @@ static void stop(struct daemon *daemon)
         if (daemon->is_stopping)
                 return;
         daemon->is_stopping = true;
+        status_stop(take_ptr(daemon->status));
         sockets_free(take_ptr(daemon->sockets));
         uv_timer_stop(&daemon->housekeeping);
         uv_timer_stop(&daemon->settling);

@@ -47,6 +47,7 @@ struct deviceplugin {
         uint64_t registered_ms;
         bool is_stopping;
         enum deviceplugin_standing standing;
+        uint64_t n_lists;
         struct backoff backoff;
         uv_timer_t retry;
 };
@@ -102,6 +103,7 @@ static const ProtobufCMessage *current_list(void *owner)
 {
         struct deviceplugin *plugin = owner;
 
+        ++plugin->n_lists;
         deviceplugin__list_and_watch_response__init(&plugin->list);
         plugin->list.n_devices = plugin->n_devices;
         plugin->list.devices = plugin->pointers;
@@ -468,6 +470,18 @@ struct deviceplugin *deviceplugin_new(const struct deviceplugin_options *options
                 dirwatch_new(options->loop, options->directory, on_directory_changed, plugin);
         rpc_server_add_service(options->server, methods, array_size(methods), plugin);
         return plugin;
+}
+
+enum deviceplugin_standing deviceplugin_standing(const struct deviceplugin *plugin)
+{
+        if (plugin->standing == DEVICEPLUGIN_STANDS_BACK)
+                return DEVICEPLUGIN_STANDS_BACK;
+        return plugin->is_registered ? DEVICEPLUGIN_REGISTERED : DEVICEPLUGIN_UNREGISTERED;
+}
+
+uint64_t deviceplugin_n_lists(const struct deviceplugin *plugin)
+{
+        return plugin->n_lists;
 }
 
 void deviceplugin_stop(struct deviceplugin *plugin)

@@ -76,6 +76,10 @@ void deviceplugin_check(struct deviceplugin *plugin);
  * UINT64_MAX: kubelet.sock is not there. */
 uint64_t deviceplugin_kubelet_age_ms(struct deviceplugin *plugin);
 
+enum deviceplugin_standing deviceplugin_standing(const struct deviceplugin *plugin);
+/* Lists sent to kubelet so far. */
+uint64_t deviceplugin_n_lists(const struct deviceplugin *plugin);
+
 /* End the streams with an empty list, so that kubelet drops the resource at once; take the socket
  * away. */
 void deviceplugin_stop(struct deviceplugin *plugin);

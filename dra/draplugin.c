@@ -13,16 +13,17 @@
 
 #include <errno.h>
 #include <string.h>
+#include <uv.h>
 
 /* kubelet puts the text into a pod event of at most 1024 bytes, behind some of its own. */
 #define ERROR_MAX 400
 
-struct batch;
-
-/* One claim of a batch. */
 /* Of one request; kubelet asks for those of one pod. A larger one would hold up everybody else. */
 #define CLAIMS_MAX DEVICE_INDEX_MAX
 
+struct batch;
+
+/* One claim of a batch. */
 struct item {
         struct prepare_request request;
         struct batch *batch;
@@ -33,8 +34,10 @@ struct item {
 
 /* One call. */
 struct batch {
+        struct draplugin *plugin;
         struct rpc_call *call;
         bool is_prepare;
+        uint64_t began_ns;
         size_t n_pending; /* items without an answer, and one while the batch is being started */
         size_t n_items;
         struct item items[];
@@ -178,9 +181,25 @@ static void on_gone(void *owner)
         batch_free(batch);
 }
 
+static void count(const struct batch *batch, const struct error *error)
+{
+        enum metrics_result result = error->code ? METRICS_ERROR : METRICS_SUCCESS;
+        struct draplugin *plugin = batch->plugin;
+
+        if (!batch->is_prepare) {
+                ++plugin->unprepares[result];
+                return;
+        }
+        ++plugin->prepares[result];
+        plugin->n_refused += error->code == -ENOSPC;
+        metrics_observe(&plugin->durations, (double)(uv_hrtime() - batch->began_ns) / 1e9);
+}
+
 static void on_done(void *owner, const struct ledger_claim *claim, const struct error *error)
 {
         struct item *item = owner;
+
+        count(item->batch, error);
 
         if (!item->batch->is_prepare) {
                 if (error->code)
@@ -193,12 +212,14 @@ static void on_done(void *owner, const struct ledger_claim *claim, const struct 
         batch_end_one(item->batch);
 }
 
-static struct batch *batch_new(struct rpc_call *call, bool is_prepare, Dra__Claim *const *claims,
-                               size_t n_claims)
+static struct batch *batch_new(struct draplugin *plugin, struct rpc_call *call, bool is_prepare,
+                               Dra__Claim *const *claims, size_t n_claims)
 {
         struct batch *batch = xcalloc(1, sizeof(*batch) + n_claims * sizeof(batch->items[0]));
 
+        batch->plugin = plugin;
         batch->call = call;
+        batch->began_ns = uv_hrtime();
         batch->is_prepare = is_prepare;
         batch->n_items = n_claims;
         batch->n_pending = n_claims + 1;
@@ -240,8 +261,7 @@ static void start_batch(struct draplugin *plugin, struct rpc_call *call, bool is
                 rpc_call_fail(call, RPC_INVALID_ARGUMENT, "too many claims in one request");
                 return;
         }
-        batch = batch_new(call, is_prepare, claims, n_claims);
-
+        batch = batch_new(plugin, call, is_prepare, claims, n_claims);
         for (size_t i = 0; i < n_claims; ++i) {
                 const struct prepare_claim_id id = { claims[i]->namespace_, claims[i]->name,
                                                      claims[i]->uid };

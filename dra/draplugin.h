@@ -6,12 +6,21 @@
  */
 #pragma once
 
+#include "metrics.h"
 #include "rpc/server.h"
+
+#include <stdint.h>
 
 struct prepare;
 
 struct draplugin {
         struct prepare *prepare; /* borrowed */
+
+        /* Answers since the start, one a claim. */
+        uint64_t prepares[METRICS_N_RESULTS];
+        uint64_t unprepares[METRICS_N_RESULTS];
+        uint64_t n_refused; /* because no TD was free */
+        struct metrics_histogram durations;
 };
 
 /* The methods of both versions, for rpc_server_add_service() with a struct draplugin as owner. */

@@ -90,6 +90,20 @@ static void print_instance(const struct metrics *metrics, struct text *page)
                   "--serve=dra.");
 }
 
+static void print_attestation(const struct metrics *metrics, struct text *page)
+{
+        begin(page, "tdx_attesting", "gauge",
+              "Whether the host's QGS answers a VM. 0: VMs that start here cannot attest; "
+              "`dra-driver-tdx inspect` and the log say why. Absent: nobody has looked yet.");
+        if (metrics->is_qgs_known)
+                add(page, "tdx_attesting", metrics->is_attesting);
+        begin(page, "tdx_schedulable", "gauge",
+              "0 while no new VM is placed here, because attestation is enforced and QGS does not "
+              "answer.");
+        if (metrics->is_qgs_known)
+                add(page, "tdx_schedulable", metrics->is_schedulable);
+}
+
 static void print_capacity(const struct metrics *metrics, struct text *page)
 {
         const uint64_t held[] = { metrics->held[METRICS_DRA], metrics->held[METRICS_PLUGIN] };
@@ -158,8 +172,8 @@ static void print_publishing(const struct metrics *metrics, struct text *page)
                 add(page, "tdx_published_timestamp_seconds", (uint64_t)metrics->published_s);
         begin(page, "tdx_api_errors_total", "counter",
               "Requests to the API server that failed. forbidden: credentials or RBAC; not_served: "
-              "no resource.k8s.io/v1 (Kubernetes 1.34 has it); unanswered: the API server or the "
-              "way to it; invalid: report a bug.");
+              "no resource.k8s.io/v1 (Kubernetes 1.34 has it), or no KubeVirt; unanswered: the API "
+              "server or the way to it; invalid: report a bug.");
         add_each(page, "tdx_api_errors_total", "reason", api_error_names, metrics->api_errors,
                  METRICS_N_API_ERRORS);
 }
@@ -189,6 +203,7 @@ static void print_process(const struct metrics *metrics, struct text *page)
 void metrics_print(const struct metrics *metrics, struct text *page)
 {
         print_instance(metrics, page);
+        print_attestation(metrics, page);
         print_capacity(metrics, page);
         print_claims(metrics, page);
         print_publishing(metrics, page);

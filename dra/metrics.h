@@ -43,6 +43,10 @@ struct metrics {
         bool is_registered[METRICS_N_PATHS];
         bool is_foreign_plugin;
 
+        bool is_qgs_known;
+        bool is_attesting;   /* QGS answers a VM */
+        bool is_schedulable; /* false: attestation is enforced, and QGS does not answer */
+
         bool is_capacity_known;
         unsigned capacity; /* TDs */
         unsigned held[METRICS_N_PATHS];

@@ -37,6 +37,7 @@ struct pluginside {
         bool stands_back;  /* a foreign plugin hands devices out */
         bool is_closed;
         bool is_stopping;
+        uint64_t n_refused, n_unanswered;
         unsigned n_open; /* handles, while closing */
 };
 
@@ -192,6 +193,7 @@ static void on_list(void *owner, const char *const *ids, size_t n, bool has_pods
                 log_warn("kubelet does not tell who holds plugin devices, keeping what is known",
                          log_str("reason", error->text));
         side->is_silent = true;
+        ++side->n_unanswered;
         take_in(side, sharing_unanswered(side->sharing, now(side)));
 }
 
@@ -204,6 +206,7 @@ static int on_allocate(void *owner, const char *const *ids, size_t n, struct err
         int r;
 
         r = sharing_allocate(side->sharing, ids, n, now(side), err);
+        side->n_refused += r == -ENOSPC;
         if (r < 0 || sharing_n_held(side->sharing) == before)
                 return r;
         log_info("plugin devices allocated", log_int("devices", (int64_t)n),
@@ -316,6 +319,16 @@ void pluginside_close(struct pluginside *side, bool is_closed)
 bool pluginside_is_known(const struct pluginside *side)
 {
         return side->sharing && sharing_is_known(side->sharing);
+}
+
+void pluginside_status(const struct pluginside *side, struct pluginside_status *ret)
+{
+        *ret = (struct pluginside_status){ .standing = deviceplugin_standing(side->plugin),
+                                           .n_held = side->sharing ? sharing_n_held(side->sharing)
+                                                                   : 0,
+                                           .n_refused = side->n_refused,
+                                           .n_unanswered = side->n_unanswered,
+                                           .n_lists = deviceplugin_n_lists(side->plugin) };
 }
 
 void pluginside_update(struct pluginside *side)

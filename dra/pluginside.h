@@ -55,6 +55,17 @@ void pluginside_check(struct pluginside *side);
 /* Whether it is known what plugin devices hold; before that, nothing new may be admitted. */
 bool pluginside_is_known(const struct pluginside *side);
 
+/* For the metrics; the counts are since the start. */
+struct pluginside_status {
+        enum deviceplugin_standing standing;
+        unsigned n_held;       /* TDs */
+        uint64_t n_refused;    /* requests of pods, because no TD was free */
+        uint64_t n_unanswered; /* questions to podresources */
+        uint64_t n_lists;      /* sent to kubelet */
+};
+
+void pluginside_status(const struct pluginside *side, struct pluginside_status *ret);
+
 void pluginside_stop(struct pluginside *side);
 /* After the pump has stopped. The memory goes when the loop has turned. NULL is fine. */
 void pluginside_free(struct pluginside *side);

@@ -15,6 +15,7 @@
 #include "kube/backoff.h"
 #include "kube/claim.h"
 #include "ledger.h"
+#include "leftovers.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -61,15 +62,7 @@ struct prepare {
         bool is_stopping;
         struct table jobs;
         struct list waiting; /* jobs, the longest wait first */
-        struct list leftovers;
-};
-
-/* A record that belongs to no claim any more and could not be removed. */
-struct leftover {
-        struct list link;
-        struct prepare *prepare;
-        char *uid;
-        bool is_trying;
+        struct leftovers leftovers;
 };
 
 static void job_advance(struct job *job);
@@ -206,7 +199,7 @@ static void explain_full(struct job *job, int outcome, struct error *error)
                 return;
         }
         ledger_describe_holders(ledger, HOLDERS_NAMED, &holders);
-        error_set(error, -EAGAIN,
+        error_set(error, -ENOSPC,
                   "no TD is free: %u of %u held. Choose another node, or delete a pod of those "
                   "that hold them: %s",
                   ledger_held(ledger) + ledger_elsewhere(ledger), ledger_total(ledger),
@@ -273,25 +266,6 @@ static void on_wait_over(uv_timer_t *timer)
         job_wait(timer->data);
 }
 
-static void remember_leftover(struct prepare *prepare, const char *uid)
-{
-        struct leftover *leftover = xcalloc(1, sizeof(*leftover));
-
-        leftover->prepare = prepare;
-        leftover->uid = xstrdup(uid);
-        list_add_tail(&prepare->leftovers, &leftover->link);
-}
-
-static bool has_leftover(const struct prepare *prepare, const char *uid)
-{
-        const struct list *position;
-
-        list_for_each (position, &prepare->leftovers)
-                if (strcmp(container_of(position, struct leftover, link)->uid, uid) == 0)
-                        return true;
-        return false;
-}
-
 static void on_saved(void *owner, const struct error *error)
 {
         struct job *job = owner;
@@ -304,7 +278,7 @@ static void on_saved(void *owner, const struct error *error)
                  */
                 if (!job->is_replacing) {
                         /* It may be there all the same, where the sync failed after the rename. */
-                        remember_leftover(prepare, job->uid);
+                        leftovers_add(&prepare->leftovers, job->uid);
                         ledger_claim_free(ledger_release(ledger, job->uid));
                         prepare->options.on_held_changed(prepare->options.owner);
                 }
@@ -542,43 +516,17 @@ static void job_release_in_ledger(struct job *job)
         prepare->options.on_held_changed(prepare->options.owner);
 }
 
-static void leftover_free(struct leftover *leftover)
+/* Prepared again since, or about to be: the record is that of a claim. */
+static bool is_claimed(void *owner, const char *uid)
 {
-        list_unlink(&leftover->link);
-        free(leftover->uid);
-        free(leftover);
-}
+        const struct prepare *prepare = owner;
 
-static void on_leftover_removed(void *owner, const struct error *error)
-{
-        struct leftover *leftover = owner;
-
-        leftover->is_trying = false;
-        if (error->code)
-                return;
-        log_info("the record of an unprepared claim is removed now", log_str("uid", leftover->uid));
-        leftover_free(leftover);
+        return ledger_find(prepare->options.ledger, uid) || table_find(&prepare->jobs, uid);
 }
 
 void prepare_retry_removals(struct prepare *prepare)
 {
-        struct list *position, *following;
-
-        list_for_each_safe (position, following, &prepare->leftovers) {
-                struct leftover *leftover = container_of(position, struct leftover, link);
-
-                if (leftover->is_trying)
-                        continue;
-                /* Prepared again since: the record is that of a claim. */
-                if (ledger_find(prepare->options.ledger, leftover->uid) ||
-                    table_find(&prepare->jobs, leftover->uid)) {
-                        leftover_free(leftover);
-                        continue;
-                }
-                leftover->is_trying = true;
-                checkpoint_remove(prepare->checkpoint, leftover->uid, on_leftover_removed,
-                                  leftover);
-        }
+        leftovers_retry(&prepare->leftovers, prepare->checkpoint, is_claimed, prepare);
 }
 
 static void on_recorded(void *owner, const struct error *error)
@@ -614,7 +562,7 @@ static void on_removed(void *owner, const struct error *error)
         if (error->code) {
                 log_error("the record of an unprepared claim cannot be removed, trying again later",
                           log_str("uid", job->uid), log_str("reason", error->text));
-                remember_leftover(prepare, job->uid);
+                leftovers_add(&prepare->leftovers, job->uid);
         }
         job->state = JOB_SETTLED;
         job_release_in_ledger(job);
@@ -657,7 +605,7 @@ static void job_advance(struct job *job)
         }
         if (!list_is_empty(&job->releases)) {
                 answer_all(&job->prepares, NULL, &unprepared);
-                if (held || has_leftover(prepare, job->uid)) {
+                if (held || leftovers_has(&prepare->leftovers, job->uid)) {
                         job->state = JOB_REMOVING;
                         checkpoint_remove(prepare->checkpoint, job->uid, on_removed, job);
                         return;
@@ -683,7 +631,7 @@ struct prepare *prepare_new(const struct prepare_options *options)
 
         prepare->options = *options;
         list_init(&prepare->waiting);
-        list_init(&prepare->leftovers);
+        leftovers_init(&prepare->leftovers);
         return prepare;
 }
 
@@ -692,8 +640,7 @@ void prepare_free(struct prepare *prepare)
         if (!prepare)
                 return;
         assert(prepare_is_idle(prepare));
-        while (!list_is_empty(&prepare->leftovers))
-                leftover_free(container_of(prepare->leftovers.next, struct leftover, link));
+        leftovers_deinit(&prepare->leftovers);
         table_deinit(&prepare->jobs);
         free(prepare->mount_source);
         free(prepare->boot_id);
@@ -736,6 +683,16 @@ void prepare_stop(struct prepare *prepare)
 {
         prepare->is_stopping = true;
         advance_all(prepare);
+}
+
+size_t prepare_n_waiting(const struct prepare *prepare)
+{
+        const struct list *position;
+        size_t n = 0;
+
+        list_for_each (position, &prepare->waiting)
+                ++n;
+        return n;
 }
 
 bool prepare_is_idle(const struct prepare *prepare)

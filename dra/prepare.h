@@ -62,8 +62,8 @@ struct prepare_claim_id {
 };
 
 /* claim is what the claim holds, borrowed for the duration of the call back, or NULL with the
- * reason in error (after a release claim is always NULL, and error->code tells). The request may be
- * freed in it; the engine must not be called. */
+ * reason in error: -ENOSPC where no TD was free (after a release claim is always NULL, and
+ * error->code tells). The request may be freed in it; the engine must not be called. */
 typedef void prepare_on_done(void *owner, const struct ledger_claim *claim,
                              const struct error *error);
 
@@ -99,4 +99,6 @@ void prepare_retry_waiting(struct prepare *prepare);
 /* Refuse everything that is not yet being written, now and from now on; what is being written ends
  * by itself. */
 void prepare_stop(struct prepare *prepare);
+/* Claims that wait for a TD. */
+size_t prepare_n_waiting(const struct prepare *prepare);
 bool prepare_is_idle(const struct prepare *prepare); /* no job is left */

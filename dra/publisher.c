@@ -19,6 +19,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 /* A slice at the API server, as far as we know. */
 struct observed {
@@ -39,6 +40,7 @@ struct publisher {
         bool is_listed; /* observed is the truth; false until the first list, and after a write of
                            unknown outcome */
         bool was_complete;
+        int64_t completed_s; /* Unix time */
 
         struct kube_call *call;     /* at most one request is on its way */
         struct sliceplan_step step; /* what it does */
@@ -438,13 +440,15 @@ static void plan(struct publisher *publisher)
         publisher->step = sliceplan_next(slices, publisher->n_observed, n_wanted(publisher));
 }
 
-static void log_completion(struct publisher *publisher, bool is_complete)
+static void note_completion(struct publisher *publisher, bool is_complete)
 {
         if (is_complete && !publisher->was_complete)
                 log_info("published", log_int("devices", (int64_t)publisher->wanted.n_devices),
                          log_int("slices", n_wanted(publisher)),
                          log_int("generation", publisher->observed[0].slice.generation));
         publisher->was_complete = is_complete;
+        if (is_complete)
+                publisher->completed_s = (int64_t)time(NULL);
 }
 
 static void on_node(void *owner, const struct kube_reply *reply)
@@ -489,7 +493,7 @@ static void work(struct publisher *publisher)
         if (!publisher->is_listed)
                 return;
         plan(publisher);
-        log_completion(publisher, publisher->step.verb == SLICEPLAN_NOTHING);
+        note_completion(publisher, publisher->step.verb == SLICEPLAN_NOTHING);
         if (publisher->step.verb == SLICEPLAN_DELETE)
                 delete_slice(publisher);
         else if (publisher->step.verb != SLICEPLAN_NOTHING)
@@ -574,6 +578,15 @@ void publisher_set(struct publisher *publisher, const struct inventory *inventor
         if (is_first)
                 kube_watch_start(publisher->watch);
         work(publisher);
+}
+
+void publisher_status(const struct publisher *publisher, struct publisher_status *ret)
+{
+        *ret = (struct publisher_status){ .is_published = publisher->is_listed &&
+                                                          publisher->was_complete &&
+                                                          publisher->trouble == KUBE_OK,
+                                          .n_slices = publisher->n_observed,
+                                          .published_s = publisher->completed_s };
 }
 
 void publisher_resync(struct publisher *publisher)

@@ -7,6 +7,9 @@
  */
 #pragma once
 
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
 #include <uv.h>
 
 struct inventory;
@@ -35,6 +38,15 @@ void publisher_free(struct publisher *publisher);
 
 /* What shall be published from now on; copied. An inventory that is not known changes nothing. */
 void publisher_set(struct publisher *publisher, const struct inventory *inventory);
+
+/* For the metrics. */
+struct publisher_status {
+        bool is_published;   /* what is there is what is wanted, as far as we know */
+        size_t n_slices;     /* of this node, at the API server */
+        int64_t published_s; /* when it was last so, Unix time; 0: never yet */
+};
+
+void publisher_status(const struct publisher *publisher, struct publisher_status *ret);
 
 /* Look again at what is there, now: kubelet has just started, and may have wiped it. */
 void publisher_resync(struct publisher *publisher);

@@ -93,6 +93,19 @@ void sockets_set_registered(struct sockets *sockets, bool is_registered)
         sockets->is_registered = is_registered;
 }
 
+bool sockets_is_registered(const struct sockets *sockets)
+{
+        return sockets->is_registered;
+}
+
+bool sockets_are_in_place(const struct sockets *sockets)
+{
+        for (int role = 0; role < N_ROLES; ++role)
+                if (!rpc_listener_is_in_place(sockets->listeners[role]))
+                        return false;
+        return true;
+}
+
 struct sockets *sockets_new(uv_loop_t *loop, const struct config *config, struct rpc_server *server)
 {
         struct sockets *sockets = xcalloc(1, sizeof(*sockets));

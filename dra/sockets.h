@@ -26,3 +26,6 @@ void sockets_keep(struct sockets *sockets);
 
 /* What kubelet said of the registration last. */
 void sockets_set_registered(struct sockets *sockets, bool is_registered);
+bool sockets_is_registered(const struct sockets *sockets);
+/* Whether both are in place: kubelet can call. */
+bool sockets_are_in_place(const struct sockets *sockets);

@@ -123,3 +123,20 @@ inspect() {
 held() { inspect | sed -n 's/^held  *\([0-9]*\) TDs.*/\1/p'; }
 holds() { [ "$(held)" = "$1" ]; }
 cdi_devices() { jq -r '.devices[].name' "$CDI/kubevirt.io-tdx.json" | wc -l; }
+
+# What an instance with --listen 127.0.0.1:0 serves.
+page() { # PATH [INSTANCE]: the page, and whether its status is 200
+        local address
+        address=$(sed -n 's/.*health are served.* address=\([^ ]*\).*/\1/p' "$T/${2:-driver}.log" | tail -n 1)
+        python3 -c '
+import sys, urllib.error, urllib.request
+try:
+    answer = urllib.request.urlopen(sys.argv[1], timeout=5)
+except urllib.error.HTTPError as error:
+    answer = error
+sys.stdout.write(answer.read().decode())
+sys.exit(answer.status != 200)' "http://$address$1"
+}
+metric() { # SERIES VALUE [INSTANCE]: the page of metrics has it so
+        page /metrics "${3:-driver}" | grep -qxF "$1 $2"
+}

@@ -261,16 +261,20 @@ podresources_misbehaves() {
 }
 
 foreign_registrant() {
-        both
+        both --listen 127.0.0.1:0
         api wait-devices 4
         kubelet foreign start
         said driver "stands back"
+        metric tdx_foreign_plugin 1
+        [[ $(inspect) == *"another plugin serves"*"--serve=dra"* ]]
         pod theirs
         api wait-devices 3 10s
         prepare claim tdx0
         [ "$(users)" = 2 ]
+        metric 'tdx_held_tds{path="plugin"}' 1
         kubelet foreign stop
         kubelet wait-healthy 3 5s
+        metric tdx_foreign_plugin 0
         device_is "$(kubelet pods | sed -n 's/^default.theirs: \(tdx[0-9]\).*/\1/p')" "Healthy in use"
         pod ours
         [ "$(users)" = 3 ]

@@ -32,6 +32,7 @@ KUBELET = "/var/lib/kubelet"
 # (file, function): {(API group, resource, verb, namespace or None for any)}
 CLAIM = ("resource.k8s.io", "resourceclaims", "get", None)
 SLICES = "resource.k8s.io", "resourceslices"
+KUBEVIRTS = "kubevirt.io", "kubevirts"
 CALLS = {
     ("dra/prepare.c", "kube_get"): {CLAIM},
     ("dra/reconcile.c", "kube_get"): {CLAIM},
@@ -41,6 +42,7 @@ CALLS = {
     ("dra/publisher.c", "kube_replace"): {(*SLICES, "update", None)},
     ("dra/publisher.c", "kube_delete"): {(*SLICES, "delete", None)},
     ("dra/publisher.c", "kube_watch_new"): {(*SLICES, "list", None), (*SLICES, "watch", None)},
+    ("dra/kube/settings.c", "kube_watch_new"): {(*KUBEVIRTS, "list", None), (*KUBEVIRTS, "watch", None)},
     ("dra/kube/event.c", "kube_create"): {("", "events", "create", "default")},
     ("dra/kube/watch.c", "kube_get"): set(),  # whoever calls kube_watch_new() says of what
     ("dra/kube/watch.c", "kube_stream"): set(),
@@ -49,10 +51,8 @@ PATHS = {  # by file: which objects, so that a call for another kind does not go
     "dra/prepare.c": {"kube_path_claim"}, "dra/reconcile.c": {"kube_path_claim"},
     "dra/publisher.c": {"kube_path_node", "kube_path_slice", "KUBE_PATH_SLICES"},
     "dra/preflight.c": {"kube_path_node"}, "dra/kube/event.c": {"kube_path_events"},
+    "dra/kube/settings.c": {"KUBE_PATH_KUBEVIRTS"},
 }
-# Flags that manifests/ already uses and the driver is about to get. Empty it then.
-COMING = {"--listen"}
-
 n_checks = n_failed = 0
 
 
@@ -183,7 +183,7 @@ def granted(things):
 def check_rbac(name, things):
     wanted = set().union(*CALLS.values())
     if name == "plugin-only":
-        wanted = {call for call in wanted if call[1] == "events"}
+        wanted = {call for call in wanted if call[1] in ("events", "kubevirts")}
     check(granted(things) == wanted, f"{name}: RBAC grants the calls that the driver makes, and no others",
           granted(things) ^ wanted)
 
@@ -249,11 +249,7 @@ def check_settings(name, things, shown):
     flags = {arg.split("=")[0] for arg in container["args"] if arg.startswith("--")}
     check(container["args"][0] == "run" and len(flags) == len(container["args"]) - 1, f"{name}: it is run")
     for flag in sorted(flags):
-        is_there = re.search(rf"^  {flag} ", shown, re.M) is not None
-        if not is_there and flag in COMING:
-            skip(f"{name}: the driver has the flag {flag}", "not in this build yet")
-        else:
-            check(is_there, f"{name}: the driver has the flag {flag}")
+        check(re.search(rf"^  {flag} ", shown, re.M), f"{name}: the driver has the flag {flag}")
     variables = {v["name"]: v.get("value") or v["valueFrom"]["fieldRef"]["fieldPath"] for v in container["env"]}
     check(variables["NODE_NAME"] == "spec.nodeName" and variables["POD_UID"] == "metadata.uid",
           f"{name}: it is told its node and its pod")

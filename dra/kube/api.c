@@ -12,6 +12,7 @@
 struct kube_api {
         struct http *http;
         size_t n_calls;
+        uint64_t counts[KUBE_N_OUTCOMES];
 };
 
 struct kube_call {
@@ -118,6 +119,11 @@ void kube_api_free(struct kube_api *api)
         free(api);
 }
 
+uint64_t kube_api_count(const struct kube_api *api, enum kube_outcome outcome)
+{
+        return api->counts[outcome];
+}
+
 static void call_free(struct kube_call *call)
 {
         --call->api->n_calls;
@@ -176,6 +182,7 @@ static void on_answer(void *owner, const struct http_reply *answer)
                 reply.outcome = kube_status_classify(answer->status, root, &reply.error);
                 error_prefix(&reply.error, "%s", call->label);
         }
+        ++call->api->counts[reply.outcome];
         /* First, so that the api may be freed inside the callback. */
         call_free(call);
         on_reply(on_reply_owner, &reply);

@@ -34,6 +34,8 @@ enum kube_outcome {
         KUBE_TRY_AGAIN  /* 429, 5xx, no or an unusable answer (-EAGAIN, or what http.h said) */
 };
 
+#define KUBE_N_OUTCOMES (KUBE_TRY_AGAIN + 1)
+
 const char *kube_outcome_name(enum kube_outcome outcome); /* "not served" */
 
 struct kube_reply {
@@ -51,6 +53,9 @@ struct kube_api *kube_api_new(struct http *http); /* http is borrowed and must o
 /* Its calls must be over or cancelled: watches and posters of events are freed before it, http
  * after. */
 void kube_api_free(struct kube_api *api);
+
+/* How many calls have ended like that so far. */
+uint64_t kube_api_count(const struct kube_api *api, enum kube_outcome outcome);
 
 /* expected_kind: the "kind" that makes an answer one (NULL: any object): proxies and captive
  * portals answer 200 with other things. */

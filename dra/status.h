@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What an admin's tools read of this instance over HTTP (--listen): /metrics for Prometheus,
+ * /healthz and /readyz for kubelet's probes. Nothing is computed before somebody asks.
+ */
+#pragma once
+
+#include <uv.h>
+
+struct attestation;
+struct config;
+struct draplugin;
+struct error;
+struct kube_api;
+struct ledger;
+struct pluginside;
+struct prepare;
+struct publisher;
+struct sockets;
+struct status;
+
+/* Borrowed; all outlive the status. NULL: that part is off. */
+struct status_options {
+        uv_loop_t *loop;
+        const struct config *config;
+        const struct ledger *ledger;
+        const struct prepare *prepare;
+        const struct draplugin *draplugin;
+        const struct attestation *attestation;
+        const struct sockets *sockets;
+        const struct pluginside *pluginside;
+        const struct publisher *publisher;
+        const struct kube_api *api;
+};
+
+/* Listen on config's address. 0, or -errno with the address and the reason. */
+int status_start(const struct status_options *options, struct status **ret, struct error *err);
+/* This instance holds the node's lock from now on. */
+void status_set_active(struct status *status);
+/* Before what it borrows goes. NULL is fine. */
+void status_stop(struct status *status);
