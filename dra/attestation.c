@@ -27,7 +27,7 @@ struct attestation {
         bool is_in_doubt;   /* the cluster has told something that cannot be followed */
         bool is_enforced;
         char *host_socket, *vm_socket;
-        char *host_directory, *vm_directory;
+        char *host_directory, *seen_directory, *vm_directory;
         struct settings *settings; /* NULL: nobody else has a say */
         struct qgswatch *watch;
         uv_timer_t patience;
@@ -75,10 +75,13 @@ static int apply(struct attestation *attestation, bool is_enforced, const char *
         free(attestation->host_socket);
         free(attestation->vm_socket);
         free(attestation->host_directory);
+        free(attestation->seen_directory);
         free(attestation->vm_directory);
         attestation->host_socket = xstrdup(host);
         attestation->vm_socket = xstrdup(vm);
         attestation->host_directory = directory_of(host);
+        attestation->seen_directory =
+                xasprintf("%s%s", config->host_root, attestation->host_directory);
         attestation->vm_directory = directory_of(vm);
         return 0;
 }
@@ -299,6 +302,11 @@ const char *attestation_host_directory(const struct attestation *attestation)
         return attestation->host_directory;
 }
 
+const char *attestation_seen_directory(const struct attestation *attestation)
+{
+        return attestation->seen_directory;
+}
+
 const char *attestation_vm_directory(const struct attestation *attestation)
 {
         return attestation->vm_directory;
@@ -355,6 +363,7 @@ struct attestation *attestation_new(const struct attestation_options *options)
         const struct qgswatch_options watch_options = {
                 .loop = options->loop,
                 .probe = options->config->is_asking_qgs ? QGSWATCH_PLATFORM_INFO : QGSWATCH_CONNECT,
+                .root = options->config->host_root,
                 .on_changed = on_verdict,
                 .owner = attestation,
         };
@@ -387,6 +396,7 @@ static void on_closed(uv_handle_t *handle)
         free(attestation->host_socket);
         free(attestation->vm_socket);
         free(attestation->host_directory);
+        free(attestation->seen_directory);
         free(attestation->vm_directory);
         free(attestation);
 }

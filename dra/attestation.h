@@ -42,8 +42,10 @@ void attestation_free(struct attestation *attestation);
 bool attestation_is_known(const struct attestation *attestation);
 bool attestation_is_enforced(const struct attestation *attestation);
 const char *attestation_socket(const struct attestation *attestation); /* on the host */
-/* What is mounted, and where the VM's container has it. */
+/* What is mounted, where this process sees it (--host-root), and where the VM's container has it.
+ */
 const char *attestation_host_directory(const struct attestation *attestation);
+const char *attestation_seen_directory(const struct attestation *attestation);
 const char *attestation_vm_directory(const struct attestation *attestation);
 
 enum attestation_means {

@@ -217,6 +217,7 @@ static const struct option options[] = {
         { "vm-qgs-socket", "PATH", NULL, "the same in the VM's container, where QEMU looks for it; the KubeVirt CR's, or as above", parse_string, field(vm_qgs_socket) },
         { "qgs-probe", "WHAT", "connect", "how QGS is tried: connect, or platform-info (asks its enclave, once a minute)", parse_qgs_probe, field(is_asking_qgs) },
         { "misc-capacity", "FILE", NULL, "read the tdx line from FILE", parse_string, field(misc_capacity) },
+        { "host-root", "DIR", NULL, "where a container has the host's /var/run (DIR/var/run): QGS is looked for below it", parse_string, field(host_root) },
         { "cgroup-root", "DIR", "/sys/fs/cgroup", "where misc.capacity is looked for otherwise", parse_string, field(cgroup_root) },
         { "capacity", "N", NULL, "the host runs N TDs, whatever misc.capacity says", parse_capacity, field(capacity) },
         { "reserve", "K", "0", "keep K of them for TDs outside Kubernetes", parse_reserve, field(reserve) },
@@ -326,6 +327,8 @@ static void derive_paths(struct config *config)
 {
         const char *uid = config->pod_uid;
 
+        if (!config->host_root)
+                config->host_root = xstrdup("");
         config->state_dir = xasprintf("%s/plugins/" DRIVER_NAME, config->kubelet_dir);
         config->dra_socket = uid ? xasprintf("%s/dra-%s.sock", config->state_dir, uid)
                                  : xasprintf("%s/dra.sock", config->state_dir);
@@ -380,9 +383,14 @@ int config_check_qgs_socket(const struct config *config, const char *what, const
         __attribute__((cleanup(cleanup_free))) char *directory = NULL;
         int r;
 
-        r = qgs_check_socket_path(what, socket, "", err);
+        r = qgs_check_socket_path(what, socket, config->host_root, err);
         if (r < 0)
                 return r;
+        if (strlen(config->host_root) + strlen(socket) > QGS_SOCKET_MAX)
+                return error_set(err, -EINVAL,
+                                 "%s: \"%s\" is longer than a socket's path may be when it is looked "
+                                 "for below --host-root %s",
+                                 what, socket, config->host_root);
         directory = xstrndup(socket, (size_t)(strrchr(socket, '/') - socket));
         r = check_outside(what, "kubelet-dir", config->kubelet_dir, directory, err);
         return r ? r : check_outside(what, "cdi-dir", config->cdi_dir, directory, err);
@@ -441,6 +449,7 @@ void config_deinit(struct config *config)
         free(config->vm_qgs_socket);
         free(config->misc_capacity);
         free(config->cgroup_root);
+        free(config->host_root);
         free(config->api_server);
         free(config->ca_file);
         free(config->token_file);

@@ -194,7 +194,7 @@ static void verify_cdi_spec(struct daemon *daemon)
                 log_warn("the CDI spec was missing or changed, restored",
                          log_str("directory", daemon->config->cdi_dir));
         if (!error.code)
-                (void)cdi_ensure_mount_source(attestation_host_directory(daemon->attestation),
+                (void)cdi_ensure_mount_source(attestation_seen_directory(daemon->attestation),
                                               &error);
         warn_once(&daemon->cdi_error, &error, "VMs cannot be given their devices");
 }
@@ -232,7 +232,7 @@ static void on_attestation_changed(void *owner)
 
         if (daemon->is_stopping)
                 return;
-        prepare_set_mount_source(daemon->prepare, host_directory);
+        prepare_set_mount_source(daemon->prepare, attestation_seen_directory(attestation));
         if (daemon->pluginside) {
                 pluginside_set_mount(daemon->pluginside, host_directory,
                                      attestation_vm_directory(attestation));

@@ -153,7 +153,7 @@ static void print_qgs(const struct config *config)
                                                 : QGS_DEFAULT_SOCKET;
         struct verdict_state state;
 
-        qgs_judge_once(socket, &state);
+        qgs_judge_once(config->host_root, socket, &state);
         printf("QGS        %s%s%s\n", qgs_state_name(state.state), *state.reason ? ": " : " at ",
                *state.reason ? state.reason : socket);
 }

@@ -80,7 +80,7 @@ static bool check_qgs(const struct config *config)
         char text[PATH_MAX + 512];
         struct verdict_state state;
 
-        qgs_judge_once(socket, &state);
+        qgs_judge_once(config->host_root, socket, &state);
         if (state.state == QGS_ANSWERING)
                 snprintf(text, sizeof(text), "%s answers", socket);
         else

@@ -406,3 +406,21 @@ in_force() { tail -n 1 <<<"$(grep -o 'attestation enforced=[a-z]* socket=[^ ]*' 
         api stats | tee "$T/stats"
         if grep -q kubevirts "$T/stats"; then false; fi
 }
+
+@test "in a container QGS is looked for, and its directory made, where the host's files are; VMs get the host's path" {
+        local root=$T/host path=/var/run/tdx-qgs-$BATS_SUITE_TEST_NUMBER
+        mkdir -p "$root/var/run"
+        launch_driver driver --host-root "$root" --qgs-socket "$path/qgs.socket" --vm-qgs-socket /run/vm/qgs.socket
+        kubelet wait-registered tdx.kubevirt.io 15s
+        api claim default/a tdx0
+        kubelet prepare default/a
+        [ -d "$root$path" ]
+        [ ! -e "$path" ]
+        jq -e --arg path "$path" '.devices[0].containerEdits.mounts[0] | .hostPath == $path and .containerPath == "/run/vm"' \
+                "$CDI/kubevirt.io-tdx.json"
+        says driver "there is no $path/qgs.socket"
+        rmdir "$root$path"
+        mkdir "$root$path"
+        start qgs "$SIM/qgs-sim" --socket "$root$path/qgs.socket" --control "$T/qgs.ctl"
+        said driver "QGS answers"
+}

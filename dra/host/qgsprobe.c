@@ -211,15 +211,16 @@ static void on_judged(void *owner, enum qgs_probe result, const char *failure)
         (void)verdict_probed(owner, result, failure, 0);
 }
 
-void qgs_judge_once(const char *socket, struct verdict_state *ret)
+void qgs_judge_once(const char *root, const char *socket, struct verdict_state *ret)
 {
+        __attribute__((cleanup(cleanup_free))) char *path = xasprintf("%s%s", root, socket);
         struct verdict verdict;
         struct qgs_sight sight;
 
         verdict_init(&verdict, socket, VERDICT_PROBE_MS, 0);
-        qgs_look(socket, &sight);
+        qgs_look(path, &sight);
         (void)verdict_see(&verdict, &sight, 0);
         if (verdict_next_probe_ms(&verdict) == 0)
-                (void)qgsprobe_start(NULL, socket, false, 0, on_judged, &verdict);
+                (void)qgsprobe_start(NULL, path, false, 0, on_judged, &verdict);
         *ret = verdict.in_force;
 }

@@ -18,8 +18,8 @@ void qgs_look(const char *socket, struct qgs_sight *ret);
 
 struct qgsprobe;
 
-/* A look and a connection, for a person who asks once. */
-void qgs_judge_once(const char *socket, struct verdict_state *ret);
+/* A look and a connection, for a person who asks once; the socket is below root ("": /). */
+void qgs_judge_once(const char *root, const char *socket, struct verdict_state *ret);
 
 /* failure: what to tell of a probe that did not succeed, "" otherwise. */
 typedef void qgsprobe_on_done(void *owner, enum qgs_probe result, const char *failure);

@@ -132,10 +132,10 @@ struct qgswatch *qgswatch_new(const struct qgswatch_options *options)
 
 void qgswatch_set_socket(struct qgswatch *watch, const char *socket)
 {
-        if (watch->socket && strcmp(watch->socket, socket) == 0)
+        if (watch->socket && strcmp(watch->socket + strlen(watch->options.root), socket) == 0)
                 return;
         let_go(watch);
-        watch->socket = xstrdup(socket);
+        watch->socket = xasprintf("%s%s", watch->options.root, socket);
         verdict_init(&watch->verdict, socket, asks(watch) ? ASK_PERIOD_MS : VERDICT_PROBE_MS,
                      now(watch));
         watch_directories(watch);

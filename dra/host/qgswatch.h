@@ -21,6 +21,7 @@ enum qgswatch_probe { QGSWATCH_CONNECT, QGSWATCH_PLATFORM_INFO };
 struct qgswatch_options {
         uv_loop_t *loop;
         enum qgswatch_probe probe;
+        const char *root; /* the sockets' paths are below it, though not in words; "": / */
         void (*on_changed)(void *owner); /* what is in force has */
         void *owner;
 };
