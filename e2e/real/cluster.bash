@@ -1,0 +1,154 @@
+# SPDX-License-Identifier: Apache-2.0
+# What the scenarios on a real Kubernetes share: the cluster that e2e/real/run has brought up, the driver installed in
+# it as README says, and pods as virt-launcher's compute container. Sourced by *.bats.
+#
+#   k ARGUMENT...        kubectl as the cluster's admin      on NODE COMMAND...   a command on a node
+#   install [ENV=VALUE]  the overlay under test ($OVERLAY), with settings
+#   eventually TIME COMMAND...   until COMMAND succeeds
+# shellcheck shell=bash
+
+ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
+NODE_TOOL=$ROOT/e2e/cluster/node
+KUBE=${KUBE:-1.37} OVERLAY=${OVERLAY:-both}
+QUOTE=/var/run/tdx-qgs/qgs.socket
+export KUBE
+
+k() { "$NODE_TOOL" kubectl "$@"; }
+on() { "$NODE_TOOL" enter "$@"; }
+daemon() { "$NODE_TOOL" service "$@"; } # NODE start|stop|kill DAEMON
+
+eventually() { # SECONDS COMMAND...
+        local end=$((${EPOCHREALTIME/./} + $1 * 1000000))
+        shift
+        until "$@" >/dev/null 2>&1; do
+                [ "${EPOCHREALTIME/./}" -lt "$end" ] || { "$@" || true; return 1; }
+                sleep 0.1
+        done
+}
+
+needs() { # MINOR REASON
+        [ "$(printf '%s\n' "$1" "$KUBE" | sort -V | head -1)" = "$1" ] || skip "Kubernetes $KUBE: $2"
+}
+only() { # OVERLAY REASON
+        [ "$OVERLAY" = "$1" ] || skip "overlay $OVERLAY: $2"
+}
+
+# ---- the driver ----
+
+# As an admin on this machine would: an overlay of one's own for settings, and for where misc.capacity is.
+install() { # [ENV=VALUE...]
+        local directory=$E2E_DIR/install setting
+        mkdir -p "$directory"
+        {
+                echo "resources: [$(realpath --relative-to="$directory" "$ROOT/manifests/overlays/$OVERLAY")]"
+                echo "patches:"
+                echo "  - patch: |-"
+                echo "      {apiVersion: apps/v1, kind: DaemonSet, metadata: {name: dra-driver-tdx, namespace: dra-driver-tdx},"
+                echo "       spec: {template: {spec: {"
+                echo "         volumes: [{name: cgroup, hostPath: {path: /run/e2e/cgroup, type: Directory}}],"
+                echo "         containers: [{name: driver, env: [{name: DRA_LOG_LEVEL, value: debug}"
+                for setting in "$@"; do echo "           , {name: ${setting%%=*}, value: \"${setting#*=}\"}"; done
+                echo "         ]}]}}}}"
+        } >"$directory/kustomization.yaml"
+        k apply -k "$directory" >/dev/null
+        k -n dra-driver-tdx rollout status daemonset/dra-driver-tdx --timeout=60s >/dev/null
+}
+driver_pod() { # [NODE]
+        k -n dra-driver-tdx get pods --field-selector "spec.nodeName=${1:-node1}" -o name | head -1
+}
+driver_log() { k -n dra-driver-tdx logs "$(driver_pod "$@")" --tail=-1; }
+driver_metric() { # SERIES VALUE [NODE]
+        local address
+        address=$(k -n dra-driver-tdx get "$(driver_pod "${3:-node1}")" -o jsonpath='{.status.podIP}')
+        on "${3:-node1}" curl -fsS "http://$address:8080/metrics" | grep -qxF "$1 $2"
+}
+
+# Devices of a node's slices, all of them or those that a jq filter leaves.
+devices() { # [NODE [FILTER]]
+        k get resourceslices -o json |
+                jq "[.items[] | select(.spec.driver == \"tdx.kubevirt.io\" and .spec.nodeName == \"${1:-node1}\")
+                        | .spec.devices[]? | select(${2:-true})] | length"
+}
+offers() { [ "$(devices "${2:-node1}" "${3:-true}")" = "$1" ]; } # N [NODE [FILTER]]
+allocatable() { # N [NODE]
+        [ "$(k get node "${2:-node1}" -o jsonpath='{.status.allocatable.devices\.kubevirt\.io/tdx}')" = "$1" ]
+}
+
+# ---- QGS on the node ----
+
+qgs_start() { # [NODE]
+        local node=${1:-node1}
+        on "$node" mkdir -p "$(dirname $QUOTE)"
+        on "$node" setsid "$ROOT/e2e/sim/qgs-sim" --socket $QUOTE --control "$E2E_DIR/$node/qgs.ctl" \
+                >"$E2E_DIR/$node/log/qgs.log" 2>&1 </dev/null 3>&- 4>&- &
+        eventually 10 on "$node" test -S $QUOTE
+        on "$node" chmod 666 $QUOTE
+}
+qgs_stop() { # [NODE]: and its directory goes, as systemd does it
+        on "${1:-node1}" pkill -f "qgs-sim --socket $QUOTE" || true
+        on "${1:-node1}" rm -rf "$(dirname $QUOTE)"
+}
+
+# ---- pods ----
+
+# As virt-launcher's compute container: 107, no capability; what it gets is in the arguments.
+pod() { # NAME template=NAME|claim=NAME|tdx=N [NODE]
+        local claims="" of="" limits=""
+        case $2 in
+        template=*) claims="resourceClaims: [{name: td, resourceClaimTemplateName: ${2#*=}}]," of="claims: [{name: td}]" ;;
+        claim=*) claims="resourceClaims: [{name: td, resourceClaimName: ${2#*=}}]," of="claims: [{name: td}]" ;;
+        tdx=*) limits="limits: {devices.kubevirt.io/tdx: ${2#*=}}" ;;
+        esac
+        k apply -f - >/dev/null <<END
+{apiVersion: v1, kind: Pod, metadata: {name: $1, labels: {e2e: pod}}, spec: {
+  terminationGracePeriodSeconds: 1, restartPolicy: Always, $claims ${3:+nodeSelector: {kubernetes.io/hostname: $3\},}
+  securityContext: {runAsUser: 107, runAsGroup: 107, fsGroup: 107, runAsNonRoot: true},
+  containers: [{name: compute, image: "localhost/pod:1", imagePullPolicy: Never,
+    securityContext: {allowPrivilegeEscalation: false, capabilities: {drop: [ALL]}},
+    resources: {$of $limits}}]}}
+END
+}
+phase() { k get pod "$1" -o jsonpath='{.status.phase}'; }
+is_running() { # POD...
+        local name
+        for name in "$@"; do [ "$(k get pod "$name" -o jsonpath='{.status.containerStatuses[0].ready}')" = true ] || return 1; done
+}
+running() { eventually 40 is_running "$@"; } # POD...
+pending() { # POD: stays unscheduled
+        sleep 1.5
+        [ "$(phase "$1")" = Pending ] && [ -z "$(k get pod "$1" -o jsonpath='{.spec.nodeName}')" ]
+}
+gone() { # POD...
+        k delete pod "$@" --wait=true --timeout=60s --ignore-not-found >/dev/null
+}
+quotes() { k exec "$1" -- /pod quote $QUOTE; } # POD
+events_of() { k get events --field-selector "involvedObject.name=$1" -o jsonpath='{range .items[*]}{.reason}: {.message}{"\n"}{end}'; }
+n_held() { # N: TDs in use, both paths
+        local held
+        held=$(on node1 curl -fsS "http://$(k -n dra-driver-tdx get "$(driver_pod)" -o jsonpath='{.status.podIP}'):8080/metrics" |
+                awk '/^tdx_held_tds/ { n += $2 } END { print n }')
+        [ "$held" = "$1" ]
+}
+
+claim_templates() {
+        k label namespace default resource.kubernetes.io/admin-access=true --overwrite >/dev/null
+        k apply -f - >/dev/null <<'END'
+{apiVersion: resource.k8s.io/v1, kind: ResourceClaimTemplate, metadata: {name: td},
+ spec: {spec: {devices: {requests: [{name: td, exactly: {deviceClassName: tdx.kubevirt.io}}]}}}}
+---
+{apiVersion: resource.k8s.io/v1, kind: ResourceClaimTemplate, metadata: {name: attested},
+ spec: {spec: {devices: {requests: [{name: td, exactly: {deviceClassName: attested.tdx.kubevirt.io}}]}}}}
+---
+{apiVersion: resource.k8s.io/v1, kind: ResourceClaimTemplate, metadata: {name: admin},
+ spec: {spec: {devices: {requests: [{name: td, exactly: {deviceClassName: tdx.kubevirt.io, adminAccess: true, allocationMode: All}}]}}}}
+---
+{apiVersion: resource.k8s.io/v1, kind: ResourceClaim, metadata: {name: shared},
+ spec: {devices: {requests: [{name: td, exactly: {deviceClassName: tdx.kubevirt.io}}]}}}
+END
+}
+
+# For teardown: no pod is left, and no TD held.
+no_pods() {
+        k delete pods -l e2e=pod --wait=true --timeout=90s >/dev/null
+        eventually 20 n_held 0
+}
