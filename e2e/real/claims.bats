@@ -6,6 +6,7 @@ setup_file() {
         load cluster
         install
         claim_templates
+        no_pods
         qgs_start
         eventually 20 offers 4 node1 '.attributes.attestation.bool == true'
 }

@@ -122,7 +122,9 @@ gone() { # POD...
         k delete pod "$@" --wait=true --timeout=60s --ignore-not-found >/dev/null
 }
 quotes() { k exec "$1" -- /pod quote $QUOTE; } # POD
-events_of() { k get events --field-selector "involvedObject.name=$1" -o jsonpath='{range .items[*]}{.reason}: {.message}{"\n"}{end}'; }
+events_of() { # POD: as it is now, not of an earlier one of that name
+        k get events --field-selector "involvedObject.uid=$(k get pod "$1" -o jsonpath='{.metadata.uid}')" -o jsonpath='{range .items[*]}{.reason}: {.message}{"\n"}{end}'
+}
 n_held() { # N: TDs in use, both paths
         local held
         held=$(on node1 curl -fsS "http://$(k -n dra-driver-tdx get "$(driver_pod)" -o jsonpath='{.status.podIP}'):8080/metrics" |

@@ -1,0 +1,103 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: Apache-2.0
+# VEP 107 on a real node: what is enforced in the KubeVirt CR, and QGS as it comes and goes.
+
+setup_file() {
+        load cluster
+        k apply -f - >/dev/null <<'END'
+{apiVersion: apiextensions.k8s.io/v1, kind: CustomResourceDefinition, metadata: {name: kubevirts.kubevirt.io},
+ spec: {group: kubevirt.io, scope: Namespaced, names: {kind: KubeVirt, plural: kubevirts, singular: kubevirt, listKind: KubeVirtList},
+  versions: [{name: v1, served: true, storage: true,
+   schema: {openAPIV3Schema: {type: object, x-kubernetes-preserve-unknown-fields: true}}}]}}
+END
+        k wait --for=condition=Established crd/kubevirts.kubevirt.io >/dev/null
+        k create namespace kubevirt >/dev/null || true
+        enforced false
+        install
+        # One that was there before KubeVirt looks for its CRD every five minutes only.
+        k -n dra-driver-tdx rollout restart daemonset/dra-driver-tdx >/dev/null
+        k -n dra-driver-tdx rollout status daemonset/dra-driver-tdx --timeout=60s >/dev/null
+        claim_templates
+        no_pods
+        eventually 20 offers 4
+}
+teardown_file() {
+        load cluster
+        qgs_stop
+        k delete crd kubevirts.kubevirt.io >/dev/null
+}
+setup() { load cluster; enforced false; }
+teardown() {
+        [ -n "$BATS_TEST_COMPLETED" ] || driver_log | tail -n 12
+        no_pods
+        qgs_stop
+}
+
+enforced() { # true|false
+        k apply -f - >/dev/null <<END
+{apiVersion: kubevirt.io/v1, kind: KubeVirt, metadata: {name: kubevirt, namespace: kubevirt},
+ spec: {configuration: {confidentialCompute: {tdx: {attestation: {enforced: $1}}}}}}
+END
+}
+# What the scheduler may use: no taint, or withdrawn where the API server keeps none.
+placeable() { offers "$1" node1 '(.taints // []) == []'; }
+
+@test "the developer: without QGS and not enforced, VMs start; one that was started before QGS attests once it comes" {
+        pod vm template=td
+        running vm
+        run quotes vm
+        [ "$status" -ne 0 ]
+        qgs_start
+        eventually 10 quotes vm
+}
+
+@test "the admin: enforced, a node without QGS takes no VM, says so, and does when QGS comes" {
+        enforced true
+        eventually 10 placeable 0
+        pod vm template=td
+        pod plain tdx=1
+        pending vm
+        pending plain
+        eventually 10 bash -c "$NODE_TOOL kubectl describe node node1 | grep TDXNotSchedulable"
+        qgs_start
+        running vm plain
+        quotes vm
+        quotes plain
+}
+
+@test "a change of the KubeVirt CR is in force within seconds, and disturbs no VM that runs" {
+        pod vm template=td
+        running vm
+        enforced true
+        eventually 5 placeable 0
+        enforced false
+        eventually 5 placeable 4
+        [ "$(k get pod vm -o jsonpath='{.status.containerStatuses[0].restartCount}')" = 0 ]
+        [ "$(phase vm)" = Running ]
+}
+
+@test "QGS's directory is removed and made anew under a running driver: the next VM attests" {
+        qgs_start
+        eventually 15 offers 4 node1 '.attributes.attestation.bool == true'
+        qgs_stop
+        eventually 15 offers 4 node1 '.attributes.attestation.bool == false'
+        qgs_start
+        eventually 15 offers 4 node1 '.attributes.attestation.bool == true'
+        pod vm template=attested
+        running vm
+        quotes vm
+}
+
+health_says() { k get pod vm -o json | jq -e --arg text "$1" '.status.containerStatuses[0].allocatedResourcesStatus[0].resources[0] | .health + ": " + (.message // "") | contains($text)'; }
+
+@test "the pod's status says why its device is unhealthy, in words" {
+        needs 1.36 "ResourceHealthStatus is off"
+        qgs_start
+        enforced true
+        eventually 40 placeable 4 # after many recoveries QGS must answer for a while
+        pod vm template=td
+        running vm
+        eventually 30 health_says "Healthy"
+        qgs_stop
+        eventually 60 health_says "Unhealthy: QGS is absent"
+}

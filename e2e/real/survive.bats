@@ -1,0 +1,124 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: Apache-2.0
+# What ends, restarts or is deleted on a node, while VMs run.
+
+setup_file() {
+        load cluster
+        install
+        claim_templates
+        no_pods
+        qgs_start
+        eventually 20 offers 4
+}
+teardown_file() { load cluster; qgs_stop; }
+setup() {
+        load cluster
+        # Of an instance that is not ready a DaemonSet does not wait for the next one.
+        k -n dra-driver-tdx rollout status daemonset/dra-driver-tdx --timeout=60s >/dev/null
+        pod held template=td
+        running held
+}
+teardown() {
+        [ -n "$BATS_TEST_COMPLETED" ] || driver_log | tail -n 12
+        no_pods
+}
+
+restarts() { [ "$(k get pod "$1" -o jsonpath='{.status.containerStatuses[0].restartCount}')" = "$2" ]; }
+is_away() { [ -z "$(driver_pod)" ]; }
+
+@test "kubelet restarts: what runs goes on, the slices are back, and the next pod starts" {
+        daemon node1 stop kubelet
+        daemon node1 start kubelet
+        eventually 20 offers 4
+        restarts held 0
+        n_held 1
+        pod vm template=td
+        running vm
+        [ "$OVERLAY" = dra ] || { eventually 20 allocatable 2; pod plain tdx=1; running plain; }
+}
+
+@test "the driver is killed: the claim is still held, and the next pod starts" {
+        on node1 pkill -KILL -f "^/usr/bin/dra-driver-tdx run"
+        eventually 30 n_held 1
+        pod vm template=td
+        running vm
+        n_held 2
+        quotes held
+}
+
+@test "an update of the driver: pods that come meanwhile start, and none fails" {
+        local i
+        install DRA_LOG_FORMAT=json &
+        local update=$!
+        for i in 1 2 3; do
+                pod vm$i template=td
+                sleep 0.5
+        done
+        wait $update
+        running vm1 vm2 vm3
+        for i in 1 2 3; do
+                if events_of vm$i | grep -i "fail"; then return 1; fi
+        done
+        n_held 4
+        install
+}
+
+@test "pods that are deleted while the driver is away end when it is back" {
+        k -n dra-driver-tdx patch daemonset dra-driver-tdx --type merge \
+                -p '{"spec": {"template": {"spec": {"nodeSelector": {"nowhere": "true"}}}}}' >/dev/null
+        eventually 30 is_away
+        k delete pod held --wait=false >/dev/null
+        sleep 3
+        [ -n "$(k get pod held -o jsonpath='{.metadata.deletionTimestamp}')" ]
+        k -n dra-driver-tdx patch daemonset dra-driver-tdx --type json \
+                -p '[{"op": "remove", "path": "/spec/template/spec/nodeSelector/nowhere"}]' >/dev/null
+        eventually 90 bash -c "! $NODE_TOOL kubectl get pod held"
+        eventually 10 n_held 0
+}
+
+@test "the API server is away while a pod ends: its TD is free all the same" {
+        k apply -f - >/dev/null <<'END'
+{apiVersion: v1, kind: Pod, metadata: {name: short, labels: {e2e: pod}}, spec: {
+  terminationGracePeriodSeconds: 1, activeDeadlineSeconds: 8, restartPolicy: Never, resourceClaims: [{name: td, resourceClaimTemplateName: td}],
+  containers: [{name: compute, image: "localhost/pod:1", imagePullPolicy: Never, resources: {claims: [{name: td}]}}]}}
+END
+        running short
+        local address
+        address=$(k -n dra-driver-tdx get "$(driver_pod)" -o jsonpath='{.status.podIP}')
+        daemon node1 kill apiserver # an orderly end waits a minute for its watches
+        eventually 30 bash -c "$NODE_TOOL enter node1 curl -fsS http://$address:8080/metrics | grep -qx 'tdx_free_tds 3'"
+        daemon node1 start apiserver
+        daemon node1 start scheduler # it gives up where the API server is away for long
+        eventually 20 offers 4
+}
+
+@test "containerd restarts: what runs goes on, and the next pod starts" {
+        daemon node1 stop containerd
+        daemon node1 start containerd
+        pod vm template=td
+        running vm held
+        quotes vm
+        n_held 2
+}
+
+@test "slices that somebody deletes are back at once" {
+        k delete resourceslices --all >/dev/null
+        eventually 5 offers 4
+}
+
+@test "socket files that somebody deletes are back, and the next pod starts" {
+        on node1 sh -c 'rm -f /var/lib/kubelet/plugins/tdx.kubevirt.io/*.sock /var/lib/kubelet/plugins_registry/tdx.kubevirt.io*
+                /var/lib/kubelet/device-plugins/dra-driver-tdx.sock' || true
+        on node1 sh -c 'rm -f /var/lib/kubelet/device-plugins/dra-driver-tdx.sock'
+        eventually 20 driver_metric 'tdx_registered{path="dra"}' 1
+        pod vm template=td
+        running vm
+        [ "$OVERLAY" = dra ] || { eventually 20 allocatable 2; pod plain tdx=1; running plain; }
+}
+
+@test "the CDI spec that somebody deletes is back before the next pod starts" {
+        on node1 rm -f /var/run/cdi/kubevirt.io-tdx.json
+        pod vm template=td
+        running vm
+        quotes vm
+}
