@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Any bytes as any message between kubelet and the driver; the first byte chooses which, by its
- * place in proto/ in pluginregistration, dra, deviceplugin and podresources.proto. What is accepted
- * can be written, and what was written is read as the same. The corpus: see unit/golden/make. */
+ * place in proto/ in pluginregistration, dra, deviceplugin, podresources and drahealth.proto. What
+ * is accepted can be written, and what was written is read as the same. The corpus: see
+ * unit/golden/make. */
 #include "base/memory.h"
 #include "deviceplugin.pb-c.h"
 #include "dra.pb-c.h"
+#include "drahealth.pb-c.h"
 #include "pluginregistration.pb-c.h"
 #include "podresources.pb-c.h"
 
@@ -50,6 +52,10 @@ static const ProtobufCMessageDescriptor *const kinds[] = {
         &podresources__pod_resources__descriptor,
         &podresources__container_resources__descriptor,
         &podresources__container_devices__descriptor,
+        &drahealth__node_watch_resources_request__descriptor,
+        &drahealth__node_watch_resources_response__descriptor,
+        &drahealth__device_health__descriptor,
+        &drahealth__device_identifier__descriptor,
 };
 
 /* protobuf-c takes a field number of 0 when it is written in more bytes than it needs, and writes

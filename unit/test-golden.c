@@ -7,11 +7,13 @@
 #include "base/text.h"
 #include "deviceplugin.pb-c.h"
 #include "dra.pb-c.h"
+#include "drahealth.pb-c.h"
 #include "pluginregistration.pb-c.h"
 #include "podresources.pb-c.h"
 #include "unit/suite.h"
 
 #include <fcntl.h>
+#include <inttypes.h>
 #include <string.h>
 
 enum encoding {
@@ -42,6 +44,10 @@ static void describe_value(const ProtobufCFieldDescriptor *field, const void *va
                 text_add(text, *(const protobuf_c_boolean *)value ? "true " : "false ");
         } else if (field->type == PROTOBUF_C_TYPE_INT32) {
                 text_addf(text, "%d ", *(const int32_t *)value);
+        } else if (field->type == PROTOBUF_C_TYPE_ENUM) {
+                text_addf(text, "%d ", *(const int *)value);
+        } else if (field->type == PROTOBUF_C_TYPE_INT64) {
+                text_addf(text, "%" PRId64 " ", *(const int64_t *)value);
         } else if (field->type == PROTOBUF_C_TYPE_STRING) {
                 string = *(const char *const *)value;
                 text_addf(text, "'%s' ", string ? string : "NULL");
@@ -62,6 +68,10 @@ static bool is_set(const ProtobufCFieldDescriptor *field, const void *value)
                 return *(const protobuf_c_boolean *)value;
         if (field->type == PROTOBUF_C_TYPE_INT32)
                 return *(const int32_t *)value != 0;
+        if (field->type == PROTOBUF_C_TYPE_ENUM)
+                return *(const int *)value != 0;
+        if (field->type == PROTOBUF_C_TYPE_INT64)
+                return *(const int64_t *)value != 0;
         if (field->type == PROTOBUF_C_TYPE_STRING)
                 return !*(const char *const *)value || **(const char *const *)value;
         return *(const void *const *)value != NULL;
@@ -697,6 +707,52 @@ START_TEST(lists_of_podresources_are_those_of_kubelet)
 }
 END_TEST
 
+#define SICK_DEVICE "pool_name='node1' device_name='tdx7' "
+#define HEALTHY                                                            \
+        "device={ " SICK_DEVICE "} health=1 last_updated_time=1795504833 " \
+        "health_check_timeout_seconds=20 message='QGS answers' "
+
+START_TEST(health_of_devices_is_told_as_to_kubelet)
+{
+        static const struct golden requests[] = {
+                { "drahealth.NodeWatchResourcesRequest.empty", "" },
+                { "drahealth.NodeWatchResourcesRequest.future", FUTURE },
+        };
+        static const struct golden responses[] = {
+                { "drahealth.NodeWatchResourcesResponse.empty", "" },
+                { "drahealth.NodeWatchResourcesResponse.full", "devices={ " HEALTHY "} " },
+                { "drahealth.NodeWatchResourcesResponse.many",
+                  "<50 devices={ device={ pool_name='node1' device_name='tdx#' } health=2 "
+                  "message='QGS is absent' } >" },
+                { "drahealth.NodeWatchResourcesResponse.future", "devices={ " HEALTHY "} " FUTURE },
+        };
+        static const struct golden healths[] = {
+                { "drahealth.DeviceHealth.empty", "" },
+                { "drahealth.DeviceHealth.full", HEALTHY },
+                { "drahealth.DeviceHealth.unhealthy",
+                  "device={ pool_name='node1' device_name='tdx0' } health=2 "
+                  "message='QGS is absent' " },
+                { "drahealth.DeviceHealth.before-1970", "last_updated_time=-1 " },
+                { "drahealth.DeviceHealth.utf8", "message='" UTF8 "' " },
+                { "drahealth.DeviceHealth.future", HEALTHY FUTURE },
+        };
+        static const struct golden identifiers[] = {
+                { "drahealth.DeviceIdentifier.empty", "" },
+                { "drahealth.DeviceIdentifier.full", SICK_DEVICE },
+                { "drahealth.DeviceIdentifier.utf8",
+                  "pool_name='" UTF8 "' device_name='" UTF8 "' " },
+                { "drahealth.DeviceIdentifier.future", SICK_DEVICE FUTURE },
+        };
+
+        check_all(&drahealth__node_watch_resources_request__descriptor, requests,
+                  array_size(requests));
+        check_all(&drahealth__node_watch_resources_response__descriptor, responses,
+                  array_size(responses));
+        check_all(&drahealth__device_health__descriptor, healths, array_size(healths));
+        check_all(&drahealth__device_identifier__descriptor, identifiers, array_size(identifiers));
+}
+END_TEST
+
 SUITE("golden", info_requests_are_those_of_kubelet, plugin_infos_are_those_of_kubelet,
       registration_statuses_are_those_of_kubelet,
       registration_status_responses_are_those_of_kubelet, claims_are_those_of_kubelet,
@@ -708,4 +764,4 @@ SUITE("golden", info_requests_are_those_of_kubelet, plugin_infos_are_those_of_ku
       lists_of_the_device_plugin_are_those_of_kubelet, preferences_are_asked_for_as_kubelet_does,
       preferences_are_told_as_to_kubelet, allocations_are_asked_for_as_kubelet_does,
       allocations_are_answered_as_to_kubelet, containers_of_podresources_are_those_of_kubelet,
-      lists_of_podresources_are_those_of_kubelet);
+      lists_of_podresources_are_those_of_kubelet, health_of_devices_is_told_as_to_kubelet);

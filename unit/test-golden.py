@@ -13,7 +13,7 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 GOLDEN = ROOT / "unit/golden"
 # And how the names of their files begin.
 PROTOS = {"pluginregistration": "", "dra": "", "deviceplugin": "deviceplugin.",
-          "podresources": "podresources."}
+          "podresources": "podresources.", "drahealth": "drahealth."}
 CASES_LEAST = 2
 
 n_checks = n_failed = 0

@@ -54,6 +54,8 @@ placeable() { offers "$1" node1 '(.taints // []) == []'; }
 @test "the admin: enforced, a node without QGS takes no VM, says so, and does when QGS comes" {
         enforced true
         eventually 10 placeable 0
+        # The plugin's health comes with kubelet's status, up to 10 s later.
+        [ "$OVERLAY" = dra ] || eventually 15 allocatable 0
         pod vm template=td
         pod plain tdx=1
         pending vm

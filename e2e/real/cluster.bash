@@ -53,14 +53,15 @@ install() { # [ENV=VALUE...]
         k apply -k "$directory" >/dev/null
         k -n dra-driver-tdx rollout status daemonset/dra-driver-tdx --timeout=60s >/dev/null
 }
-driver_pod() { # [NODE]
-        k -n dra-driver-tdx get pods --field-selector "spec.nodeName=${1:-node1}" -o name | head -1
+driver_pod() { # [NODE]: not one that is ending
+        k -n dra-driver-tdx get pods --field-selector "spec.nodeName=${1:-node1}" -o json |
+                jq -r '[.items[] | select(.metadata.deletionTimestamp == null) | "pod/" + .metadata.name][0] // ""'
 }
 driver_log() { k -n dra-driver-tdx logs "$(driver_pod "$@")" --tail=-1; }
 driver_metric() { # SERIES VALUE [NODE]
         local address
         address=$(k -n dra-driver-tdx get "$(driver_pod "${3:-node1}")" -o jsonpath='{.status.podIP}')
-        on "${3:-node1}" curl -fsS "http://$address:8080/metrics" | grep -qxF "$1 $2"
+        on "${3:-node1}" curl -fsS -m 2 "http://$address:8080/metrics" | grep -qxF "$1 $2"
 }
 
 # Devices of a node's slices, all of them or those that a jq filter leaves.
@@ -127,7 +128,7 @@ events_of() { # POD: as it is now, not of an earlier one of that name
 }
 n_held() { # N: TDs in use, both paths
         local held
-        held=$(on node1 curl -fsS "http://$(k -n dra-driver-tdx get "$(driver_pod)" -o jsonpath='{.status.podIP}'):8080/metrics" |
+        held=$(on node1 curl -fsS -m 2 "http://$(k -n dra-driver-tdx get "$(driver_pod)" -o jsonpath='{.status.podIP}'):8080/metrics" |
                 awk '/^tdx_held_tds/ { n += $2 } END { print n }')
         [ "$held" = "$1" ]
 }

@@ -54,6 +54,8 @@ has_claim() { [ -n "$(k get pod "$1" -o jsonpath='{.status.extendedResourceClaim
         done
         running plain1 plain2 claim1 claim2
         n_held 4
+        # kubelet passes the plugin's health on with its status; before that it refuses the pod itself.
+        [ "$OVERLAY" = dra ] || eventually 15 allocatable 2
         pod claim3 template=td
         pod plain3 tdx=1
         pending claim3

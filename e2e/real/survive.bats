@@ -55,7 +55,7 @@ is_away() { [ -z "$(driver_pod)" ]; }
                 sleep 0.5
         done
         wait $update
-        running vm1 vm2 vm3
+        running vm1 vm2 vm3 || { k describe pods vm1 vm2 vm3 | grep -A12 Events; return 1; }
         for i in 1 2 3; do
                 if events_of vm$i | grep -i "fail"; then return 1; fi
         done
@@ -86,7 +86,7 @@ END
         local address
         address=$(k -n dra-driver-tdx get "$(driver_pod)" -o jsonpath='{.status.podIP}')
         daemon node1 kill apiserver # an orderly end waits a minute for its watches
-        eventually 30 bash -c "$NODE_TOOL enter node1 curl -fsS http://$address:8080/metrics | grep -qx 'tdx_free_tds 3'"
+        eventually 30 bash -c "$NODE_TOOL enter node1 curl -fsS -m 2 http://$address:8080/metrics | grep -qx 'tdx_free_tds 3'"
         daemon node1 start apiserver
         daemon node1 start scheduler # it gives up where the API server is away for long
         eventually 20 offers 4
