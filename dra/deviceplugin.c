@@ -20,7 +20,8 @@
 #include <sys/stat.h>
 #include <time.h>
 
-#define ENDPOINT            "dra-driver-tdx.sock"
+#define ENDPOINT            "dra-driver-tdx" /* and ".sock", or "-2.sock" and so on */
+#define REFUSALS_OF_A_NAME  2                /* before another is tried */
 #define REGISTER_TIMEOUT_MS 15000 /* kubelet dials back for up to 10 s before it answers */
 #define STREAM_TIMEOUT_MS   10000 /* from Register's answer to ListAndWatch */
 
@@ -44,6 +45,8 @@ struct deviceplugin {
         bool is_registered;
         bool is_request_current; /* nothing has changed since kubelet was asked to register us */
         unsigned n_requests;     /* how often it was asked */
+        unsigned n_names;        /* of our socket, so far */
+        unsigned n_refusals;     /* of the last one, in a row */
         uint64_t registered_ms;
         bool is_stopping;
         enum deviceplugin_standing standing;
@@ -329,6 +332,24 @@ static void register_soon(struct deviceplugin *plugin)
         uv_timer_start(&plugin->retry, on_retry, ms, 0);
 }
 
+static void on_connection(void *owner, int fd);
+
+/* kubelet >= 1.37 keeps one connection a socket name. Where it was asked again before it had seen
+ * the end of the last one, it refuses and forgets to ever drop that, so that the name is lost until
+ * kubelet restarts (devicemanager: PluginConnected, deregisterClient). */
+static void take_another_name(struct deviceplugin *plugin)
+{
+        __attribute__((cleanup(cleanup_free))) char *path =
+                plugin->n_names ? xasprintf("%s/" ENDPOINT "-%u.sock", plugin->options.directory,
+                                            plugin->n_names + 1)
+                                : xasprintf("%s/" ENDPOINT ".sock", plugin->options.directory);
+
+        ++plugin->n_names;
+        plugin->n_refusals = 0;
+        rpc_listener_free(plugin->listener);
+        plugin->listener = rpc_listener_new(plugin->options.loop, path, on_connection, plugin);
+}
+
 static void on_registered(void *owner, const ProtobufCMessage *reply, const struct error *error)
 {
         struct deviceplugin *plugin = owner;
@@ -339,6 +360,7 @@ static void on_registered(void *owner, const ProtobufCMessage *reply, const stru
         if (reply) {
                 plugin->is_registered = plugin->is_request_current;
                 plugin->registered_ms = uv_now(plugin->options.loop);
+                plugin->n_refusals = 0;
                 set_standing(plugin, DEVICEPLUGIN_REGISTERED, "");
                 if (!plugin->is_registered) /* overtaken while kubelet answered */
                         register_soon(plugin);
@@ -346,6 +368,8 @@ static void on_registered(void *owner, const ProtobufCMessage *reply, const stru
         }
         log_warn("kubelet did not register the device plugin, trying again",
                  log_str("reason", error->text));
+        if (error->code == -EREMOTEIO && ++plugin->n_refusals == REFUSALS_OF_A_NAME)
+                take_another_name(plugin);
         register_soon(plugin);
 }
 
@@ -356,7 +380,7 @@ static void register_now(struct deviceplugin *plugin)
 
         options.get_preferred_allocation_available = true;
         request.version = (char *)"v1beta1";
-        request.endpoint = (char *)ENDPOINT;
+        request.endpoint = strrchr(rpc_listener_path(plugin->listener), '/') + 1;
         request.resource_name = (char *)DEVICEPLUGIN_RESOURCE;
         request.options = &options;
         plugin->is_request_current = true;
@@ -373,8 +397,11 @@ static bool listen_if_gone(struct deviceplugin *plugin)
 
         if (rpc_listener_is_in_place(plugin->listener))
                 return true;
-        plugin->is_registered = false;
-        plugin->is_request_current = false;
+        /* The connections that it took live on. */
+        if (rpc_streams_newest_mark(&plugin->streams) != plugin->n_requests) {
+                plugin->is_registered = false;
+                plugin->is_request_current = false;
+        }
         if (rpc_listener_listen(plugin->listener, &error) == 0)
                 return true;
         if (error.code != -ENOENT) /* kubelet makes the directory */
@@ -397,6 +424,10 @@ void deviceplugin_check(struct deviceplugin *plugin)
         if (plugin->standing == DEVICEPLUGIN_STANDS_BACK) {
                 plugin->is_registered = false;
                 set_standing(plugin, DEVICEPLUGIN_UNREGISTERED, "the foreign plugin has gone");
+                /* Our connection of before is in the way of the next registration. */
+                rpc_streams_close(&plugin->streams, "the device plugin registers anew");
+                register_soon(plugin);
+                return;
         }
         if (!socket_identify(plugin->kubelet_socket, &kubelet))
                 return; /* kubelet is down; the watch tells when it is back */
@@ -451,8 +482,6 @@ uint64_t deviceplugin_kubelet_age_ms(struct deviceplugin *plugin)
 
 struct deviceplugin *deviceplugin_new(const struct deviceplugin_options *options)
 {
-        __attribute__((cleanup(cleanup_free))) char *path =
-                xasprintf("%s/" ENDPOINT, options->directory);
         struct deviceplugin *plugin = xcalloc(1, sizeof(*plugin));
 
         plugin->options = *options;
@@ -465,7 +494,7 @@ struct deviceplugin *deviceplugin_new(const struct deviceplugin_options *options
         rpc_streams_init(&plugin->streams);
         uv_timer_init(options->loop, &plugin->retry);
         plugin->retry.data = plugin;
-        plugin->listener = rpc_listener_new(options->loop, path, on_connection, plugin);
+        take_another_name(plugin);
         plugin->watch =
                 dirwatch_new(options->loop, options->directory, on_directory_changed, plugin);
         rpc_server_add_service(options->server, methods, array_size(methods), plugin);

@@ -98,6 +98,12 @@ static void unary_call_free(struct unary_call *unary)
         free(unary);
 }
 
+static bool is_refusal(grpc_status_code status)
+{
+        return status != GRPC_STATUS_UNAVAILABLE && status != GRPC_STATUS_DEADLINE_EXCEEDED &&
+               status != GRPC_STATUS_CANCELLED;
+}
+
 static void on_done(struct rpc_tag *tag, bool is_ok)
 {
         struct unary_call *unary = container_of(tag, struct unary_call, done);
@@ -111,7 +117,8 @@ static void on_done(struct rpc_tag *tag, bool is_ok)
                         error_set(&error, -EIO, "%s: the answer is not a valid protobuf message",
                                   unary->path);
         } else {
-                error_set(&error, -EIO, "%s: %.*s (gRPC status %d)", unary->path,
+                error_set(&error, is_refusal(unary->status) ? -EREMOTEIO : -EIO,
+                          "%s: %.*s (gRPC status %d)", unary->path,
                           (int)GRPC_SLICE_LENGTH(unary->status_text),
                           (const char *)GRPC_SLICE_START_PTR(unary->status_text),
                           (int)unary->status);

@@ -19,8 +19,9 @@ struct rpc_client *rpc_client_new(struct rpc_pump *pump, const char *path);
  * fine. */
 void rpc_client_free(struct rpc_client *client);
 
-/* reply is NULL with the reason in error (code -EIO, text "<path>: <status text>"); otherwise
- * borrowed, error->code 0. */
+/* reply is NULL with the reason in error (text "<path>: <status text>"; code -EREMOTEIO: the peer
+ * has refused, -EIO: there was no answer, or none that can be read); otherwise borrowed,
+ * error->code 0. */
 typedef void rpc_on_reply(void *owner, const ProtobufCMessage *reply, const struct error *error);
 
 /* Send request to method ("/package.Service/Method"); reply_kind describes the answer. Never calls
