@@ -387,10 +387,11 @@ int config_check_qgs_socket(const struct config *config, const char *what, const
         if (r < 0)
                 return r;
         if (strlen(config->host_root) + strlen(socket) > QGS_SOCKET_MAX)
-                return error_set(err, -EINVAL,
-                                 "%s: \"%s\" is longer than a socket's path may be when it is looked "
-                                 "for below --host-root %s",
-                                 what, socket, config->host_root);
+                return error_set(
+                        err, -EINVAL,
+                        "%s: \"%s\" is longer than a socket's path may be when it is looked "
+                        "for below --host-root %s",
+                        what, socket, config->host_root);
         directory = xstrndup(socket, (size_t)(strrchr(socket, '/') - socket));
         r = check_outside(what, "kubelet-dir", config->kubelet_dir, directory, err);
         return r ? r : check_outside(what, "cdi-dir", config->cdi_dir, directory, err);

@@ -34,7 +34,7 @@ struct config {
 
         char *misc_capacity; /* NULL: the known places below cgroup_root */
         char *cgroup_root;
-        char *host_root; /* where this process sees the host's files; "": it is on the host */
+        char *host_root;  /* where this process sees the host's files; "": it is on the host */
         int64_t capacity; /* TDs; -1: read from misc.capacity */
         unsigned reserve; /* TDs that run outside Kubernetes */
 

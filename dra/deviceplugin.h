@@ -7,8 +7,8 @@
  * started, and wiped our socket), when our ListAndWatch stream was cancelled (the exit of an older
  * registrant of the name cuts off the newer), when Register was refused. Where only our socket has
  * vanished it listens again: kubelet's connection lives on, and a second registration of the same
- * socket is refused since 1.37. While a foreign plugin of the same name lives (kubevirt-tdx.sock, virt-handler's own),
- * it stands back: kubelet cannot serve two.
+ * socket is refused since 1.37. While a foreign plugin of the same name lives (kubevirt-tdx.sock,
+ * virt-handler's own), it stands back: kubelet cannot serve two.
  */
 #pragma once
 

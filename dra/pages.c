@@ -80,7 +80,7 @@ static int parse_address(const char *address, struct sockaddr_storage *ret, stru
 
 int pages_check_address(const char *address, struct error *err)
 {
-        struct sockaddr_storage parsed;
+        struct sockaddr_storage parsed = { 0 };
 
         return parse_address(address, &parsed, err);
 }
@@ -131,7 +131,7 @@ static int bind_to(const struct sockaddr_storage *address, int *ret_fd)
 static int listen_on(const char *address, int *ret_fd, struct error *err)
 {
         __attribute__((cleanup(cleanup_free))) char *without_v6 = xasprintf("0.0.0.0%s", address);
-        struct sockaddr_storage parsed;
+        struct sockaddr_storage parsed = { 0 };
         int r;
 
         r = parse_address(address, &parsed, err);
@@ -417,7 +417,7 @@ static int start_polling(struct pages *pages, int http_fd, struct error *err)
 int pages_start(const struct pages_options *options, struct pages **ret, struct error *err)
 {
         struct pages *pages;
-        int http_fd = -1, fd, r;
+        int http_fd = -1, fd = -1, r;
 
         r = listen_on(options->listen, &fd, err);
         if (r < 0)
