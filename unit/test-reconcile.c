@@ -177,6 +177,26 @@ START_TEST(a_claim_of_an_earlier_boot_is_released_at_once)
 }
 END_TEST
 
+static void let_in(void)
+{
+        if (world.n_asked == 2)
+                world.outcome = KUBE_NOT_FOUND;
+}
+
+START_TEST(an_api_server_that_refuses_at_first_is_asked_again)
+{
+        set_up();
+        restore("a", "before");
+        world.outcome = KUBE_FORBIDDEN;
+        world.on_asked = let_in;
+
+        run();
+
+        ck_assert_uint_ge(world.n_asked, 2);
+        ck_assert_uint_eq(world.n_released, 1);
+}
+END_TEST
+
 static void prepare_again(void)
 {
         ledger_claim_free(ledger_release(world.ledger, "a"));
@@ -200,4 +220,5 @@ SUITE("reconcile", a_claim_that_was_deleted_by_force_just_now_is_released_at_the
       nothing_is_released_while_kubelet_is_away_or_has_just_started,
       a_damaged_record_does_not_take_kubelets_time_from_the_other_claims,
       a_claim_of_an_earlier_boot_is_released_at_once,
+      an_api_server_that_refuses_at_first_is_asked_again,
       a_claim_that_kubelet_has_prepared_again_since_the_reboot_is_left_to_kubelet);
