@@ -372,6 +372,17 @@ uint64_t deviceplugin_kubelet_age_ms(struct deviceplugin *of)
         return kubelet.is_up ? clock_now() - kubelet.started_ms : UINT64_MAX;
 }
 
+enum deviceplugin_standing deviceplugin_standing(const struct deviceplugin *of)
+{
+        return of->is_registered ? DEVICEPLUGIN_REGISTERED : DEVICEPLUGIN_UNREGISTERED;
+}
+
+/* Nobody measures here. */
+uint64_t deviceplugin_n_lists(const struct deviceplugin *of)
+{
+        return 0;
+}
+
 void deviceplugin_stop(struct deviceplugin *of)
 {
         clock_cancel(&of->registering);
