@@ -420,7 +420,7 @@ in_force() { tail -n 1 <<<"$(grep -o 'attestation enforced=[a-z]* socket=[^ ]*' 
                 "$CDI/kubevirt.io-tdx.json"
         says driver "there is no $path/qgs.socket"
         rmdir "$root$path"
-        mkdir "$root$path"
+        mkdir -p "$root$path" # unless the driver was quicker
         start qgs "$SIM/qgs-sim" --socket "$root$path/qgs.socket" --control "$T/qgs.ctl"
         said driver "QGS answers"
 }
