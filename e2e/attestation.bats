@@ -274,31 +274,43 @@ within_a_second() { # COMMAND... -- WANTED
         [[ $output == *"tdx0 pool=node1 Healthy timeout=20 QGS is absent: "* ]]
 }
 
-@test "five hundred re-creations of the socket cost little, and a handful of slice updates" {
-        start_qgs
-        driver --serve dra --attestation enforced
-        eventually 5 slice_is "open, attesting"
-        local stat before after
-        api stats reset
-        stat=/proc/$(pid_of driver)/stat
-        before=$(awk '{ print $14 + $15 }' "$stat")
-        python3 - "$QGS" <<'END'
+recreate() { # N: the socket goes and comes
+        python3 - "$QGS" "$1" <<'END'
 import os, socket, sys, time
-for _ in range(500):
+for _ in range(int(sys.argv[2])):
     os.path.exists(sys.argv[1]) and os.unlink(sys.argv[1])
     s = socket.socket(socket.AF_UNIX)
     s.bind(sys.argv[1])
     s.listen()
     os.chmod(sys.argv[1], 0o666)
-    time.sleep(0.01)
+    time.sleep(0.005)
 os.unlink(sys.argv[1])
 END
+}
+rss_kib() { awk '/^VmRSS/ { print $2 }' "/proc/$(pid_of driver)/status"; }
+n_descriptors() { find "/proc/$(pid_of driver)/fd" -type l | wc -l; }
+
+@test "a thousand re-creations of the socket cost little, a handful of slice updates, and no memory" {
+        start_qgs
+        driver --serve dra --attestation enforced
+        eventually 5 slice_is "open, attesting"
+        local stat before after rss descriptors
+        recreate 200
+        eventually 5 slice_is "tainted absent, attesting not"
+        rss=$(rss_kib)
+        descriptors=$(n_descriptors)
+        api stats reset
+        stat=/proc/$(pid_of driver)/stat
+        before=$(awk '{ print $14 + $15 }' "$stat")
+        recreate 1000
         after=$(awk '{ print $14 + $15 }' "$stat")
         eventually 5 slice_is "tainted absent, attesting not"
         api stats | tee "$T/stats"
-        echo "CPU: $((after - before)) hundredths of a second"
+        echo "CPU: $((after - before)) hundredths of a second, memory: $rss to $(rss_kib) KiB"
         [ $((after - before)) -lt 100 ]
         [ "$(awk '/PUT/ { n += $NF } END { print n + 0 }' "$T/stats")" -le 10 ]
+        [ "$(n_descriptors)" -le $((descriptors + 1)) ] # a probe may be under way
+        [[ $DRIVER != */plain-* ]] || [ "$(rss_kib)" -le $((rss + 256)) ]
 }
 
 @test "flags that do not go together are refused with their names" {

@@ -242,6 +242,31 @@ START_TEST(a_service_that_flaps_counts_as_down_and_costs_a_handful_of_changes)
 }
 END_TEST
 
+START_TEST(a_day_of_flapping_costs_no_more_than_it_may_and_ends_as_things_are)
+{
+        const uint64_t day_ms = 86400000;
+        struct verdict verdict = verdict_of(0);
+        unsigned n_changes = 0, n_probes = 0;
+        uint64_t now = 0;
+
+        for (unsigned i = 0; now < day_ms; ++i, now += 3500) {
+                n_changes += verdict_expire(&verdict, now);
+                n_changes += see(&verdict, i % 2 ? 0 : 1 + i, now);
+                if (verdict_next_probe_ms(&verdict) > now)
+                        continue;
+                ++n_probes;
+                n_changes += verdict_probed(&verdict, QGS_PROBE_CONNECTED, "", now);
+        }
+        ck_assert_uint_le(n_changes, 2 * (VERDICT_RECOVERIES + day_ms / VERDICT_RECOVERY_MS));
+        ck_assert_uint_ge(n_changes, 1000);
+        ck_assert_uint_le(n_probes, day_ms / VERDICT_PROBE_MS);
+
+        see(&verdict, 1, now);
+        (void)verdict_expire(&verdict, now + VERDICT_RECOVERY_MS);
+        ck_assert_int_eq(verdict.in_force.state, QGS_ANSWERING);
+}
+END_TEST
+
 START_TEST(going_down_is_never_held_back)
 {
         struct verdict verdict = verdict_of(0);
@@ -305,5 +330,6 @@ SUITE("verdict", the_permissions_count_as_the_vm_sees_them,
       our_own_failures_say_nothing_about_qgs, connections_are_ten_seconds_apart_whatever_happens,
       a_new_socket_is_tried_before_the_period_is_over,
       a_service_that_flaps_counts_as_down_and_costs_a_handful_of_changes,
+      a_day_of_flapping_costs_no_more_than_it_may_and_ends_as_things_are,
       going_down_is_never_held_back, the_age_is_of_the_state_and_not_of_its_words,
       answers_are_read_byte_by_byte);
