@@ -81,8 +81,7 @@ enum deviceplugin_standing deviceplugin_standing(const struct deviceplugin *plug
 /* Lists sent to kubelet so far. */
 uint64_t deviceplugin_n_lists(const struct deviceplugin *plugin);
 
-/* End the streams with an empty list, so that kubelet drops the resource at once; take the socket
- * away. */
+/* End the streams, at which kubelet takes all devices for Unhealthy; take the socket away. */
 void deviceplugin_stop(struct deviceplugin *plugin);
 /* After the server has stopped. The memory goes when the loop has turned. NULL is fine. */
 void deviceplugin_free(struct deviceplugin *plugin);
