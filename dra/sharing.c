@@ -20,7 +20,8 @@ struct sharing {
         bool has_listed_pods;             /* kubelet has, since it started */
         uint64_t pods_first_ms;           /* when we saw it first */
         uint64_t pods_latest_ms;          /* and last */
-        char (*names)[sizeof("tdx4095")]; /* of the last offer */
+        char (*names)[sizeof("tdx4095")]; /* of the devices that were ever offered */
+        unsigned n_names;
 };
 
 unsigned sharing_plugin_limit(unsigned total, int64_t split, unsigned n_claims_held)
@@ -209,6 +210,16 @@ uint64_t sharing_next_expiry_ms(const struct sharing *sharing)
         return holdings_next_expiry_ms(sharing->holdings);
 }
 
+static void name_devices(struct sharing *sharing, unsigned n)
+{
+        if (n <= sharing->n_names)
+                return;
+        sharing->names = xreallocarray(sharing->names, n, sizeof(*sharing->names));
+        for (; sharing->n_names < n; ++sharing->n_names)
+                snprintf(sharing->names[sharing->n_names], sizeof(*sharing->names), "tdx%u",
+                         sharing->n_names % DEVICE_INDEX_MAX);
+}
+
 struct sharing_device *sharing_offer(struct sharing *sharing, size_t *ret_n)
 {
         unsigned total = ledger_total(sharing->ledger), n_free = 0;
@@ -218,13 +229,11 @@ struct sharing_device *sharing_offer(struct sharing *sharing, size_t *ret_n)
 
         if (sharing->is_known && !sharing->is_closed && limit(sharing) > sharing_n_held(sharing))
                 n_free = limit(sharing) - sharing_n_held(sharing);
-        sharing->names = xreallocarray(sharing->names, total, sizeof(*sharing->names));
+        name_devices(sharing, total);
         for (unsigned i = 0; i < total; ++i) {
-                char *name = sharing->names[i];
-                enum holdings_state state;
+                const char *name = sharing->names[i];
+                enum holdings_state state = holdings_state(sharing->holdings, name);
 
-                snprintf(name, sizeof(sharing->names[i]), "tdx%u", i % DEVICE_INDEX_MAX);
-                state = holdings_state(sharing->holdings, name);
                 devices[n++] =
                         (struct sharing_device){ name, state == HOLDINGS_HELD ||
                                                                (state == HOLDINGS_FREE && n_free) };
