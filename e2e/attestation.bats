@@ -267,6 +267,17 @@ within_a_second() { # COMMAND... -- WANTED
         grep 'tdx3 pool=node1 Healthy timeout=20 QGS answers' "$T/health"
 }
 
+@test "a device that comes is on the health streams at once" {
+        driver --serve dra
+        eventually 5 slice_is "open, attesting not"
+        kubelet health-watch 2s >"$T/health" &
+        local watch=$!
+        sleep 0.5
+        sed -i 's/^tdx.*/tdx 5/' "$MISC"
+        wait $watch
+        grep 'tdx4 pool=node1 Healthy' "$T/health"
+}
+
 @test "not enforced, devices are healthy, and the message says what is missing" {
         driver --serve dra
         eventually 5 slice_is "open, attesting not"
