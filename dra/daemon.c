@@ -360,8 +360,6 @@ static int activate(struct daemon *daemon, struct error *err)
                          log_int("claims", (int64_t)ledger_n_claims(daemon->ledger)),
                          log_int("tds", ledger_held(daemon->ledger)));
         daemon->is_active = true;
-        if (daemon->status)
-                status_set_active(daemon->status);
         daemon->was_schedulable = true;
         on_attestation_changed(daemon);
         read_capacity(daemon);
@@ -569,6 +567,7 @@ static int set_up_status(struct daemon *daemon, struct error *err)
 {
         const struct status_options options = { .loop = &daemon->loop,
                                                 .config = daemon->config,
+                                                .is_active = &daemon->is_active,
                                                 .ledger = daemon->ledger,
                                                 .prepare = daemon->prepare,
                                                 .draplugin = &daemon->draplugin,

@@ -26,7 +26,6 @@
 struct status {
         struct status_options options;
         struct pages *pages;
-        bool is_active;
         int64_t started_s;
 };
 
@@ -110,7 +109,7 @@ static unsigned print_metrics(void *owner, struct text *page)
         const struct status_options *options = &status->options;
         struct metrics metrics = {
                 .version = DRA_VERSION,
-                .is_active = status->is_active,
+                .is_active = *options->is_active,
                 .is_served = { [METRICS_DRA] = options->sockets != NULL,
                                [METRICS_PLUGIN] = options->pluginside != NULL },
                 .is_registered = { [METRICS_DRA] = options->sockets &&
@@ -146,7 +145,7 @@ static const char *why_not_ready(const struct status *status)
         const struct status_options *options = &status->options;
         struct pluginside_status plugin;
 
-        if (!status->is_active)
+        if (!*options->is_active)
                 return options->sockets && options->config->pod_uid &&
                                        !sockets_are_in_place(options->sockets)
                                ? "the sockets are not in place yet"
@@ -174,7 +173,7 @@ static unsigned print_readyz(void *owner, struct text *page)
                 text_addf(page, "not ready: %s\n", reason);
                 return HTTP_SERVICE_UNAVAILABLE;
         }
-        text_add(page, status->is_active ? "ok\n" : "ok, standing by\n");
+        text_add(page, *status->options.is_active ? "ok\n" : "ok, standing by\n");
         return HTTP_OK;
 }
 
@@ -209,11 +208,6 @@ int status_start(const struct status_options *options, struct status **ret, stru
         log_info("metrics and health are served", log_str("address", pages_address(status->pages)));
         *ret = status;
         return 0;
-}
-
-void status_set_active(struct status *status)
-{
-        status->is_active = true;
 }
 
 void status_stop(struct status *status)

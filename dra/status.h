@@ -5,6 +5,7 @@
  */
 #pragma once
 
+#include <stdbool.h>
 #include <uv.h>
 
 struct attestation;
@@ -23,6 +24,7 @@ struct status;
 struct status_options {
         uv_loop_t *loop;
         const struct config *config;
+        const bool *is_active; /* whether this instance holds the node's lock */
         const struct ledger *ledger;
         const struct prepare *prepare;
         const struct draplugin *draplugin;
@@ -35,7 +37,5 @@ struct status_options {
 
 /* Listen on config's address. 0, or -errno with the address and the reason. */
 int status_start(const struct status_options *options, struct status **ret, struct error *err);
-/* This instance holds the node's lock from now on. */
-void status_set_active(struct status *status);
 /* Before what it borrows goes. NULL is fine. */
 void status_stop(struct status *status);
