@@ -8,6 +8,8 @@
 #include "base/list.h"
 #include "base/memory.h"
 #include "base/text.h"
+#include "kube/credentials.h"
+#include "kube/http.h"
 
 #include <check.h>
 #include <stdbool.h>
@@ -292,4 +294,16 @@ static void stub_stop(struct stub_server *server)
 static char *stub_url(const struct stub_server *server)
 {
         return xasprintf("http://127.0.0.1:%d", server->port);
+}
+
+/* A client of the server without credentials; the caller's. */
+__attribute__((unused)) static struct http *stub_client(const struct stub_server *server)
+{
+        struct kube_credentials credentials = KUBE_CREDENTIALS_NULL;
+        struct http *http;
+
+        credentials.url = stub_url(server);
+        ck_assert_int_eq(http_new(server->loop, &credentials, &http, NULL), 0);
+        kube_credentials_deinit(&credentials);
+        return http;
 }

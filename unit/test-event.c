@@ -15,13 +15,9 @@ static struct kube_events *events;
 
 static void set_up(const struct stub_answer *answers, size_t n_answers)
 {
-        struct kube_credentials credentials = KUBE_CREDENTIALS_NULL;
-
         ck_assert_int_eq(uv_loop_init(&loop), 0);
         stub_start(&server, &loop, answers, n_answers);
-        credentials.url = stub_url(&server);
-        ck_assert_int_eq(http_new(&loop, &credentials, &http, NULL), 0);
-        kube_credentials_deinit(&credentials);
+        http = stub_client(&server);
         api = kube_api_new(http);
         events = kube_events_new(&loop, api, "node1");
         kube_events_set_node_uid(events, "uid-1");

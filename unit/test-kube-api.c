@@ -37,14 +37,10 @@ static void on_reply(void *owner, const struct kube_reply *reply)
 
 static void set_up(const struct stub_answer *answers, size_t n_answers)
 {
-        struct kube_credentials credentials = KUBE_CREDENTIALS_NULL;
-
         ck_assert_int_eq(uv_loop_init(&loop), 0);
         stub_start(&server, &loop, answers, n_answers);
-        credentials.url = stub_url(&server);
-        ck_assert_int_eq(http_new(&loop, &credentials, &http, NULL), 0);
+        http = stub_client(&server);
         api = kube_api_new(http);
-        kube_credentials_deinit(&credentials);
 }
 
 static void tear_down(void)

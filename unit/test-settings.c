@@ -63,14 +63,10 @@ static const struct kube_watch_timing trusting = { .first_ms = 1,
 static void set_up_timed(const struct stub_answer *answers, size_t n_answers,
                          const struct kube_watch_timing *timing)
 {
-        struct kube_credentials credentials = KUBE_CREDENTIALS_NULL;
-
         n_told = 0;
         ck_assert_int_eq(uv_loop_init(&loop), 0);
         stub_start(&server, &loop, answers, n_answers);
-        credentials.url = stub_url(&server);
-        ck_assert_int_eq(http_new(&loop, &credentials, &http, NULL), 0);
-        kube_credentials_deinit(&credentials);
+        http = stub_client(&server);
         api = kube_api_new(http);
         settings = settings_new(&(struct settings_options){ .loop = &loop,
                                                             .api = api,

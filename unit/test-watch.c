@@ -185,7 +185,6 @@ static const struct kube_watch_timing quick = { .first_ms = 1,
 static void set_up_timed(const struct stub_answer *answers, size_t n_answers,
                          const struct kube_watch_timing *timing)
 {
-        struct kube_credentials credentials = KUBE_CREDENTIALS_NULL;
         struct kube_watch_options options = { .path = KUBE_PATH_SLICES,
                                               .field_selector = "spec.driver=d,spec.nodeName=n",
                                               .list_kind = "ResourceSliceList",
@@ -193,9 +192,7 @@ static void set_up_timed(const struct stub_answer *answers, size_t n_answers,
 
         ck_assert_int_eq(uv_loop_init(&loop), 0);
         stub_start(&server, &loop, answers, n_answers);
-        credentials.url = stub_url(&server);
-        ck_assert_int_eq(http_new(&loop, &credentials, &http, NULL), 0);
-        kube_credentials_deinit(&credentials);
+        http = stub_client(&server);
         api = kube_api_new(http);
         watch = kube_watch_new(&loop, api, &options, &callbacks, NULL);
         kube_watch_start(watch);
