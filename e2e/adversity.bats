@@ -26,6 +26,14 @@ is_idle() { # takes less than a third of a processor over a second
         sleep 1
         [ $(($(ticks) - before)) -lt 30 ]
 }
+with_shim() { # VARIABLE=VALUE [FLAG...]: the driver on a bad disk or with a wrong clock, as e2e/sim/shim.c says
+        [[ $DRIVER == */plain-* ]] || skip "sanitizers and LD_PRELOAD do not go together"
+        local setting=$1
+        shift
+        export LD_PRELOAD=$SHIM "${setting?}"
+        launch_driver driver "$@"
+        unset LD_PRELOAD "${setting%%=*}"
+}
 is_alive() { kill -0 "$(pid_of driver)"; }
 
 @test "a slice whose pool somebody edits too small is put right, and nothing ends" {
@@ -150,20 +158,14 @@ is_alive() { kill -0 "$(pid_of driver)"; }
 }
 
 @test "a wall clock that is set back hours holds nothing up" {
-        [[ $DRIVER == */plain-* ]] || skip "sanitizers and LD_PRELOAD do not go together"
         end kubelet
         KUBELET_DEVICES=yes start_kubelet
-        export LD_PRELOAD=$SHIM SHIM_CLOCK_S=-10800
-        launch_driver driver
-        unset LD_PRELOAD SHIM_CLOCK_S
+        with_shim SHIM_CLOCK_S=-10800
         api wait-devices 4 15s
 }
 
 @test "a sync of the directory that fails refuses the claim, and its record does not come back" {
-        [[ $DRIVER == */plain-* ]] || skip "sanitizers and LD_PRELOAD do not go together"
-        export LD_PRELOAD=$SHIM SHIM_FSYNC_FAILS=$T/fails
-        launch_driver driver --serve dra
-        unset LD_PRELOAD SHIM_FSYNC_FAILS
+        with_shim SHIM_FSYNC_FAILS=$T/fails --serve dra
         api wait-devices 4
         api claim default/a tdx0
         touch "$T/fails"
@@ -175,10 +177,7 @@ is_alive() { kill -0 "$(pid_of driver)"; }
 }
 
 @test "however slow the disk, the loop answers others meanwhile" {
-        [[ $DRIVER == */plain-* ]] || skip "sanitizers and LD_PRELOAD do not go together"
-        export LD_PRELOAD=$SHIM SHIM_FSYNC_MS=700
-        launch_driver driver --serve dra
-        unset LD_PRELOAD SHIM_FSYNC_MS
+        with_shim SHIM_FSYNC_MS=700 --serve dra
         api wait-devices 4
         api claim default/a tdx0
         kubelet prepare default/a &
@@ -191,10 +190,7 @@ is_alive() { kill -0 "$(pid_of driver)"; }
 }
 
 @test "a claim that is prepared, unprepared and prepared again on a slow disk is held in the end" {
-        [[ $DRIVER == */plain-* ]] || skip "sanitizers and LD_PRELOAD do not go together"
-        export LD_PRELOAD=$SHIM SHIM_FSYNC_MS=400
-        launch_driver driver --serve dra
-        unset LD_PRELOAD SHIM_FSYNC_MS
+        with_shim SHIM_FSYNC_MS=400 --serve dra
         api wait-devices 4
         local uid last
         uid=$(api claim default/a tdx0)
@@ -225,11 +221,9 @@ is_alive() { kill -0 "$(pid_of driver)"; }
 @test "somebody who writes to the CDI directory without end holds no call up" {
         driver --serve dra
         api claim default/a tdx0
-        (while :; do : >"$CDI/other.json"; rm "$CDI/other.json"; done) 3>&- 4>&- &
-        local writer=$!
+        start writer sh -c "while :; do : >'$CDI/other.json'; rm '$CDI/other.json'; done"
         SECONDS=0
         kubelet prepare default/a
         kubelet unprepare default/a
-        kill $writer
         [ $SECONDS -lt 3 ]
 }

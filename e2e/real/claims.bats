@@ -4,10 +4,7 @@
 
 setup_file() {
         load cluster
-        install
-        claim_templates
-        no_pods
-        qgs_start
+        set_up_node
         eventually 20 offers 4 node1 '.attributes.attestation.bool == true'
 }
 teardown_file() { load cluster; qgs_stop; }

@@ -58,11 +58,9 @@ driver_pod() { # [NODE]: not one that is ending
                 jq -r '[.items[] | select(.metadata.deletionTimestamp == null) | "pod/" + .metadata.name][0] // ""'
 }
 driver_log() { k -n dra-driver-tdx logs "$(driver_pod "$@")" --tail=-1; }
-driver_metric() { # SERIES VALUE [NODE]
-        local address
-        address=$(k -n dra-driver-tdx get "$(driver_pod "${3:-node1}")" -o jsonpath='{.status.podIP}')
-        on "${3:-node1}" curl -fsS -m 2 "http://$address:8080/metrics" | grep -qxF "$1 $2"
-}
+driver_address() { k -n dra-driver-tdx get "$(driver_pod "$@")" -o jsonpath='{.status.podIP}'; } # [NODE]
+metrics_at() { on node1 curl -fsS -m 2 "http://$1:8080/metrics"; }                               # ADDRESS
+driver_metric() { metrics_at "$(driver_address)" | grep -qxF "$1 $2"; }                          # SERIES VALUE
 
 # Devices of a node's slices, all of them or those that a jq filter leaves.
 devices() { # [NODE [FILTER]]
@@ -128,8 +126,7 @@ events_of() { # POD: as it is now, not of an earlier one of that name
 }
 n_held() { # N: TDs in use, both paths
         local held
-        held=$(on node1 curl -fsS -m 2 "http://$(k -n dra-driver-tdx get "$(driver_pod)" -o jsonpath='{.status.podIP}'):8080/metrics" |
-                awk '/^tdx_held_tds/ { n += $2 } END { print n }')
+        held=$(metrics_at "$(driver_address)" | awk '/^tdx_held_tds/ { n += $2 } END { print n }')
         [ "$held" = "$1" ]
 }
 
@@ -148,6 +145,15 @@ claim_templates() {
 {apiVersion: resource.k8s.io/v1, kind: ResourceClaim, metadata: {name: shared},
  spec: {devices: {requests: [{name: td, exactly: {deviceClassName: tdx.kubevirt.io}}]}}}
 END
+}
+
+# For setup_file: the driver on a node with QGS, and nothing else there.
+set_up_node() {
+        install
+        claim_templates
+        no_pods
+        qgs_start
+        eventually 20 offers 4
 }
 
 # For teardown: no pod is left, and no TD held.

@@ -5,11 +5,7 @@
 
 setup_file() {
         load cluster
-        install
-        claim_templates
-        no_pods
-        qgs_start
-        eventually 20 offers 4
+        set_up_node
         [ "$OVERLAY" = dra ] || eventually 30 allocatable 4
 }
 teardown_file() { load cluster; qgs_stop; }

@@ -4,11 +4,7 @@
 
 setup_file() {
         load cluster
-        install
-        claim_templates
-        no_pods
-        qgs_start
-        eventually 20 offers 4
+        set_up_node
 }
 teardown_file() { load cluster; qgs_stop; }
 setup() {
@@ -76,6 +72,8 @@ is_away() { [ -z "$(driver_pod)" ]; }
         eventually 10 n_held 0
 }
 
+are_free_at() { metrics_at "$1" | grep -qx "tdx_free_tds $2"; } # ADDRESS N
+
 @test "the API server is away while a pod ends: its TD is free all the same" {
         k apply -f - >/dev/null <<'END'
 {apiVersion: v1, kind: Pod, metadata: {name: short, labels: {e2e: pod}}, spec: {
@@ -84,9 +82,9 @@ is_away() { [ -z "$(driver_pod)" ]; }
 END
         running short
         local address
-        address=$(k -n dra-driver-tdx get "$(driver_pod)" -o jsonpath='{.status.podIP}')
+        address=$(driver_address)
         daemon node1 kill apiserver # an orderly end waits a minute for its watches
-        eventually 30 bash -c "$NODE_TOOL enter node1 curl -fsS -m 2 http://$address:8080/metrics | grep -qx 'tdx_free_tds 3'"
+        eventually 30 are_free_at "$address" 3
         daemon node1 start apiserver
         daemon node1 start scheduler # it gives up where the API server is away for long
         eventually 20 offers 4
