@@ -2,20 +2,14 @@
 #include "pluginside.h"
 
 #include "base/error.h"
-#include "base/file.h"
-#include "base/json.h"
 #include "base/log.h"
 #include "base/memory.h"
+#include "heldrecord.h"
 #include "ledger.h"
 #include "podresources.h"
 #include "sharing.h"
 
 #include <errno.h>
-#include <fcntl.h>
-#include <string.h>
-
-#define RECORD     "plugin-devices"
-#define RECORD_MAX (1 << 20)
 
 /* Changes of this long go out as one list: with thousands of devices a list is 100 KiB and more,
  * and every claim changes it. What is admitted meanwhile is checked against the ledger, not against
@@ -27,6 +21,7 @@ struct pluginside {
         struct sharing *sharing; /* NULL before pluginside_start() */
         struct deviceplugin *plugin;
         struct podresources *podresources;
+        struct heldrecord *record;
         char *directory;
         char *podresources_socket;
         uv_timer_t question;
@@ -49,58 +44,53 @@ static uint64_t now(const struct pluginside *side)
 /* ---- what is written down: not the truth, which kubelet has, but all there is where it cannot be
  * asked ---- */
 
-static void write_down(struct pluginside *side)
+/* Of a write: whether the record is behind now. */
+static void note_written(struct pluginside *side, int r, const struct error *error)
 {
-        _cleanup_(json) struct json *ids = json_new_array();
-        __attribute__((cleanup(cleanup_close))) int fd = -1;
-        __attribute__((cleanup(cleanup_free))) char *text = NULL;
-        struct error error = ERROR_NULL;
-        const char *id = NULL;
-
-        while ((id = sharing_next_held(side->sharing, id)))
-                json_append(ids, json_new_string(id));
-        while ((id = sharing_next_lingering(side->sharing, id)))
-                json_append(ids, json_new_string(id));
-        text = json_print(ids);
-        side->is_unwritten =
-                file_open_directory(side->options.state_dir, 0700, &fd, &error) < 0 ||
-                file_replace(fd, RECORD, text, strlen(text), 0600, FILE_UNSYNCED, &error) < 0;
+        side->is_unwritten = r < 0;
         if (side->is_unwritten)
                 log_warn("cannot write down who holds plugin devices, going on",
-                         log_str("reason", error.text));
+                         log_str("reason", error->text));
 }
 
-/* NULL: there is no record, or none that can be read. */
-static struct json *read_record(const char *state_dir)
+static void write_down(struct pluginside *side)
 {
-        __attribute__((cleanup(cleanup_free))) char *path = xasprintf("%s/" RECORD, state_dir);
-        __attribute__((cleanup(cleanup_free))) char *bytes = NULL;
+        __attribute__((cleanup(cleanup_free))) const char **ids = NULL;
         struct error error = ERROR_NULL;
-        struct json *ids = NULL;
-        size_t n;
+        const char *id = NULL;
+        size_t n = 0;
 
-        if (file_read(AT_FDCWD, path, RECORD_MAX, &bytes, &n, &error) == -ENOENT)
-                return NULL;
-        if (error.code || json_parse(bytes, n, &ids, &error) < 0)
-                log_warn("cannot read who held plugin devices, kubelet will tell",
-                         log_str("file", path), log_str("reason", error.text));
-        return ids;
+        ids = xcalloc(sharing_n_held(side->sharing), sizeof(*ids));
+        while ((id = sharing_next_held(side->sharing, id)))
+                ids[n++] = id;
+        while ((id = sharing_next_lingering(side->sharing, id)))
+                ids[n++] = id;
+        note_written(side, heldrecord_write(side->record, ids, n, &error), &error);
 }
 
-static void read_back(struct pluginside *side)
+static void add_to_record(struct pluginside *side, const char *const *ids, size_t n)
 {
-        _cleanup_(json) struct json *ids = read_record(side->options.state_dir);
+        struct error error = ERROR_NULL;
+        int r = -ESTALE;
 
-        for (const struct json *id = json_first(ids); id; id = json_next(id))
-                if (json_string(id))
-                        sharing_restore(side->sharing, json_string(id));
+        if (!side->is_unwritten)
+                r = heldrecord_append(side->record, ids, n, &error);
+        if (r == -ESTALE)
+                write_down(side);
+        else
+                note_written(side, r, &error);
+}
+
+static void on_recorded_id(void *owner, const char *id)
+{
+        struct pluginside *side = owner;
+
+        sharing_restore(side->sharing, id);
 }
 
 size_t pluginside_n_recorded(const char *state_dir)
 {
-        _cleanup_(json) struct json *ids = read_record(state_dir);
-
-        return json_count(ids);
+        return heldrecord_read(state_dir, NULL, NULL);
 }
 
 /* ---- the offer, and the clock ---- */
@@ -213,7 +203,7 @@ static int on_allocate(void *owner, const char *const *ids, size_t n, struct err
                  log_str("first", ids[0]), log_int("held", sharing_n_held(side->sharing)));
         /* Before the answer: kubelet may be silent when we start the next time, or the pod may have
          * been deleted by force until then. */
-        write_down(side);
+        add_to_record(side, ids, n);
         offer_soon(side);
         side->options.on_changed(side->options.owner);
         schedule(side);
@@ -260,6 +250,7 @@ struct pluginside *pluginside_new(const struct pluginside_options *options)
         struct deviceplugin_options plugin_options;
 
         side->options = *options;
+        side->record = heldrecord_new(options->state_dir);
         side->directory = xasprintf("%s/device-plugins", options->kubelet_dir);
         side->podresources_socket =
                 xasprintf("%s/pod-resources/kubelet.sock", options->kubelet_dir);
@@ -294,7 +285,7 @@ void pluginside_start(struct pluginside *side)
 {
         side->sharing = sharing_new(side->options.ledger, side->options.split, now(side));
         sharing_close(side->sharing, side->is_closed);
-        read_back(side);
+        heldrecord_read(side->options.state_dir, on_recorded_id, side);
         schedule(side);
 }
 
@@ -361,6 +352,7 @@ static void on_closed(uv_handle_t *handle)
         if (--side->n_open)
                 return;
         sharing_free(side->sharing);
+        heldrecord_free(side->record);
         free(side->directory);
         free(side->podresources_socket);
         free(side);

@@ -9,7 +9,7 @@
  *
  * With two numbers it calls a device plugin instead: so many ListAndWatch streams up to their first
  * list, then, while another stream is read by a thread of its own, so many Allocates of a device
- * each.
+ * each, by turns with as many calls of GetDevicePluginOptions.
  */
 #include "base/memory.h"
 #include "deviceplugin.pb-c.h"
@@ -225,6 +225,21 @@ static void time_allocate(struct caller *caller, unsigned index)
         printf("allocate %" PRIu64 "\n", ns);
 }
 
+/* The call that does nothing: what is left is gRPC, the socket, and waking each other. */
+static void time_options(struct caller *caller)
+{
+        Deviceplugin__Empty request = DEVICEPLUGIN__EMPTY__INIT;
+        ProtobufCMessage *reply;
+        uint64_t ns;
+
+        reply = caller_call(caller, "/v1beta1.DevicePlugin/GetDevicePluginOptions", &request.base,
+                            &deviceplugin__device_plugin_options__descriptor, &ns);
+        if (!reply)
+                fail("GetDevicePluginOptions was refused");
+        protobuf_c_message_free_unpacked(reply, NULL);
+        printf("options %" PRIu64 "\n", ns);
+}
+
 static void call_plugin(const char *endpoint, unsigned n_lists, unsigned n_allocates)
 {
         struct caller *caller = caller_new(endpoint);
@@ -234,8 +249,10 @@ static void call_plugin(const char *endpoint, unsigned n_lists, unsigned n_alloc
                 time_list(caller);
         if (pthread_create(&reader, NULL, read_stream, caller_new(endpoint)))
                 fail("no thread");
-        for (unsigned i = 0; i < n_allocates; ++i)
+        for (unsigned i = 0; i < n_allocates; ++i) {
                 time_allocate(caller, i);
+                time_options(caller);
+        }
 }
 
 int main(int argc, char **argv)

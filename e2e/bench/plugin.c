@@ -145,7 +145,7 @@ static void call(uv_work_t *work)
                 xasprintf("exec '%s' '%s/k/device-plugins/dra-driver-tdx.sock' %d %d",
                           kubelet.caller, kubelet.directory, N_LISTS, N_ALLOCATES);
         char *arguments[] = { (char *)"sh", (char *)"-c", command, NULL };
-        struct samples list = { 0 }, allocate = { 0 };
+        struct samples list = { 0 }, options = { 0 }, allocate = { 0 }, first = { 0 }, last = { 0 };
         __attribute__((cleanup(cleanup_free))) char *log = xasprintf("%s/log", kubelet.directory);
         char kind[32];
         int out[2], status;
@@ -158,14 +158,25 @@ static void call(uv_work_t *work)
         pid = process_spawn("/bin/sh", arguments, log, -1, out[1]);
         close(out[1]);
         figures = fdopen(out[0], "r");
-        while (fscanf(figures, "%31s %" SCNu64, kind, &ns) == 2)
-                sample(strcmp(kind, "list") == 0 ? &list : &allocate, ns);
+        while (fscanf(figures, "%31s %" SCNu64, kind, &ns) == 2) {
+                if (strcmp(kind, "list") == 0) {
+                        sample(&list, ns);
+                } else if (strcmp(kind, "options") == 0) {
+                        sample(&options, ns);
+                } else {
+                        sample(&allocate, ns);
+                        sample(allocate.n <= N_ALLOCATES / 2 ? &first : &last, ns);
+                }
+        }
         fclose(figures);
         if (pid < 0 || waitpid(pid, &status, 0) != pid || status != 0)
                 die("the caller has failed: see the log");
         printf("list_4096_p50_us %.0f\n", percentile_us(&list, 50));
         printf("allocate_p50_us %.0f\n", percentile_us(&allocate, 50));
         printf("allocate_p99_us %.0f\n", percentile_us(&allocate, 99));
+        printf("allocate_few_held_p50_us %.0f\n", percentile_us(&first, 50));
+        printf("allocate_many_held_p50_us %.0f\n", percentile_us(&last, 50));
+        printf("plugin_empty_call_p50_us %.0f\n", percentile_us(&options, 50));
 }
 
 static void on_called(uv_work_t *work, int status)
