@@ -70,35 +70,21 @@ int heldrecord_write(struct heldrecord *record, const char *const *ids, size_t n
         return 0;
 }
 
-/* Opened each time, lest the driver keep its admin from remounting a disk read-only. */
-static int append(const char *path, const char *line, size_t n)
-{
-        __attribute__((cleanup(cleanup_close))) int fd = -1;
-        ssize_t written;
-
-        fd = open(path, O_WRONLY | O_APPEND | O_NOFOLLOW | O_CLOEXEC);
-        if (fd < 0)
-                return -errno;
-        written = write(fd, line, n);
-        if (written < 0)
-                return -errno;
-        return (size_t)written == n ? 0 : -ENOSPC;
-}
-
 int heldrecord_append(struct heldrecord *record, const char *const *ids, size_t n,
                       struct error *err)
 {
         __attribute__((cleanup(cleanup_free))) char *line = NULL;
-        int r = -ENOENT; /* or removed by somebody */
+        int r = -ENOENT;
 
+        /* Opened each time, lest the driver keep its admin from remounting a disk read-only. */
         if (record->is_whole) {
                 line = print_line(ids, n);
-                r = append(record->path, line, strlen(line));
+                r = file_append(AT_FDCWD, record->path, line, strlen(line), err);
         }
         record->is_whole = r == 0;
-        if (r == -ENOENT)
+        if (r == -ENOENT) /* or removed by somebody */
                 return error_set(err, -ESTALE, "there is no record of plugin devices to add to");
-        return r < 0 ? error_errno(err, r, "cannot write %s", record->path) : 0;
+        return r;
 }
 
 /* ---- reading ---- */

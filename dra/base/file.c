@@ -103,6 +103,16 @@ int file_replace(int dir_fd, const char *name, const void *bytes, size_t n, mode
         return 0;
 }
 
+int file_append(int dir_fd, const char *path, const void *bytes, size_t n, struct error *err)
+{
+        __attribute__((cleanup(cleanup_close))) int fd = -1;
+        int r;
+
+        fd = openat(dir_fd, path, O_WRONLY | O_APPEND | O_NOFOLLOW | O_CLOEXEC);
+        r = fd < 0 ? -errno : write_all(fd, bytes, n);
+        return r < 0 ? error_errno(err, r, "cannot write %s", path) : 0;
+}
+
 static bool is_temporary(const char *name)
 {
         size_t n = strlen(name);

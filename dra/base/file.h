@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Small whole files: read with a bound, written so that a reader or a crash finds either the old or
- * the new content.
+ * Small files: read whole with a bound, replaced so that a reader or a crash finds either the old
+ * or the new content, or made longer.
  *
  * Functions take a directory descriptor as openat(2) does (AT_FDCWD is fine) and return 0 or -errno
  * with the file's name in err.
@@ -29,6 +29,9 @@ enum file_sync {
  * over name. On failure nothing is left behind. */
 int file_replace(int dir_fd, const char *name, const void *bytes, size_t n, mode_t mode,
                  enum file_sync sync, struct error *err);
+
+/* Add n bytes, few, to the end of a file that is there. After a failure some of them may be. */
+int file_append(int dir_fd, const char *path, const void *bytes, size_t n, struct error *err);
 
 /* Remove what file_replace() may have left in a directory when it was killed: every ".*.tmp". */
 void file_sweep_temporaries(int dir_fd);

@@ -200,6 +200,19 @@ int file_replace(int dir_fd, const char *name, const void *bytes, size_t n, mode
         return 0;
 }
 
+int file_append(int dir_fd, const char *path, const void *bytes, size_t n, struct error *err)
+{
+        char *longer;
+
+        if (!plugin_devices)
+                return error_set(err, -ENOENT, "%s: No such file or directory", path);
+        longer = xasprintf("%s%.*s", plugin_devices, (int)(host.is_disk_full ? n / 2 : n),
+                           (const char *)bytes);
+        free(plugin_devices);
+        plugin_devices = longer;
+        return host.is_disk_full ? error_set(err, -ENOSPC, "%s: No space left on device", path) : 0;
+}
+
 int file_read(int dir_fd, const char *path, size_t max, char **ret_bytes, size_t *ret_n,
               struct error *err)
 {
