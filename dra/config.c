@@ -218,7 +218,7 @@ static const struct option options[] = {
         { "qgs-probe", "WHAT", "connect", "how QGS is tried: connect, or platform-info (asks its enclave, once a minute)", parse_qgs_probe, field(is_asking_qgs) },
         { "misc-capacity", "FILE", NULL, "read the tdx line from FILE", parse_string, field(misc_capacity) },
         { "host-root", "DIR", NULL, "where a container has the host's /var/run (DIR/var/run): QGS is looked for below it", parse_string, field(host_root) },
-        { "cgroup-root", "DIR", "/sys/fs/cgroup", "where misc.capacity is looked for otherwise", parse_string, field(cgroup_root) },
+        { "cgroup-root", "DIR", "/sys/fs/cgroup", "where misc.capacity is otherwise, and pods have their cgroups", parse_string, field(cgroup_root) },
         { "capacity", "N", NULL, "the host runs N TDs, whatever misc.capacity says", parse_capacity, field(capacity) },
         { "reserve", "K", "0", "keep K of them for TDs outside Kubernetes", parse_reserve, field(reserve) },
         { "serve", "PATHS", "both", "dra (claims), plugin (devices.kubevirt.io/tdx), or both", parse_serve, 0 },

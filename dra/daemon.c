@@ -536,6 +536,7 @@ static void set_up_pluginside(struct daemon *daemon)
                 .ledger = daemon->ledger,
                 .kubelet_dir = config->kubelet_dir,
                 .state_dir = config->state_dir,
+                .cgroup_root = config->cgroup_root,
                 .inject = config->is_injecting_cdi ? DEVICEPLUGIN_CDI : DEVICEPLUGIN_MOUNTS,
                 .split = config->serves_dra ? config->split : 0,
                 .on_changed = on_plugin_held_changed,

@@ -8,14 +8,17 @@
 
 struct holding {
         struct table_node node; /* by ID, while held */
-        struct list link;       /* of those lingering, the earliest deadline first */
+        struct list link;       /* of those lingering, the oldest first */
         char *id;
+        char *cgroup;         /* of its pod; NULL: not known */
         bool is_listed;       /* kubelet has listed it at least once */
         bool is_in_last_list; /* while holdings_observe() works */
-        uint64_t deadline_ms; /* in flight: to be listed by then; lingering: given up then */
+        uint64_t
+                deadline_ms; /* in flight: to be listed by then; lingering: given up or looked at */
 };
 
 struct holdings {
+        bool (*is_running)(const char *cgroup);
         struct table held;
         struct list lingering;
         size_t n_lingering;
@@ -30,6 +33,7 @@ static void holding_free(struct holding *holding)
 {
         list_unlink(&holding->link);
         free(holding->id);
+        free(holding->cgroup);
         free(holding);
 }
 
@@ -43,18 +47,30 @@ static struct holding *hold(struct holdings *holdings, const char *id)
         return holding;
 }
 
-static void linger(struct holdings *holdings, struct holding *holding, uint64_t now_ms)
+/* For certain: where nothing is known of its pod, it has not. */
+static bool has_ended(const struct holdings *holdings, const struct holding *holding)
+{
+        return holding->cgroup && !holdings->is_running(holding->cgroup);
+}
+
+/* kubelet has forgotten the pod that holds this. */
+static void let_go(struct holdings *holdings, struct holding *holding, uint64_t now_ms)
 {
         table_remove(&holdings->held, &holding->node);
-        holding->deadline_ms = now_ms + HOLDINGS_LINGER_MS;
+        if (has_ended(holdings, holding)) {
+                holding_free(holding);
+                return;
+        }
+        holding->deadline_ms = now_ms + (holding->cgroup ? HOLDINGS_LOOK_MS : HOLDINGS_LINGER_MS);
         list_add_tail(&holdings->lingering, &holding->link);
         ++holdings->n_lingering;
 }
 
-struct holdings *holdings_new(void)
+struct holdings *holdings_new(bool (*is_running)(const char *cgroup))
 {
         struct holdings *holdings = xcalloc(1, sizeof(*holdings));
 
+        holdings->is_running = is_running;
         list_init(&holdings->lingering);
         return holdings;
 }
@@ -128,7 +144,7 @@ void holdings_allocate(struct holdings *holdings, const char *const *ids, size_t
                 if (holding && is_handed_on(holding, now_ms))
                         continue;
                 if (holding)
-                        linger(holdings, holding, now_ms);
+                        let_go(holdings, holding, now_ms);
                 holding = hold(holdings, ids[i]);
                 holding->deadline_ms = now_ms + HOLDINGS_IN_FLIGHT_MS;
         }
@@ -152,7 +168,7 @@ static bool drop_vanished(struct holdings *holdings, uint64_t now_ms)
                 if (!is_vanished(holding, now_ms))
                         continue;
                 is_changed = true;
-                linger(holdings, holding, now_ms);
+                let_go(holdings, holding, now_ms);
         }
         return is_changed;
 }
@@ -179,18 +195,88 @@ bool holdings_observe(struct holdings *holdings, const char *const *ids, size_t 
         return is_changed;
 }
 
+static bool has_lingering_at(const struct holdings *holdings, const char *cgroup)
+{
+        const struct list *position;
+
+        list_for_each (position, &holdings->lingering) {
+                const struct holding *holding = container_of(position, struct holding, link);
+
+                if (holding->cgroup && strcmp(holding->cgroup, cgroup) == 0)
+                        return true;
+        }
+        return false;
+}
+
+void holdings_place(struct holdings *holdings, const char *id, const char *cgroup)
+{
+        struct holding *holding = holding_of(table_find(&holdings->held, id));
+
+        if (holding && !holding->cgroup && !has_lingering_at(holdings, cgroup))
+                holding->cgroup = xstrdup(cgroup);
+}
+
+bool holdings_is_unplaced(const struct holdings *holdings, const char *id)
+{
+        const struct holding *holding;
+        struct table_node *node = NULL;
+
+        if (id) {
+                holding = holding_of(table_find(&holdings->held, id));
+                return holding && !holding->cgroup;
+        }
+        while ((node = table_next(&holdings->held, node)))
+                if (!holding_of(node)->cgroup)
+                        return true;
+        return false;
+}
+
+static void forget_lingering(struct holdings *holdings, struct holding *holding)
+{
+        holding_free(holding);
+        --holdings->n_lingering;
+}
+
 bool holdings_expire(struct holdings *holdings, uint64_t now_ms)
 {
+        struct list *position, *following;
         bool is_changed = false;
 
-        while (!list_is_empty(&holdings->lingering)) {
-                struct holding *holding =
-                        container_of(holdings->lingering.next, struct holding, link);
+        list_for_each_safe (position, following, &holdings->lingering) {
+                struct holding *holding = container_of(position, struct holding, link);
 
                 if (now_ms < holding->deadline_ms)
-                        break;
+                        continue;
+                if (holding->cgroup && !has_ended(holdings, holding)) {
+                        holding->deadline_ms = now_ms + HOLDINGS_LOOK_MS;
+                        continue;
+                }
+                forget_lingering(holdings, holding);
+                is_changed = true;
+        }
+        return is_changed;
+}
+
+bool holdings_drop_ended(struct holdings *holdings, const char *const *ids, size_t n)
+{
+        struct list *position, *following;
+        bool is_changed = false;
+
+        for (size_t i = 0; i < n; ++i) {
+                struct holding *holding = holding_of(table_find(&holdings->held, ids[i]));
+
+                if (!holding || !has_ended(holdings, holding))
+                        continue;
+                table_remove(&holdings->held, &holding->node);
                 holding_free(holding);
-                --holdings->n_lingering;
+                is_changed = true;
+        }
+        list_for_each_safe (position, following, &holdings->lingering) {
+                struct holding *holding = container_of(position, struct holding, link);
+
+                if (!has_ended(holdings, holding))
+                        continue;
+                forget_lingering(holdings, holding);
                 is_changed = true;
         }
         return is_changed;
@@ -198,9 +284,15 @@ bool holdings_expire(struct holdings *holdings, uint64_t now_ms)
 
 uint64_t holdings_next_expiry_ms(const struct holdings *holdings)
 {
-        if (list_is_empty(&holdings->lingering))
-                return UINT64_MAX;
-        return container_of(holdings->lingering.next, struct holding, link)->deadline_ms;
+        const struct list *position;
+        uint64_t next_ms = UINT64_MAX;
+
+        list_for_each (position, &holdings->lingering) {
+                uint64_t deadline_ms = container_of(position, struct holding, link)->deadline_ms;
+
+                next_ms = deadline_ms < next_ms ? deadline_ms : next_ms;
+        }
+        return next_ms;
 }
 
 const char *holdings_next(const struct holdings *holdings, const char *previous)
@@ -231,6 +323,6 @@ void holdings_restore(struct holdings *holdings, const char *id, uint64_t now_ms
         struct holding *holding = holding_of(table_find(&holdings->held, id));
 
         if (holding)
-                linger(holdings, holding, now_ms);
+                let_go(holdings, holding, now_ms);
         hold(holdings, id)->is_listed = true;
 }

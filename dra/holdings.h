@@ -5,9 +5,9 @@
  *
  * The classic device plugin API has no word for "released". So a device is held from Allocate on,
  * although kubelet lists it only milliseconds later; and one that vanishes from the list stays held
- * for a while, because on a forced deletion kubelet forgets it at once while its container lives on
- * for seconds. IDs are kubelet's: any it lists under our resource name counts, whoever handed it
- * out.
+ * until its container has gone, because on a forced deletion kubelet forgets it at once while its
+ * container lives on for seconds: where its pod's cgroup is known that tells, and otherwise time.
+ * IDs are kubelet's: any it lists under our resource name counts, whoever handed it out.
  */
 #pragma once
 
@@ -23,13 +23,17 @@ struct holdings;
  * kubelet refused the pod afterwards, or its pod was deleted before we asked. */
 #define HOLDINGS_IN_FLIGHT_MS 5000
 /* From the moment a device is no longer listed until its container is certainly gone (2.0 s were
- * measured). */
+ * measured), for a pod whose cgroup is not known; */
 #define HOLDINGS_LINGER_MS 4000
+/* and how often one that is known is looked at. */
+#define HOLDINGS_LOOK_MS 250
 /* Two Allocates of one device within this time are for containers of one pod: an init container's
  * devices are handed on. Later ones say that kubelet has forgotten the pod before. */
 #define HOLDINGS_SAME_POD_MS 100
 
-struct holdings *holdings_new(void);
+/* is_running: whether a container of the pod with this cgroup may still run. Once false it stays
+ * so. Only asked for what holdings_place() has named. */
+struct holdings *holdings_new(bool (*is_running)(const char *cgroup));
 void holdings_free(struct holdings *holdings);
 DEFINE_CLEANUP(struct holdings, holdings, holdings_free);
 
@@ -45,6 +49,11 @@ enum holdings_state {
 
 enum holdings_state holdings_state(const struct holdings *holdings, const char *id);
 
+/* kubelet is about to give these IDs away, so it has forgotten who had them. Those whose pods have
+ * ended, as their cgroups tell, are free before it has listed its pods again, and so are lingering
+ * ones. Whether anything changed. */
+bool holdings_drop_ended(struct holdings *holdings, const char *const *ids, size_t n);
+
 /* How many of these IDs would add to holdings_n(). Each counts once. */
 size_t holdings_n_new(const struct holdings *holdings, const char *const *ids, size_t n,
                       uint64_t now_ms);
@@ -58,6 +67,12 @@ void holdings_allocate(struct holdings *holdings, const char *const *ids, size_t
  * pods yet) one that is not listed says nothing. Whether anything changed. */
 bool holdings_observe(struct holdings *holdings, const char *const *ids, size_t n, bool is_complete,
                       uint64_t now_ms);
+
+/* The pod that holds this ID has this cgroup (copied). Nothing happens where the ID is not held or
+ * has one already, or a lingering device has that one: what told it was behind then. */
+void holdings_place(struct holdings *holdings, const char *id, const char *cgroup);
+/* Whether a held device is to be placed yet, this one or any (NULL). */
+bool holdings_is_unplaced(const struct holdings *holdings, const char *id);
 
 /* Give up what has lingered long enough. Whether anything changed. */
 bool holdings_expire(struct holdings *holdings, uint64_t now_ms);

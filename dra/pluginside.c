@@ -2,14 +2,20 @@
 #include "pluginside.h"
 
 #include "base/error.h"
+#include "base/file.h"
 #include "base/log.h"
 #include "base/memory.h"
+#include "devicecheckpoint.h"
 #include "heldrecord.h"
+#include "host/podcgroup.h"
 #include "ledger.h"
 #include "podresources.h"
 #include "sharing.h"
 
 #include <errno.h>
+#include <fcntl.h>
+
+#define CHECKPOINT_MAX (8 << 20)
 
 /* Changes of this long go out as one list: with thousands of devices a list is 100 KiB and more,
  * and every claim changes it. What is admitted meanwhile is checked against the ledger, not against
@@ -168,6 +174,35 @@ static void on_expiry(uv_timer_t *expiry)
         take_in(side, sharing_expire(side->sharing, now(side)));
 }
 
+static void on_device(void *owner, const char *id, const char *pod_uid)
+{
+        struct pluginside *side = owner;
+        __attribute__((cleanup(cleanup_free))) char *cgroup = NULL;
+
+        if (!sharing_is_unplaced(side->sharing, id))
+                return;
+        cgroup = podcgroup_find(side->options.cgroup_root, pod_uid);
+        if (cgroup)
+                sharing_place(side->sharing, id, cgroup);
+}
+
+/* So that the end of a pod is seen before kubelet forgets it. After a list only: an ID that is not
+ * listed yet may stand there with the pod before. */
+static void place_held(struct pluginside *side)
+{
+        __attribute__((cleanup(cleanup_free))) char *path = NULL, *bytes = NULL;
+        struct error error = ERROR_NULL;
+        size_t n;
+
+        if (!sharing_is_unplaced(side->sharing, NULL))
+                return;
+        path = xasprintf("%s/" DEVICECHECKPOINT_NAME, side->directory);
+        if (file_read(AT_FDCWD, path, CHECKPOINT_MAX, &bytes, &n, &error) < 0 ||
+            devicecheckpoint_parse(bytes, n, DEVICEPLUGIN_RESOURCE, on_device, side, &error) < 0)
+                log_debug("kubelet's device checkpoint does not tell which pod has what",
+                          log_str("file", path), log_str("reason", error.text));
+}
+
 static void on_list(void *owner, const char *const *ids, size_t n, bool has_pods,
                     const struct error *error)
 {
@@ -177,6 +212,7 @@ static void on_list(void *owner, const char *const *ids, size_t n, bool has_pods
                 side->is_silent = false;
                 take_in(side, sharing_listed(side->sharing, ids, n, has_pods,
                                              deviceplugin_kubelet_age_ms(side->plugin), now(side)));
+                place_held(side);
                 return;
         }
         if (!side->is_silent)
@@ -192,13 +228,19 @@ static void on_list(void *owner, const char *const *ids, size_t n, bool has_pods
 static int on_allocate(void *owner, const char *const *ids, size_t n, struct error *err)
 {
         struct pluginside *side = owner;
+        bool is_dropped = sharing_drop_ended(side->sharing, ids, n);
         unsigned before = sharing_n_held(side->sharing);
         int r;
 
         r = sharing_allocate(side->sharing, ids, n, now(side), err);
         side->n_refused += r == -ENOSPC;
-        if (r < 0 || sharing_n_held(side->sharing) == before)
+        if (r < 0 || sharing_n_held(side->sharing) == before) {
+                take_in(side, is_dropped);
+                if (r == -ENOSPC) /* what kubelet believes to be free is not: it has news */
+                        podresources_ask(side->podresources);
                 return r;
+        }
+        side->is_unwritten |= is_dropped;
         log_info("plugin devices allocated", log_int("devices", (int64_t)n),
                  log_str("first", ids[0]), log_int("held", sharing_n_held(side->sharing)));
         /* Before the answer: kubelet may be silent when we start the next time, or the pod may have
@@ -283,7 +325,8 @@ struct pluginside *pluginside_new(const struct pluginside_options *options)
 
 void pluginside_start(struct pluginside *side)
 {
-        side->sharing = sharing_new(side->options.ledger, side->options.split, now(side));
+        side->sharing = sharing_new(side->options.ledger, side->options.split, podcgroup_is_running,
+                                    now(side));
         sharing_close(side->sharing, side->is_closed);
         heldrecord_read(side->options.state_dir, on_recorded_id, side);
         schedule(side);

@@ -26,6 +26,7 @@ struct pluginside_options {
         struct ledger *ledger; /* of the claims; its elsewhere is set here */
         const char *kubelet_dir;
         const char *state_dir;
+        const char *cgroup_root; /* where the pods' cgroups are: /sys/fs/cgroup */
         enum deviceplugin_inject inject;
         int64_t split;                   /* TDs reserved to DRA; -1: none, all are shared */
         void (*on_changed)(void *owner); /* what plugin devices hold has changed */

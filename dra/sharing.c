@@ -40,12 +40,13 @@ unsigned sharing_elsewhere(unsigned total, int64_t split, unsigned n_plugin_held
         return n_plugin_held > kept ? n_plugin_held : kept;
 }
 
-struct sharing *sharing_new(struct ledger *ledger, int64_t split, uint64_t now_ms)
+struct sharing *sharing_new(struct ledger *ledger, int64_t split,
+                            bool (*is_running)(const char *cgroup), uint64_t now_ms)
 {
         struct sharing *sharing = xcalloc(1, sizeof(*sharing));
 
         sharing->ledger = ledger;
-        sharing->holdings = holdings_new();
+        sharing->holdings = holdings_new(is_running);
         sharing->split = split;
         sharing->started_ms = now_ms;
         sharing->next_question_ms = now_ms;
@@ -104,6 +105,19 @@ void sharing_update(struct sharing *sharing)
                                                sharing_n_held(sharing)));
 }
 
+static bool take_in(struct sharing *sharing, bool is_changed)
+{
+        if (!sharing->is_known || !is_changed)
+                return false;
+        sharing_update(sharing);
+        return true;
+}
+
+bool sharing_drop_ended(struct sharing *sharing, const char *const *ids, size_t n)
+{
+        return take_in(sharing, holdings_drop_ended(sharing->holdings, ids, n));
+}
+
 int sharing_allocate(struct sharing *sharing, const char *const *ids, size_t n, uint64_t now_ms,
                      struct error *err)
 {
@@ -136,14 +150,6 @@ static void plan_question(struct sharing *sharing, bool is_urgent, uint64_t now_
                 sharing->next_question_ms = now_ms + SHARING_POLL_MS;
         else
                 sharing->next_question_ms = UINT64_MAX;
-}
-
-static bool take_in(struct sharing *sharing, bool is_changed)
-{
-        if (!sharing->is_known || !is_changed)
-                return false;
-        sharing_update(sharing);
-        return true;
 }
 
 /* Whether kubelet knows its pods; false also for what we have not seen for long enough. */
@@ -193,6 +199,16 @@ bool sharing_unanswered(struct sharing *sharing, uint64_t now_ms)
         if (sharing->is_known && !holdings_n(sharing->holdings))
                 sharing->next_question_ms = now_ms + SHARING_POLL_MS;
         return take_in(sharing, is_changed);
+}
+
+void sharing_place(struct sharing *sharing, const char *id, const char *cgroup)
+{
+        holdings_place(sharing->holdings, id, cgroup);
+}
+
+bool sharing_is_unplaced(const struct sharing *sharing, const char *id)
+{
+        return holdings_is_unplaced(sharing->holdings, id);
 }
 
 bool sharing_expire(struct sharing *sharing, uint64_t now_ms)

@@ -37,8 +37,10 @@ unsigned sharing_plugin_limit(unsigned total, int64_t split, unsigned n_claims_h
 /* What claims cannot have while plugin devices hold n_plugin_held. */
 unsigned sharing_elsewhere(unsigned total, int64_t split, unsigned n_plugin_held);
 
-/* ledger is borrowed; its elsewhere is set here, and nowhere else. */
-struct sharing *sharing_new(struct ledger *ledger, int64_t split, uint64_t now_ms);
+/* ledger is borrowed; its elsewhere is set here, and nowhere else. is_running: as of
+ * holdings_new(). */
+struct sharing *sharing_new(struct ledger *ledger, int64_t split,
+                            bool (*is_running)(const char *cgroup), uint64_t now_ms);
 void sharing_free(struct sharing *sharing);
 DEFINE_CLEANUP(struct sharing, sharing, sharing_free);
 
@@ -54,6 +56,9 @@ void sharing_restore(struct sharing *sharing, const char *id);
 const char *sharing_next_held(const struct sharing *sharing, const char *previous);
 const char *sharing_next_lingering(const struct sharing *sharing, const char *previous);
 
+/* kubelet is about to give these IDs to a pod: as holdings_drop_ended(). True: what plugin devices
+ * hold has changed. */
+bool sharing_drop_ended(struct sharing *sharing, const char *const *ids, size_t n);
 /* kubelet wants to give these IDs to a pod. 0: they are held; -ENOSPC or -EAGAIN with the reason,
  * and nothing changed. */
 int sharing_allocate(struct sharing *sharing, const char *const *ids, size_t n, uint64_t now_ms,
@@ -72,6 +77,10 @@ bool sharing_listed(struct sharing *sharing, const char *const *ids, size_t n, b
 bool sharing_unanswered(struct sharing *sharing, uint64_t now_ms);
 /* Time has passed. True: as above. */
 bool sharing_expire(struct sharing *sharing, uint64_t now_ms);
+
+/* As holdings_place() and holdings_is_unplaced(). */
+void sharing_place(struct sharing *sharing, const char *id, const char *cgroup);
+bool sharing_is_unplaced(const struct sharing *sharing, const char *id);
 
 /* When kubelet is to be asked next, and when sharing_expire() has something to do; UINT64_MAX:
  * never, as things stand. */

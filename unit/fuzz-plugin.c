@@ -133,7 +133,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n)
                 return 0;
         ledger = ledger_new();
         ledger_set_total(ledger, TOTAL);
-        sharing = sharing_new(ledger, -1, 0);
+        sharing = sharing_new(ledger, -1, NULL, 0);
         (void)sharing_listed(sharing, NULL, 0, true, UINT64_MAX, 0);
         if (kind == kinds[0])
                 allocate(sharing, (const Deviceplugin__AllocateRequest *)message);

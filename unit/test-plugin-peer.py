@@ -3,6 +3,7 @@
 """The classic device plugin held against an independent gRPC peer that plays kubelet's part:
 Registration, podresources, and a client of the plugin. TAP on standard output.
 """
+import json
 import os
 import pathlib
 import shutil
@@ -413,6 +414,39 @@ def test_a_force_deleted_pods_device_is_free_only_after_its_container_can_be_gon
     refused(lambda: node.kubelet.allocate(["tdx1"]), "no TD is free")
     until(lambda: node.kubelet.lists[-1][1]["tdx1"] == "Healthy", 10)
     assert LINGER <= time.monotonic() - gone <= 10.5
+    node.end()
+
+
+def test_on_a_full_node_the_next_pod_gets_the_device_of_one_that_has_ended_and_not_of_one_that_runs():
+    node = Node()
+    cgroups = node.root / "cgroup"
+    pods = {f"tdx{i}": cgroups / f"kubepods/burstable/pod0-{i}" for i in range(4)}
+    node.kubelet.start()
+    node.start("--cgroup-root", cgroups)
+    until(lambda: node.kubelet.lists, 20)
+    for device, pod in pods.items():
+        node.kubelet.admit(device)
+        (pod / "container").mkdir(parents=True)
+    # As kubelet 1.37.2 writes it.
+    (node.kubelet.plugins / "kubelet_internal_checkpoint").write_text(json.dumps(
+        {"Data": {"PodDeviceEntries": [
+            {"PodUID": pod.name[3:], "ContainerName": "compute", "ResourceName": RESOURCE,
+             "DeviceIDs": {"-1": [device]}, "AllocResp": ""} for device, pod in pods.items()],
+            "RegisteredDevices": {RESOURCE: list(pods)}}, "Checksum": 1}))
+    asked = node.kubelet.questions
+    until(lambda: node.kubelet.questions >= asked + 2, 12)
+    # kubelet has forgotten both, by whatever way they went, and has not been asked since.
+    (pods["tdx1"] / "container").rmdir()
+    refused(lambda: node.kubelet.allocate(["tdx2"]), "no TD is free")
+    node.kubelet.allocate(["tdx1"])
+    refused(lambda: node.kubelet.allocate(["tdx1"]), "no TD is free")
+    # A container that will not die keeps its TD, however long.
+    node.kubelet.listed.remove("tdx2")
+    until(lambda: node.kubelet.lists[-1][1]["tdx2"] == "Unhealthy", 7)
+    time.sleep(LINGER + 1)
+    assert node.kubelet.lists[-1][1]["tdx2"] == "Unhealthy"
+    shutil.rmtree(pods["tdx2"])
+    until(lambda: node.kubelet.lists[-1][1]["tdx2"] == "Healthy", 1)
     node.end()
 
 

@@ -1,10 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What the storm found in dra/sharing. */
+/* What the storm and real nodes found in dra/sharing. */
 #include "sharing.h"
 
+#include "base/error.h"
 #include "holdings.h"
 #include "ledger.h"
 #include "unit/suite.h"
+
+#include <errno.h>
 
 #define START 1000U
 #define LONG  (10 * SHARING_KUBELET_SETTLE_MS)
@@ -15,7 +18,7 @@ static const char *const both[] = { "tdx1", "tdx2" };
 START_TEST(a_kubelet_that_started_without_the_api_server_takes_nothing_away)
 {
         _cleanup_(ledger) struct ledger *ledger = ledger_new();
-        _cleanup_(sharing) struct sharing *sharing = sharing_new(ledger, -1, START);
+        _cleanup_(sharing) struct sharing *sharing = sharing_new(ledger, -1, NULL, START);
         uint64_t now = START;
 
         sharing_listed(sharing, both, 2, true, LONG, now);
@@ -35,7 +38,7 @@ END_TEST
 START_TEST(a_driver_that_starts_knows_at_once_and_gives_up_what_was_written_down_later)
 {
         _cleanup_(ledger) struct ledger *ledger = ledger_new();
-        _cleanup_(sharing) struct sharing *sharing = sharing_new(ledger, -1, START);
+        _cleanup_(sharing) struct sharing *sharing = sharing_new(ledger, -1, NULL, START);
 
         sharing_restore(sharing, "tdx1");
         sharing_restore(sharing, "tdx2");
@@ -53,7 +56,7 @@ END_TEST
 START_TEST(a_device_of_a_forced_deletion_is_not_given_out_again_where_there_is_no_room_for_both)
 {
         _cleanup_(ledger) struct ledger *ledger = ledger_new();
-        _cleanup_(sharing) struct sharing *sharing = sharing_new(ledger, -1, START);
+        _cleanup_(sharing) struct sharing *sharing = sharing_new(ledger, -1, NULL, START);
 
         ledger_set_total(ledger, 1);
         sharing_listed(sharing, one, 1, true, LONG, START);
@@ -66,7 +69,7 @@ END_TEST
 START_TEST(an_empty_node_is_known_at_once)
 {
         _cleanup_(ledger) struct ledger *ledger = ledger_new();
-        _cleanup_(sharing) struct sharing *sharing = sharing_new(ledger, -1, START);
+        _cleanup_(sharing) struct sharing *sharing = sharing_new(ledger, -1, NULL, START);
 
         ck_assert(sharing_listed(sharing, NULL, 0, false, LONG, START));
 
@@ -75,7 +78,34 @@ START_TEST(an_empty_node_is_known_at_once)
 }
 END_TEST
 
+static bool is_over;
+
+static bool is_running(const char *cgroup)
+{
+        return !is_over;
+}
+
+START_TEST(on_a_full_node_the_device_of_a_pod_that_has_ended_is_the_next_ones_at_once)
+{
+        _cleanup_(ledger) struct ledger *ledger = ledger_new();
+        _cleanup_(sharing) struct sharing *sharing = sharing_new(ledger, -1, is_running, START);
+        struct error error = ERROR_NULL;
+
+        ledger_set_total(ledger, 2);
+        sharing_listed(sharing, both, 2, true, LONG, START);
+        sharing_place(sharing, "tdx1", "pod");
+        ck_assert(!sharing_drop_ended(sharing, one, 1));
+        ck_assert_int_eq(sharing_allocate(sharing, one, 1, START + 1000, &error), -ENOSPC);
+        is_over = true;
+        ck_assert(sharing_drop_ended(sharing, one, 1));
+        ck_assert_uint_eq(ledger_elsewhere(ledger), 1);
+        ck_assert_int_eq(sharing_allocate(sharing, one, 1, START + 1000, &error), 0);
+        ck_assert_uint_eq(sharing_n_held(sharing), 2);
+}
+END_TEST
+
 SUITE("sharing-storm", a_kubelet_that_started_without_the_api_server_takes_nothing_away,
       a_driver_that_starts_knows_at_once_and_gives_up_what_was_written_down_later,
       a_device_of_a_forced_deletion_is_not_given_out_again_where_there_is_no_room_for_both,
-      an_empty_node_is_known_at_once);
+      an_empty_node_is_known_at_once,
+      on_a_full_node_the_device_of_a_pod_that_has_ended_is_the_next_ones_at_once);

@@ -61,7 +61,7 @@ static bool list(struct sharing *sharing, const char *const *ids, size_t n, uint
 /* A plugin side that knows at START that nothing is held. */
 static struct sharing *make_known(struct ledger *ledger, int64_t split)
 {
-        struct sharing *sharing = sharing_new(ledger, split, START - SHARING_PODS_SETTLE_MS);
+        struct sharing *sharing = sharing_new(ledger, split, NULL, START - SHARING_PODS_SETTLE_MS);
 
         ck_assert(list(sharing, NULL, 0, START - SHARING_PODS_SETTLE_MS));
         ck_assert(!list(sharing, NULL, 0, START));
@@ -218,7 +218,7 @@ END_TEST
 START_TEST(nothing_is_offered_or_admitted_before_it_is_known_who_holds_what)
 {
         _cleanup_(ledger) struct ledger *ledger = make_ledger(3);
-        _cleanup_(sharing) struct sharing *sharing = sharing_new(ledger, DYNAMIC, START);
+        _cleanup_(sharing) struct sharing *sharing = sharing_new(ledger, DYNAMIC, NULL, START);
         struct error error = ERROR_NULL;
 
         ck_assert(!sharing_is_known(sharing));
@@ -234,7 +234,7 @@ END_TEST
 START_TEST(what_was_written_down_is_offered_as_healthy_even_before_it_is_known)
 {
         _cleanup_(ledger) struct ledger *ledger = make_ledger(3);
-        _cleanup_(sharing) struct sharing *sharing = sharing_new(ledger, DYNAMIC, START);
+        _cleanup_(sharing) struct sharing *sharing = sharing_new(ledger, DYNAMIC, NULL, START);
 
         sharing_restore(sharing, "tdx1");
 
@@ -247,7 +247,7 @@ END_TEST
 START_TEST(the_first_list_of_a_settled_kubelet_makes_it_known_and_says_so_once)
 {
         _cleanup_(ledger) struct ledger *ledger = make_ledger(3);
-        _cleanup_(sharing) struct sharing *sharing = sharing_new(ledger, DYNAMIC, START);
+        _cleanup_(sharing) struct sharing *sharing = sharing_new(ledger, DYNAMIC, NULL, START);
 
         ck_assert(sharing_listed(sharing, NULL, 0, true, SHARING_KUBELET_SETTLE_MS, START + 1));
 
@@ -260,7 +260,7 @@ END_TEST
 START_TEST(a_list_of_a_kubelet_that_has_just_started_makes_nothing_known)
 {
         _cleanup_(ledger) struct ledger *ledger = make_ledger(3);
-        _cleanup_(sharing) struct sharing *sharing = sharing_new(ledger, DYNAMIC, START);
+        _cleanup_(sharing) struct sharing *sharing = sharing_new(ledger, DYNAMIC, NULL, START);
 
         ck_assert(
                 !sharing_listed(sharing, NULL, 0, true, SHARING_KUBELET_SETTLE_MS - 1, START + 1));
@@ -274,7 +274,7 @@ END_TEST
 START_TEST(what_a_kubelet_lists_before_it_has_settled_counts_although_the_rest_is_not_known)
 {
         _cleanup_(ledger) struct ledger *ledger = make_ledger(3);
-        _cleanup_(sharing) struct sharing *sharing = sharing_new(ledger, DYNAMIC, START);
+        _cleanup_(sharing) struct sharing *sharing = sharing_new(ledger, DYNAMIC, NULL, START);
 
         ck_assert(!sharing_listed(sharing, tdx1, 1, true, 0, START + 1));
 
@@ -290,7 +290,7 @@ END_TEST
 START_TEST(when_kubelet_stays_silent_what_was_written_down_must_do_after_ten_seconds)
 {
         _cleanup_(ledger) struct ledger *ledger = make_ledger(3);
-        _cleanup_(sharing) struct sharing *sharing = sharing_new(ledger, DYNAMIC, START);
+        _cleanup_(sharing) struct sharing *sharing = sharing_new(ledger, DYNAMIC, NULL, START);
 
         sharing_restore(sharing, "tdx1");
         ck_assert(!sharing_unanswered(sharing, START + SHARING_IGNORANCE_MAX_MS - 1));
@@ -322,7 +322,7 @@ END_TEST
 START_TEST(what_was_written_down_and_is_not_listed_lingers_like_all_that_vanishes)
 {
         _cleanup_(ledger) struct ledger *ledger = make_ledger(3);
-        _cleanup_(sharing) struct sharing *sharing = sharing_new(ledger, DYNAMIC, START);
+        _cleanup_(sharing) struct sharing *sharing = sharing_new(ledger, DYNAMIC, NULL, START);
 
         sharing_restore(sharing, "tdx1");
         sharing_restore(sharing, "tdx2");
@@ -707,7 +707,7 @@ END_TEST
 START_TEST(kubelet_is_asked_at_once_then_only_while_anything_is_held)
 {
         _cleanup_(ledger) struct ledger *ledger = make_ledger(3);
-        _cleanup_(sharing) struct sharing *sharing = sharing_new(ledger, DYNAMIC, START);
+        _cleanup_(sharing) struct sharing *sharing = sharing_new(ledger, DYNAMIC, NULL, START);
 
         ck_assert_uint_eq(sharing_next_question_ms(sharing), START);
         ck_assert(!sharing_unanswered(sharing, START + 10));
@@ -734,7 +734,7 @@ END_TEST
 START_TEST(after_ten_seconds_of_silence_kubelet_is_asked_on_until_it_answers)
 {
         _cleanup_(ledger) struct ledger *ledger = make_ledger(3);
-        _cleanup_(sharing) struct sharing *sharing = sharing_new(ledger, DYNAMIC, START);
+        _cleanup_(sharing) struct sharing *sharing = sharing_new(ledger, DYNAMIC, NULL, START);
         const uint64_t late_ms = START + SHARING_IGNORANCE_MAX_MS;
 
         ck_assert(sharing_unanswered(sharing, late_ms));

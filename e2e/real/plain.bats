@@ -42,6 +42,19 @@ has_claim() { [ -n "$(k get pod "$1" -o jsonpath='{.status.extendedResourceClaim
         eventually 20 offers 4
 }
 
+@test "on a full node the plain pod that waits takes the place of the one that leaves, and is not refused" {
+        local i
+        for i in 1 2 3 4; do pod vm$i tdx=1; done
+        running vm1 vm2 vm3 vm4
+        for i in 1 2 3; do
+                pod next$i tdx=1
+                pending next$i
+                gone vm$i
+                running next$i
+        done
+        n_held 4
+}
+
 @test "both paths fill the node exactly: of three pods each, four run" {
         local i
         for i in 1 2; do

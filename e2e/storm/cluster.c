@@ -40,6 +40,7 @@ struct pod *pod_new(bool is_claim, unsigned n_wanted)
         if (is_name_taken(pod->name))
                 snprintf(pod->name, sizeof(pod->name), "%c%u", is_claim ? 'c' : 'p', n_made + 64);
         snprintf(pod->uid, sizeof(pod->uid), "%s-uid-%u", pod->name, n_made);
+        pod->has_odd_cgroup = chance_percent(10);
         list_add_tail(&pods, &pod->link);
         return pod;
 }

@@ -5,6 +5,8 @@
  */
 #include "base/error.h"
 #include "base/memory.h"
+#include "base/text.h"
+#include "deviceplugin.h"
 #include "e2e/storm/world.h"
 
 #include <inttypes.h>
@@ -45,6 +47,32 @@ void kubelet_plugin_gone(void)
 {
         kubelet.has_plugin = false;
         kubelet.healthy = 0;
+}
+
+char *kubelet_device_checkpoint(void)
+{
+        __attribute__((cleanup(cleanup_text))) struct text checkpoint = TEXT_NULL;
+        const char *separator = "";
+        struct list *position;
+
+        text_add(&checkpoint, "{\"Data\":{\"PodDeviceEntries\":[");
+        list_for_each (position, &pods) {
+                const struct pod *pod = pod_at(position);
+
+                if (!pod->is_in_manager)
+                        continue;
+                for (unsigned i = 0; i < 64; ++i) {
+                        if (!(pod->ids >> i & 1))
+                                continue;
+                        text_addf(&checkpoint,
+                                  "%s{\"PodUID\":\"%s\",\"ResourceName\":\"%s\","
+                                  "\"DeviceIDs\":{\"-1\":[\"tdx%u\"]}}",
+                                  separator, pod->uid, DEVICEPLUGIN_RESOURCE, i);
+                        separator = ",";
+                }
+        }
+        text_add(&checkpoint, "]}}");
+        return text_take(&checkpoint);
 }
 
 /* Final for a bare pod; whoever made it removes it. */

@@ -13,6 +13,7 @@
 #include "config.h"
 #include "deviceplugin.h"
 #include "e2e/storm/world.h"
+#include "host/podcgroup.h"
 #include "kube/api.h"
 #include "kube/backoff.h"
 #include "podresources.h"
@@ -48,23 +49,26 @@ static size_t names_of(uint64_t ids, const char *ret_names[N_IDS])
 
 /* ---- the driver's modules see these, and the storm sees what they make (-Wl,--wrap) ---- */
 
-struct sharing *__real_sharing_new(struct ledger *ledger, int64_t split, uint64_t now_ms);
-struct sharing *__wrap_sharing_new(struct ledger *ledger, int64_t split, uint64_t now_ms);
-struct holdings *__real_holdings_new(void);
-struct holdings *__wrap_holdings_new(void);
+struct sharing *__real_sharing_new(struct ledger *ledger, int64_t split,
+                                   bool (*is_running)(const char *cgroup), uint64_t now_ms);
+struct sharing *__wrap_sharing_new(struct ledger *ledger, int64_t split,
+                                   bool (*is_running)(const char *cgroup), uint64_t now_ms);
+struct holdings *__real_holdings_new(bool (*is_running)(const char *cgroup));
+struct holdings *__wrap_holdings_new(bool (*is_running)(const char *cgroup));
 uint32_t __wrap_backoff_random(void);
 
-struct sharing *__wrap_sharing_new(struct ledger *ledger, int64_t split, uint64_t now_ms)
+struct sharing *__wrap_sharing_new(struct ledger *ledger, int64_t split,
+                                   bool (*is_running)(const char *cgroup), uint64_t now_ms)
 {
-        struct sharing *sharing = __real_sharing_new(ledger, split, now_ms);
+        struct sharing *sharing = __real_sharing_new(ledger, split, is_running, now_ms);
 
         driver.sharing = sharing;
         return sharing;
 }
 
-struct holdings *__wrap_holdings_new(void)
+struct holdings *__wrap_holdings_new(bool (*is_running)(const char *cgroup))
 {
-        struct holdings *holdings = __real_holdings_new();
+        struct holdings *holdings = __real_holdings_new(is_running);
 
         driver.holdings = holdings;
         return holdings;
@@ -73,6 +77,38 @@ struct holdings *__wrap_holdings_new(void)
 uint32_t __wrap_backoff_random(void)
 {
         return chance();
+}
+
+/* ---- host/podcgroup: named by the pod's UID ---- */
+
+static struct pod *pod_with(const char *uid)
+{
+        struct list *position;
+
+        list_for_each (position, &pods) {
+                struct pod *pod = container_of(position, struct pod, link);
+
+                if (strcmp(pod->uid, uid) == 0)
+                        return pod;
+        }
+        return NULL;
+}
+
+char *podcgroup_find(const char *cgroup_root, const char *pod_uid)
+{
+        struct pod *pod = pod_with(pod_uid);
+
+        if (!pod || !pod->holds || pod->has_odd_cgroup)
+                return NULL;
+        pod->has_cgroup_known = true;
+        return xstrdup(pod_uid);
+}
+
+bool podcgroup_is_running(const char *path)
+{
+        const struct pod *pod = pod_with(path);
+
+        return pod && pod->holds;
 }
 
 /* ---- kube/api: a claim can be read ---- */

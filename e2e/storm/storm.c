@@ -27,7 +27,8 @@
  *   - When it is quiet, no claim or pod is refused, neither by the driver nor by kubelet for want
  *     of a healthy device, while so many TDs as it wants have been free for its path for 15 s. So
  *     a plain pod that a node status of some seconds ago brought here may be refused only where the
- *     TD is really held, or was until just now.
+ *     TD is really held, or was until just now by a pod whose cgroup the driver does not know: of
+ *     the others it sees the end at once.
  */
 #include "base/memory.h"
 #include "base/parse.h"

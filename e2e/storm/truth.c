@@ -22,7 +22,8 @@ static struct {
                 uint64_t at_ms;
                 uint64_t missed_ms; /* it was not offered then, for the last time */
                 bool is_claim;
-        } returns[RETURNS_MAX]; /* TDs that were given back within RETURN_MS, the oldest first */
+                uint64_t slow_ids; /* of a pod whose end the driver can know of only later */
+        } returns[RETURNS_MAX];    /* TDs that were given back within RETURN_MS, the oldest first */
         size_t n_returns;
 } truth;
 
@@ -129,11 +130,12 @@ bool truth_is_quiet(void)
 
 /* ---- what happens ---- */
 
-static void expect_back(unsigned n, bool is_claim)
+static void expect_back(unsigned n, bool is_claim, uint64_t slow_ids)
 {
         while (n-- && truth.n_returns < RETURNS_MAX) {
                 truth.returns[truth.n_returns].at_ms = clock_now();
                 truth.returns[truth.n_returns].missed_ms = clock_now();
+                truth.returns[truth.n_returns].slow_ids = slow_ids;
                 truth.returns[truth.n_returns++].is_claim = is_claim;
         }
 }
@@ -163,12 +165,13 @@ void truth_give_back(struct pod *pod)
                 return;
         pod->holds = false;
         if (!pod->is_claim) /* a claim holds until its record has gone */
-                expect_back(pod->n_wanted, false);
+                expect_back(pod->n_wanted, false, pod->has_cgroup_known ? 0 : pod->ids);
+        pod->has_cgroup_known = false;
 }
 
 void truth_unprepared(unsigned n)
 {
-        expect_back(n, true);
+        expect_back(n, true, 0);
 }
 
 void truth_disturbed(void)
@@ -207,6 +210,28 @@ void truth_take(struct pod *pod)
                 check_part("plain pods", n_held(false), truth.total - reserved());
 }
 
+/* How many of the devices that kubelet has chosen for this pod the driver takes for in use, though
+ * it can see that whoever had them has ended. */
+static unsigned n_overlooked(const struct pod *pod)
+{
+        const struct list *position;
+        uint64_t ids = pod->ids;
+        unsigned n = 0;
+
+        list_for_each (position, &pods)
+                if (pod_at(position)->holds)
+                        ids &= ~pod_at(position)->ids;
+        for (size_t i = 0; i < truth.n_returns; ++i)
+                ids &= ~truth.returns[i].slow_ids;
+        for (unsigned i = 0; i < 64; ++i) {
+                char name[sizeof("tdx64")];
+
+                snprintf(name, sizeof(name), "tdx%u", i);
+                n += ids >> i & 1 && holdings_state(driver.holdings, name) != HOLDINGS_FREE;
+        }
+        return n;
+}
+
 void truth_refused(const struct pod *pod, const char *who, const char *reason)
 {
         const struct stock stock = take_stock();
@@ -221,6 +246,10 @@ void truth_refused(const struct pod *pod, const char *who, const char *reason)
         }
         ++figures.tallies[TALLY_REFUSED_FULL];
         forget_old_returns();
+        if (!pod->is_claim && n_overlooked(pod))
+                trace_violation("%s is refused by %s, though the driver can see that the pods "
+                                "before have ended",
+                                pod->name, who);
         n_free = room_before(pod->is_claim, &stock, 0);
         if (n_free >= pod->n_wanted)
                 trace_violation("%s wants %u of %u TDs and is refused by %s, although nothing is "

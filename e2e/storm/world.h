@@ -63,6 +63,8 @@ struct pod {
 
         /* The truth. */
         bool holds;             /* TDs are in use, or may be at any moment */
+        bool has_odd_cgroup;    /* where the driver does not look for it */
+        bool has_cgroup_known;  /* the driver has found it */
         uint64_t since_ms;      /* holds */
         struct event container; /* its end */
 };
@@ -145,6 +147,7 @@ void kubelet_poke(struct pod *pod); /* as an annotation does */
 uint64_t kubelet_devices_in_use(void);
 void kubelet_plugin_list(uint64_t healthy);
 void kubelet_plugin_gone(void);
+char *kubelet_device_checkpoint(void); /* as it is on the disk; the caller's */
 /* The DRA socket is gone. */
 void kubelet_driver_gone(void);
 void node_reboot(uint64_t down_ms);

@@ -1,0 +1,73 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "host/podcgroup.h"
+
+#include "base/list.h"
+#include "base/memory.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <string.h>
+
+/* v2 first; then hierarchies of v1, any of which every container is in. */
+static const char *const hierarchies[] = { "", "/unified", "/systemd", "/cpu", "/memory", "/pids" };
+
+/* What stands before and after the UID; the systemd driver writes it with underscores. */
+static const struct {
+        const char *before, *after;
+        bool has_underscores;
+} places[] = {
+        { "kubepods.slice/kubepods-burstable.slice/kubepods-burstable-pod", ".slice", true },
+        { "kubepods.slice/kubepods-besteffort.slice/kubepods-besteffort-pod", ".slice", true },
+        { "kubepods.slice/kubepods-pod", ".slice", true },
+        { "kubepods/burstable/pod", "", false },
+        { "kubepods/besteffort/pod", "", false },
+        { "kubepods/pod", "", false },
+};
+
+static bool is_uid(const char *text)
+{
+        return *text && !text[strspn(text, "0123456789abcdefghijklmnopqrstuvwxyz"
+                                           "ABCDEFGHIJKLMNOPQRSTUVWXYZ-")];
+}
+
+/* 1: it has a cgroup in it, 0: none, or -errno. */
+static int has_child(const char *path)
+{
+        DIR *directory = opendir(path);
+        const struct dirent *entry;
+        int r = 0;
+
+        if (!directory)
+                return -errno;
+        while (!r && (entry = readdir(directory)))
+                r = entry->d_type == DT_DIR && entry->d_name[0] != '.';
+        closedir(directory);
+        return r;
+}
+
+char *podcgroup_find(const char *cgroup_root, const char *pod_uid)
+{
+        __attribute__((cleanup(cleanup_free))) char *escaped = xstrdup(pod_uid);
+
+        if (!is_uid(pod_uid))
+                return NULL;
+        for (char *dash = escaped; (dash = strchr(dash, '-'));)
+                *dash = '_';
+        for (size_t i = 0; i < array_size(hierarchies); ++i)
+                for (size_t j = 0; j < array_size(places); ++j) {
+                        __attribute__((cleanup(cleanup_free))) char *path = xasprintf(
+                                "%s%s/%s%s%s", cgroup_root, hierarchies[i], places[j].before,
+                                places[j].has_underscores ? escaped : pod_uid, places[j].after);
+
+                        if (has_child(path) == 1)
+                                return take_ptr(path);
+                }
+        return NULL;
+}
+
+bool podcgroup_is_running(const char *path)
+{
+        int r = has_child(path);
+
+        return r == 1 || (r < 0 && r != -ENOENT);
+}
