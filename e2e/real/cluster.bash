@@ -26,8 +26,9 @@ eventually() { # SECONDS COMMAND...
         done
 }
 
+at_least() { [ "$(printf '%s\n' "$1" "$KUBE" | sort -V | head -1)" = "$1" ]; } # MINOR
 needs() { # MINOR REASON
-        [ "$(printf '%s\n' "$1" "$KUBE" | sort -V | head -1)" = "$1" ] || skip "Kubernetes $KUBE: $2"
+        at_least "$1" || skip "Kubernetes $KUBE: $2"
 }
 only() { # OVERLAY REASON
         [ "$OVERLAY" = "$1" ] || skip "overlay $OVERLAY: $2"
@@ -69,8 +70,8 @@ devices() { # [NODE [FILTER]]
                         | .spec.devices[]? | select(${2:-true})] | length"
 }
 offers() { [ "$(devices "${2:-node1}" "${3:-true}")" = "$1" ]; } # N [NODE [FILTER]]
-allocatable() { # N [NODE]
-        [ "$(k get node "${2:-node1}" -o jsonpath='{.status.allocatable.devices\.kubevirt\.io/tdx}')" = "$1" ]
+allocatable() { # N [NODE [RESOURCE]]
+        [ "$(k get node "${2:-node1}" -o json | jq -r ".status.allocatable[\"${3:-devices.kubevirt.io/tdx}\"] // \"none\"")" = "$1" ]
 }
 
 # ---- QGS on the node ----
@@ -88,15 +89,35 @@ qgs_stop() { # [NODE]: and its directory goes, as systemd does it
         on "${1:-node1}" rm -rf "$(dirname $QUOTE)"
 }
 
+# ---- another device plugin ----
+
+plugin_start() { # NODE NAME ARGUMENT...
+        local node=$1 name=$2
+        shift 2
+        on "$node" setsid "$ROOT/e2e/sim/plugin-sim" --control "$E2E_DIR/$node/$name.ctl" "$@" \
+                >"$E2E_DIR/$node/log/$name.log" 2>&1 </dev/null 3>&- 4>&- &
+        eventually 10 plugin "$node" "$name" registered
+}
+plugin() { # NODE NAME COMMAND...
+        local control=$E2E_DIR/$1/$2.ctl
+        on "$1" "$ROOT/e2e/sim/ctl" "$control" "${@:3}"
+}
+plugin_stop() { # NODE NAME
+        on "$1" pkill -f "plugin-sim --control $E2E_DIR/$1/$2.ctl" || true
+        eventually 5 plugin_is_gone "$1" "$2"
+}
+plugin_is_gone() { ! on "$1" pgrep -f "plugin-sim --control $E2E_DIR/$1/$2.ctl"; } # NODE NAME
+
 # ---- pods ----
 
 # As virt-launcher's compute container: 107, no capability; what it gets is in the arguments.
-pod() { # NAME template=NAME|claim=NAME|tdx=N [NODE]
+pod() { # NAME template=NAME|claim=NAME|tdx=N|resource=NAME [NODE]
         local claims="" of="" limits=""
         case $2 in
         template=*) claims="resourceClaims: [{name: td, resourceClaimTemplateName: ${2#*=}}]," of="claims: [{name: td}]" ;;
         claim=*) claims="resourceClaims: [{name: td, resourceClaimName: ${2#*=}}]," of="claims: [{name: td}]" ;;
         tdx=*) limits="limits: {devices.kubevirt.io/tdx: ${2#*=}}" ;;
+        resource=*) limits="limits: {${2#*=}: 1}" ;;
         esac
         k apply -f - >/dev/null <<END
 {apiVersion: v1, kind: Pod, metadata: {name: $1, labels: {e2e: pod}}, spec: {
@@ -107,6 +128,7 @@ pod() { # NAME template=NAME|claim=NAME|tdx=N [NODE]
     resources: {$of $limits}}]}}
 END
 }
+has_claim() { [ -n "$(k get pod "$1" -o jsonpath='{.status.extendedResourceClaimStatus.resourceClaimName}')" ]; } # POD: the scheduler's
 phase() { k get pod "$1" -o jsonpath='{.status.phase}'; }
 is_running() { # POD...
         local name

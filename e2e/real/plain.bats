@@ -12,8 +12,6 @@ teardown_file() { load cluster; qgs_stop; }
 setup() { load cluster; }
 teardown() { no_pods; }
 
-has_claim() { [ -n "$(k get pod "$1" -o jsonpath='{.status.extendedResourceClaimStatus.resourceClaimName}')" ]; }
-
 @test "a plain pod runs, holds a TD and fetches a quote" {
         pod vm tdx=1
         running vm

@@ -120,3 +120,37 @@ END
         running vm
         quotes vm
 }
+
+@test "the node reboots: what ran has its TD and its mount again, and the next pod starts" {
+        "$NODE_TOOL" reboot >/dev/null
+        qgs_start
+        eventually 90 restarts held 1
+        eventually 60 is_running held
+        eventually 30 offers 4
+        n_held 1
+        quotes held
+        pod vm template=td
+        running vm
+        n_held 2
+}
+
+@test "a pod is deleted by force: its TD is the next one's when its container has gone, and not before" {
+        local i
+        for i in 1 2 3; do pod vm$i template=td; done
+        running vm1 vm2 vm3
+        pod next template=td
+        pending next
+        k delete pod vm1 --force --grace-period=0 >/dev/null 2>&1
+        running next
+        n_held 4
+        if events_of next | grep FailedPrepare; then return 1; fi
+        if [ "$OVERLAY" = both ]; then
+                no_pods
+                for i in 1 2 3 4; do pod plain$i tdx=1; done
+                running plain1 plain2 plain3 plain4
+                k delete pod plain1 --force --grace-period=0 >/dev/null 2>&1
+                eventually 15 n_held 3
+                pod after tdx=1
+                running after
+        fi
+}

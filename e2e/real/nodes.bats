@@ -1,0 +1,52 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: Apache-2.0
+# VEP 107's two nodes, one with QGS and one without: where VMs are placed with attestation enforced and not, and who
+# may attest.
+
+setup_file() {
+        load cluster
+        "$NODE_TOOL" up node2 >/dev/null
+        "$NODE_TOOL" import node2 "$ARCHIVE"
+        set_up_node
+        eventually 40 offers 4 node2
+}
+teardown_file() {
+        load cluster
+        qgs_stop
+        "$NODE_TOOL" down node2
+}
+setup() { load cluster; }
+teardown() {
+        [ -n "$BATS_TEST_COMPLETED" ] || { driver_log | tail -n 6; driver_log node2 | tail -n 6; }
+        no_pods
+}
+
+node_of() { k get pod "$1" -o jsonpath='{.spec.nodeName}'; }
+
+@test "an attested VM goes to the node with QGS, and waits when that is full" {
+        local i
+        eventually 15 offers 0 node2 '.attributes.attestation.bool'
+        for i in 1 2 3 4; do pod a$i template=attested; done
+        running a1 a2 a3 a4
+        for i in 1 2 3 4; do [ "$(node_of a$i)" = node1 ]; done
+        quotes a4
+        pod a5 template=attested
+        pending a5
+        # One that need not attest runs beside.
+        pod b template=td
+        running b
+        [ "$(node_of b)" = node2 ]
+}
+
+@test "QGS comes up on the other node, and what waited runs there" {
+        local i
+        for i in 1 2 3 4 5; do pod a$i template=attested; done
+        eventually 40 is_running a1 a2 a3 a4 || true
+        qgs_start node2
+        running a1 a2 a3 a4 a5
+        local name
+        for name in a1 a2 a3 a4 a5; do quotes $name; done
+        gone a1 a2 a3 a4 a5
+        qgs_stop node2
+        eventually 20 offers 0 node2 '.attributes.attestation.bool'
+}
