@@ -130,7 +130,7 @@ waits() { k get pod "$1" -o jsonpath='{.status.containerStatuses[0].state.waitin
         for i in U H U H; do
                 began=${EPOCHREALTIME/./}
                 plugin node1 other set H$i
-                eventually 10 allocatable $([ $i = H ] && echo 2 || echo 1) node1 $R
+                eventually 10 allocatable "$([ $i = H ] && echo 2 || echo 1)" node1 $R
                 echo "# health to allocatable: $(((${EPOCHREALTIME/./} - began) / 1000)) ms" >&3
                 [ $((${EPOCHREALTIME/./} - began)) -lt 4000000 ]
         done
