@@ -439,6 +439,7 @@ def test_on_a_full_node_the_next_pod_gets_the_device_of_one_that_has_ended_and_n
     (pods["tdx1"] / "container").rmdir()
     refused(lambda: node.kubelet.allocate(["tdx2"]), "no TD is free")
     node.kubelet.allocate(["tdx1"])
+    time.sleep(0.5)  # at once it would be another container of the same pod
     refused(lambda: node.kubelet.allocate(["tdx1"]), "no TD is free")
     # A container that will not die keeps its TD, however long.
     node.kubelet.listed.remove("tdx2")
