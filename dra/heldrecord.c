@@ -11,7 +11,6 @@
 #include <fcntl.h>
 #include <stdbool.h>
 #include <string.h>
-#include <unistd.h>
 
 #define NAME     "plugin-devices"
 #define READ_MAX (1 << 20)

@@ -13,8 +13,7 @@ struct holding {
         char *cgroup;         /* of its pod; NULL: not known */
         bool is_listed;       /* kubelet has listed it at least once */
         bool is_in_last_list; /* while holdings_observe() works */
-        uint64_t
-                deadline_ms; /* in flight: to be listed by then; lingering: given up or looked at */
+        uint64_t deadline_ms; /* in flight: to be listed by then; lingering: to be looked at */
 };
 
 struct holdings {

@@ -77,10 +77,8 @@ static void write_down(struct pluginside *side)
 static void add_to_record(struct pluginside *side, const char *const *ids, size_t n)
 {
         struct error error = ERROR_NULL;
-        int r = -ESTALE;
+        int r = heldrecord_append(side->record, ids, n, &error);
 
-        if (!side->is_unwritten)
-                r = heldrecord_append(side->record, ids, n, &error);
         if (r == -ESTALE)
                 write_down(side);
         else
@@ -235,17 +233,20 @@ static int on_allocate(void *owner, const char *const *ids, size_t n, struct err
         r = sharing_allocate(side->sharing, ids, n, now(side), err);
         side->n_refused += r == -ENOSPC;
         if (r < 0 || sharing_n_held(side->sharing) == before) {
-                take_in(side, is_dropped);
+                if (is_dropped)
+                        take_in(side, true);
                 if (r == -ENOSPC) /* what kubelet believes to be free is not: it has news */
                         podresources_ask(side->podresources);
                 return r;
         }
-        side->is_unwritten |= is_dropped;
         log_info("plugin devices allocated", log_int("devices", (int64_t)n),
                  log_str("first", ids[0]), log_int("held", sharing_n_held(side->sharing)));
         /* Before the answer: kubelet may be silent when we start the next time, or the pod may have
          * been deleted by force until then. */
-        add_to_record(side, ids, n);
+        if (is_dropped)
+                write_down(side);
+        else
+                add_to_record(side, ids, n);
         offer_soon(side);
         side->options.on_changed(side->options.owner);
         schedule(side);
