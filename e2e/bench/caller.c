@@ -202,6 +202,20 @@ static void *read_stream(void *argument)
         return NULL;
 }
 
+static void time_plugin_call(struct caller *caller, const char *method,
+                             const ProtobufCMessage *request,
+                             const ProtobufCMessageDescriptor *reply_kind, const char *name)
+{
+        ProtobufCMessage *reply;
+        uint64_t ns;
+
+        reply = caller_call(caller, method, request, reply_kind, &ns);
+        if (!reply)
+                fail(method);
+        protobuf_c_message_free_unpacked(reply, NULL);
+        printf("%s %" PRIu64 "\n", name, ns);
+}
+
 static void time_allocate(struct caller *caller, unsigned index)
 {
         Deviceplugin__ContainerAllocateRequest container =
@@ -209,35 +223,23 @@ static void time_allocate(struct caller *caller, unsigned index)
         Deviceplugin__ContainerAllocateRequest *containers[] = { &container };
         Deviceplugin__AllocateRequest request = DEVICEPLUGIN__ALLOCATE_REQUEST__INIT;
         char id[sizeof("tdx4294967295")], *ids[] = { id };
-        ProtobufCMessage *reply;
-        uint64_t ns;
 
         snprintf(id, sizeof(id), "tdx%u", index);
         container.n_devices_ids = 1;
         container.devices_ids = ids;
         request.n_container_requests = 1;
         request.container_requests = containers;
-        reply = caller_call(caller, "/v1beta1.DevicePlugin/Allocate", &request.base,
-                            &deviceplugin__allocate_response__descriptor, &ns);
-        if (!reply)
-                fail("Allocate was refused");
-        protobuf_c_message_free_unpacked(reply, NULL);
-        printf("allocate %" PRIu64 "\n", ns);
+        time_plugin_call(caller, "/v1beta1.DevicePlugin/Allocate", &request.base,
+                         &deviceplugin__allocate_response__descriptor, "allocate");
 }
 
 /* The call that does nothing: what is left is gRPC, the socket, and waking each other. */
 static void time_options(struct caller *caller)
 {
         Deviceplugin__Empty request = DEVICEPLUGIN__EMPTY__INIT;
-        ProtobufCMessage *reply;
-        uint64_t ns;
 
-        reply = caller_call(caller, "/v1beta1.DevicePlugin/GetDevicePluginOptions", &request.base,
-                            &deviceplugin__device_plugin_options__descriptor, &ns);
-        if (!reply)
-                fail("GetDevicePluginOptions was refused");
-        protobuf_c_message_free_unpacked(reply, NULL);
-        printf("options %" PRIu64 "\n", ns);
+        time_plugin_call(caller, "/v1beta1.DevicePlugin/GetDevicePluginOptions", &request.base,
+                         &deviceplugin__device_plugin_options__descriptor, "options");
 }
 
 static void call_plugin(const char *endpoint, unsigned n_lists, unsigned n_allocates)

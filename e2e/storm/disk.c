@@ -217,15 +217,16 @@ int file_append(int dir_fd, const char *path, const void *bytes, size_t n, struc
 int file_read(int dir_fd, const char *path, size_t max, char **ret_bytes, size_t *ret_n,
               struct error *err)
 {
-        if (strstr(path, DEVICECHECKPOINT_NAME) && chance_percent(90)) {
-                *ret_bytes = kubelet_device_checkpoint();
-                *ret_n = strlen(*ret_bytes);
-                return 0;
-        }
-        if (strstr(path, DEVICECHECKPOINT_NAME) || !plugin_devices || driver.fault == FAULT_FORGET)
+        char *text = NULL;
+
+        if (strstr(path, DEVICECHECKPOINT_NAME))
+                text = chance_percent(90) ? kubelet_device_checkpoint() : NULL;
+        else if (plugin_devices && driver.fault != FAULT_FORGET)
+                text = xstrdup(plugin_devices);
+        if (!text)
                 return error_set(err, -ENOENT, "%s: No such file or directory", path);
-        *ret_bytes = xstrdup(plugin_devices);
-        *ret_n = strlen(plugin_devices);
+        *ret_bytes = text;
+        *ret_n = strlen(text);
         return 0;
 }
 

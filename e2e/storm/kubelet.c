@@ -52,8 +52,9 @@ void kubelet_plugin_gone(void)
 char *kubelet_device_checkpoint(void)
 {
         __attribute__((cleanup(cleanup_text))) struct text checkpoint = TEXT_NULL;
-        const char *separator = "";
+        const char *separator = "", *names[N_IDS];
         struct list *position;
+        size_t n;
 
         text_add(&checkpoint, "{\"Data\":{\"PodDeviceEntries\":[");
         list_for_each (position, &pods) {
@@ -61,13 +62,12 @@ char *kubelet_device_checkpoint(void)
 
                 if (!pod->is_in_manager)
                         continue;
-                for (unsigned i = 0; i < 64; ++i) {
-                        if (!(pod->ids >> i & 1))
-                                continue;
+                n = names_of(pod->ids, names);
+                for (size_t i = 0; i < n; ++i) {
                         text_addf(&checkpoint,
                                   "%s{\"PodUID\":\"%s\",\"ResourceName\":\"%s\","
-                                  "\"DeviceIDs\":{\"-1\":[\"tdx%u\"]}}",
-                                  separator, pod->uid, DEVICEPLUGIN_RESOURCE, i);
+                                  "\"DeviceIDs\":{\"-1\":[\"%s\"]}}",
+                                  separator, pod->uid, DEVICEPLUGIN_RESOURCE, names[i]);
                         separator = ",";
                 }
         }

@@ -22,7 +22,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#define N_IDS      64U
 #define TIMEOUT_MS 5000U /* of podresources */
 
 static const char *const *id_names(void)
@@ -37,7 +36,7 @@ static const char *const *id_names(void)
         return pointers;
 }
 
-static size_t names_of(uint64_t ids, const char *ret_names[N_IDS])
+size_t names_of(uint64_t ids, const char *ret_names[N_IDS])
 {
         size_t n = 0;
 

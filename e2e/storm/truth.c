@@ -215,21 +215,20 @@ void truth_take(struct pod *pod)
 static unsigned n_overlooked(const struct pod *pod)
 {
         const struct list *position;
+        const char *names[N_IDS];
         uint64_t ids = pod->ids;
-        unsigned n = 0;
+        unsigned n_taken = 0;
+        size_t n;
 
         list_for_each (position, &pods)
                 if (pod_at(position)->holds)
                         ids &= ~pod_at(position)->ids;
         for (size_t i = 0; i < truth.n_returns; ++i)
                 ids &= ~truth.returns[i].slow_ids;
-        for (unsigned i = 0; i < 64; ++i) {
-                char name[sizeof("tdx64")];
-
-                snprintf(name, sizeof(name), "tdx%u", i);
-                n += ids >> i & 1 && holdings_state(driver.holdings, name) != HOLDINGS_FREE;
-        }
-        return n;
+        n = names_of(ids, names);
+        for (size_t i = 0; i < n; ++i)
+                n_taken += holdings_state(driver.holdings, names[i]) != HOLDINGS_FREE;
+        return n_taken;
 }
 
 void truth_refused(const struct pod *pod, const char *who, const char *reason)
@@ -276,16 +275,13 @@ static void check_capacity(void)
 
 static void check_plain_is_known(const struct pod *pod)
 {
-        char name[sizeof("tdx64")];
+        const char *names[N_IDS];
+        size_t n = names_of(pod->ids, names);
 
-        for (unsigned i = 0; i < 64; ++i) {
-                if (!(pod->ids >> i & 1))
-                        continue;
-                snprintf(name, sizeof(name), "tdx%u", i);
-                if (holdings_state(driver.holdings, name) == HOLDINGS_FREE)
-                        trace_violation("the driver has forgotten %s, with which %s runs", name,
+        for (size_t i = 0; i < n; ++i)
+                if (holdings_state(driver.holdings, names[i]) == HOLDINGS_FREE)
+                        trace_violation("the driver has forgotten %s, with which %s runs", names[i],
                                         pod->name);
-        }
         if (kubelet.has_plugin && pod->is_listed && clock_now() - pod->since_ms > REPORTED_BY_MS &&
             (pod->ids & ~kubelet.healthy))
                 trace_violation("devices %" PRIx64 " that %s has are reported Unhealthy",

@@ -202,6 +202,9 @@ void driver_deinit(void);
 
 int seam_allocate(uint64_t ids, struct error *err);
 void seam_kubelet_socket_changed(void);
+/* The names of these devices, as the driver has them, and how many they are. */
+#define N_IDS 64U
+size_t names_of(uint64_t ids, const char *ret_names[N_IDS]);
 
 struct checkpoint;
 void disk_load(struct checkpoint *checkpoint, struct ledger *ledger);
