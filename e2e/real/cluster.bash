@@ -176,6 +176,7 @@ set_up_node() {
         no_pods
         qgs_start
         eventually 20 offers 4
+        [ "$OVERLAY" = dra ] || eventually 30 allocatable 4
 }
 
 # For teardown: no pod is left, and no TD held.

@@ -6,7 +6,6 @@
 setup_file() {
         load cluster
         set_up_node
-        [ "$OVERLAY" = dra ] || eventually 30 allocatable 4
 }
 teardown_file() { load cluster; qgs_stop; }
 setup() { load cluster; }
