@@ -69,7 +69,7 @@ struct daemon {
         struct registration registration;
         struct draplugin draplugin;
         struct health *health;
-        struct pluginside *pluginside; /* NULL: the plugin path is off */
+        struct pluginside *pluginside;
 
         /* API server; all NULL where none is configured. */
         struct kube_credentials credentials;
@@ -98,8 +98,7 @@ static void stop(struct daemon *daemon);
 /* Before it is known what plugin devices hold nothing is offered, and nothing admitted. */
 static bool is_total_in_force(const struct daemon *daemon)
 {
-        return daemon->total.is_known &&
-               (!daemon->pluginside || pluginside_is_known(daemon->pluginside));
+        return daemon->total.is_known && pluginside_is_known(daemon->pluginside);
 }
 
 /* The one place where facts become offers: whatever has changed, it is called. */
@@ -144,8 +143,7 @@ static void on_held_changed(void *owner)
 {
         struct daemon *daemon = owner;
 
-        if (daemon->pluginside)
-                pluginside_update(daemon->pluginside);
+        pluginside_update(daemon->pluginside);
         publish(daemon);
 }
 
@@ -233,14 +231,11 @@ static void on_attestation_changed(void *owner)
         if (daemon->is_stopping)
                 return;
         prepare_set_mount_source(daemon->prepare, attestation_seen_directory(attestation));
-        if (daemon->pluginside) {
-                pluginside_set_mount(daemon->pluginside, host_directory,
-                                     attestation_vm_directory(attestation));
-                pluginside_close(
-                        daemon->pluginside,
-                        !daemon->config->serves_plugin || !attestation_is_known(attestation) ||
-                                !attestation_is_schedulable(attestation, plugin_means(daemon)));
-        }
+        pluginside_set_mount(daemon->pluginside, host_directory,
+                             attestation_vm_directory(attestation));
+        pluginside_close(daemon->pluginside,
+                         !attestation_is_known(attestation) ||
+                                 !attestation_is_schedulable(attestation, plugin_means(daemon)));
         if (!daemon->is_active)
                 return;
         write_cdi_spec(daemon);
@@ -256,8 +251,7 @@ static void put_total_in_force(struct daemon *daemon)
         if (!is_total_in_force(daemon))
                 return;
         ledger_set_total(daemon->ledger, daemon->total.tds);
-        if (daemon->pluginside)
-                pluginside_update(daemon->pluginside);
+        pluginside_update(daemon->pluginside);
         write_cdi_spec(daemon);
         prepare_retry_waiting(daemon->prepare);
         publish(daemon);
@@ -362,10 +356,9 @@ static int activate(struct daemon *daemon, struct error *err)
         daemon->is_active = true;
         daemon->was_schedulable = true;
         on_attestation_changed(daemon);
+        pluginside_start(daemon->pluginside);
         read_capacity(daemon);
         prepare_activate(daemon->prepare, daemon->checkpoint, boot_id);
-        if (daemon->pluginside)
-                pluginside_start(daemon->pluginside);
         sweep_sockets(daemon);
         if (daemon->api)
                 daemon->reconcile =
@@ -435,7 +428,7 @@ static void look_around(struct daemon *daemon)
         }
         if (daemon->sockets && (daemon->is_active || daemon->config->pod_uid))
                 sockets_keep(daemon->sockets);
-        if (daemon->is_active && daemon->pluginside)
+        if (daemon->is_active)
                 pluginside_check(daemon->pluginside);
 }
 
@@ -539,6 +532,7 @@ static void set_up_pluginside(struct daemon *daemon)
                 .cgroup_root = config->cgroup_root,
                 .inject = config->is_injecting_cdi ? DEVICEPLUGIN_CDI : DEVICEPLUGIN_MOUNTS,
                 .split = config->serves_dra ? config->split : 0,
+                .serves = config->serves_plugin,
                 .on_changed = on_plugin_held_changed,
                 .owner = daemon,
         };
@@ -631,8 +625,7 @@ static int set_up(struct daemon *daemon, struct error *err)
                                             .owner = daemon };
         daemon->prepare = prepare_new(&options);
         set_up_rpc(daemon);
-        if (config->serves_plugin || pluginside_n_recorded(config->state_dir))
-                set_up_pluginside(daemon);
+        set_up_pluginside(daemon);
         set_up_attestation(daemon);
         r = set_up_status(daemon, err);
         rpc_server_start(daemon->server);
@@ -721,8 +714,7 @@ static void stop(struct daemon *daemon)
         prepare_stop(daemon->prepare);
         attestation_stop(daemon->attestation);
         health_stop(daemon->health);
-        if (daemon->pluginside)
-                pluginside_stop(daemon->pluginside);
+        pluginside_stop(daemon->pluginside);
         rpc_server_stop(daemon->server, STOP_GRACE_MS, on_server_stopped, daemon);
 }
 

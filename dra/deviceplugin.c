@@ -24,6 +24,7 @@
 #define REFUSALS_OF_A_NAME  2                /* before another is tried */
 #define REGISTER_TIMEOUT_MS 15000 /* kubelet dials back for up to 10 s before it answers */
 #define STREAM_TIMEOUT_MS   10000 /* from Register's answer to ListAndWatch */
+#define LISTEN_DELAY_MS     100   /* at most, from a socket in the directory to its listener */
 
 struct deviceplugin {
         struct deviceplugin_options options;
@@ -414,7 +415,7 @@ void deviceplugin_check(struct deviceplugin *plugin)
 {
         struct socket_identity kubelet;
 
-        if (plugin->is_stopping || !plugin->is_set)
+        if (plugin->is_stopping)
                 return;
         dirwatch_check(plugin->watch);
         if (rpc_listener_is_served(plugin->foreign_socket)) {
@@ -426,9 +427,12 @@ void deviceplugin_check(struct deviceplugin *plugin)
                 set_standing(plugin, DEVICEPLUGIN_UNREGISTERED, "the foreign plugin has gone");
                 /* Our connection of before is in the way of the next registration. */
                 rpc_streams_close(&plugin->streams, "the device plugin registers anew");
-                register_soon(plugin);
+                if (plugin->is_set)
+                        register_soon(plugin);
                 return;
         }
+        if (!plugin->is_set)
+                return;
         if (!socket_identify(plugin->kubelet_socket, &kubelet))
                 return; /* kubelet is down; the watch tells when it is back */
         if (!socket_identity_equal(&kubelet, &plugin->kubelet)) {
@@ -451,9 +455,14 @@ void deviceplugin_check(struct deviceplugin *plugin)
                 register_now(plugin);
 }
 
+/* A socket is there before anybody listens on it. */
 static void on_directory_changed(void *owner)
 {
-        deviceplugin_check(owner);
+        struct deviceplugin *plugin = owner;
+
+        deviceplugin_check(plugin);
+        if (!plugin->is_stopping && !uv_is_active((uv_handle_t *)&plugin->retry))
+                uv_timer_start(&plugin->retry, on_retry, LISTEN_DELAY_MS, 0);
 }
 
 static void on_connection(void *owner, int fd)

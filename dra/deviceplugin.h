@@ -59,7 +59,8 @@ struct deviceplugin_options {
         void *owner;
 };
 
-/* Borrows what options points to. Nothing is served before deviceplugin_set(). */
+/* Borrows what options points to. Nothing is served before deviceplugin_set(); a foreign plugin is
+ * told of before, too. */
 struct deviceplugin *deviceplugin_new(const struct deviceplugin_options *options);
 
 /* What a pod is given with DEVICEPLUGIN_MOUNTS, from now on: a directory of the host, read-only,

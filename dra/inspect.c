@@ -139,8 +139,9 @@ static void print_plugin(const struct config *config)
         if (rpc_listener_is_served(foreign))
                 printf("           another plugin serves " DEVICEPLUGIN_RESOURCE
                        " (%s): ours stands back, and what\n"
-                       "           it hands out is counted. Turn KubeVirt's own off (see README), "
-                       "or run with --serve=dra\n",
+                       "           it hands out is counted. Turn it off, or park KubeVirt's own "
+                       "and run with "
+                       "--serve=dra (see README)\n",
                        foreign);
 }
 

@@ -24,7 +24,7 @@
 
 struct pluginside {
         struct pluginside_options options;
-        struct sharing *sharing; /* NULL before pluginside_start() */
+        struct sharing *sharing; /* NULL before pluginside_start(), and until it has a use */
         struct deviceplugin *plugin;
         struct podresources *podresources;
         struct heldrecord *record;
@@ -36,6 +36,7 @@ struct pluginside {
         bool is_unwritten; /* the record is behind */
         bool is_silent;    /* the last question was not answered */
         bool stands_back;  /* a foreign plugin hands devices out */
+        bool is_started;
         bool is_closed;
         bool is_stopping;
         uint64_t n_refused, n_unanswered;
@@ -260,23 +261,49 @@ static void on_kubelet_started(void *owner)
         podresources_ask(side->podresources);
 }
 
+/* Where plain pods are not ours to serve, too: somebody else's devices, or an earlier run's, take
+ * TDs from the claims. */
+static void come_into_use(struct pluginside *side)
+{
+        side->sharing = sharing_new(side->options.ledger, side->options.split, podcgroup_is_running,
+                                    now(side));
+        sharing_close(side->sharing, side->is_closed);
+        heldrecord_read(side->options.state_dir, on_recorded_id, side);
+        schedule(side);
+}
+
+static void log_foreign(const struct pluginside *side, const char *socket)
+{
+        if (side->options.serves)
+                log_error("another device plugin serves " DEVICEPLUGIN_RESOURCE
+                          " on this node, ours stands back; what it hands out is counted. Turn it "
+                          "off, or run with --serve=dra and park it (README: Beside KubeVirt's own "
+                          "device plugin)",
+                          log_str("socket", socket));
+        else
+                log_warn("another device plugin serves " DEVICEPLUGIN_RESOURCE
+                         " on this node: while it has healthy devices plain pods go to it and not "
+                         "to DRA; what it hands out is counted. To park it see README: Beside "
+                         "KubeVirt's own device plugin",
+                         log_str("socket", socket));
+}
+
 static void on_standing(void *owner, enum deviceplugin_standing standing, const char *reason)
 {
         struct pluginside *side = owner;
 
         side->stands_back = standing == DEVICEPLUGIN_STANDS_BACK;
-        podresources_ask(side->podresources);
+        if (side->is_started && side->stands_back && !side->sharing)
+                come_into_use(side);
+        if (side->sharing)
+                podresources_ask(side->podresources);
         switch (standing) {
         case DEVICEPLUGIN_REGISTERED:
                 log_info("the device plugin is registered",
                          log_str("resource", DEVICEPLUGIN_RESOURCE));
                 return;
         case DEVICEPLUGIN_STANDS_BACK:
-                log_error("another device plugin serves " DEVICEPLUGIN_RESOURCE
-                          " on this node, ours stands back; what it "
-                          "hands out is counted. Turn it off (KubeVirt's own: see README), or run "
-                          "with --serve=dra",
-                          log_str("socket", reason));
+                log_foreign(side, reason);
                 return;
         case DEVICEPLUGIN_UNREGISTERED:
                 log_info("the device plugin takes over", log_str("reason", reason));
@@ -294,6 +321,7 @@ struct pluginside *pluginside_new(const struct pluginside_options *options)
 
         side->options = *options;
         side->record = heldrecord_new(options->state_dir);
+        side->is_closed = !options->serves;
         side->directory = xasprintf("%s/device-plugins", options->kubelet_dir);
         side->podresources_socket =
                 xasprintf("%s/pod-resources/kubelet.sock", options->kubelet_dir);
@@ -326,11 +354,12 @@ struct pluginside *pluginside_new(const struct pluginside_options *options)
 
 void pluginside_start(struct pluginside *side)
 {
-        side->sharing = sharing_new(side->options.ledger, side->options.split, podcgroup_is_running,
-                                    now(side));
-        sharing_close(side->sharing, side->is_closed);
-        heldrecord_read(side->options.state_dir, on_recorded_id, side);
-        schedule(side);
+        side->is_started = true;
+        if (side->options.serves || side->stands_back ||
+            pluginside_n_recorded(side->options.state_dir))
+                come_into_use(side);
+        else
+                deviceplugin_check(side->plugin);
 }
 
 void pluginside_set_mount(struct pluginside *side, const char *host_path,
@@ -341,6 +370,7 @@ void pluginside_set_mount(struct pluginside *side, const char *host_path,
 
 void pluginside_close(struct pluginside *side, bool is_closed)
 {
+        is_closed = is_closed || !side->options.serves;
         if (side->is_closed == is_closed)
                 return;
         side->is_closed = is_closed;
@@ -353,12 +383,19 @@ void pluginside_close(struct pluginside *side, bool is_closed)
 
 bool pluginside_is_known(const struct pluginside *side)
 {
-        return side->sharing && sharing_is_known(side->sharing);
+        if (!side->sharing)
+                return side->is_started;
+        return sharing_is_known(side->sharing);
 }
 
 void pluginside_status(const struct pluginside *side, struct pluginside_status *ret)
 {
-        *ret = (struct pluginside_status){ .standing = deviceplugin_standing(side->plugin),
+        if (!side->options.serves && !side->sharing) {
+                *ret = (struct pluginside_status){ 0 };
+                return;
+        }
+        *ret = (struct pluginside_status){ .is_in_use = true,
+                                           .standing = deviceplugin_standing(side->plugin),
                                            .n_held = side->sharing ? sharing_n_held(side->sharing)
                                                                    : 0,
                                            .n_refused = side->n_refused,
@@ -368,7 +405,7 @@ void pluginside_status(const struct pluginside *side, struct pluginside_status *
 
 void pluginside_update(struct pluginside *side)
 {
-        if (!pluginside_is_known(side))
+        if (!side->sharing || !sharing_is_known(side->sharing))
                 return;
         sharing_update(side->sharing);
         offer_soon(side);

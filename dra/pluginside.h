@@ -28,13 +28,16 @@ struct pluginside_options {
         const char *state_dir;
         const char *cgroup_root; /* where the pods' cgroups are: /sys/fs/cgroup */
         enum deviceplugin_inject inject;
-        int64_t split;                   /* TDs reserved to DRA; -1: none, all are shared */
+        int64_t split; /* TDs reserved to DRA; -1: none, all are shared */
+        /* Plain pods are ours to serve. Otherwise nothing is offered, and until another's or an
+         * earlier run's devices may be in use nothing is done at all. */
+        bool serves;
         void (*on_changed)(void *owner); /* what plugin devices hold has changed */
         void *owner;
 };
 
 /* Plugin devices that were in use when this node's driver wrote them down last. If any, its
- * endpoint is to be kept, also where the plugin path is off now: without one, kubelet fails the
+ * endpoint is kept, also where the plugin path is off now: without one, kubelet fails the
  * containers of DRA pods as long as a pod holds a device of that name. */
 size_t pluginside_n_recorded(const char *state_dir);
 
@@ -46,18 +49,21 @@ void pluginside_start(struct pluginside *side);
  * the first pod comes. */
 void pluginside_set_mount(struct pluginside *side, const char *host_path,
                           const char *container_path);
-/* Closed: nothing new is offered. What is held stays Healthy. */
+/* Closed, as it always is where plain pods are not ours to serve: nothing new is offered. What is
+ * held stays Healthy. */
 void pluginside_close(struct pluginside *side, bool is_closed);
 /* The total or what claims hold has changed. */
 void pluginside_update(struct pluginside *side);
 /* For a slow timer. */
 void pluginside_check(struct pluginside *side);
 
-/* Whether it is known what plugin devices hold; before that, nothing new may be admitted. */
+/* Whether it is known what plugin devices hold, if any are in use; before that, nothing new may be
+ * admitted. */
 bool pluginside_is_known(const struct pluginside *side);
 
 /* For the metrics; the counts are since the start. */
 struct pluginside_status {
+        bool is_in_use; /* plugin devices are served, or may be held; the rest is 0 otherwise */
         enum deviceplugin_standing standing;
         unsigned n_held;       /* TDs */
         uint64_t n_refused;    /* requests of pods, because no TD was free */

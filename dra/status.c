@@ -47,9 +47,8 @@ static void measure_plugin(const struct pluginside *side, struct metrics *metric
 {
         struct pluginside_status plugin;
 
-        if (!side)
-                return;
         pluginside_status(side, &plugin);
+        metrics->is_served[METRICS_PLUGIN] = plugin.is_in_use;
         metrics->is_registered[METRICS_PLUGIN] = plugin.standing == DEVICEPLUGIN_REGISTERED;
         metrics->is_foreign_plugin = plugin.standing == DEVICEPLUGIN_STANDS_BACK;
         metrics->held[METRICS_PLUGIN] = plugin.n_held;
@@ -110,8 +109,7 @@ static unsigned print_metrics(void *owner, struct text *page)
         struct metrics metrics = {
                 .version = DRA_VERSION,
                 .is_active = *options->is_active,
-                .is_served = { [METRICS_DRA] = options->sockets != NULL,
-                               [METRICS_PLUGIN] = options->pluginside != NULL },
+                .is_served = { [METRICS_DRA] = options->sockets != NULL },
                 .is_registered = { [METRICS_DRA] = options->sockets &&
                                                    sockets_is_registered(options->sockets) },
                 .is_qgs_known = attestation_is_known(options->attestation),
@@ -156,10 +154,8 @@ static const char *why_not_ready(const struct status *status)
                 return "it is not known yet how many TDs are free";
         if (!attestation_is_known(options->attestation))
                 return "QGS has not been judged yet";
-        if (!options->pluginside)
-                return NULL;
         pluginside_status(options->pluginside, &plugin);
-        return plugin.standing == DEVICEPLUGIN_UNREGISTERED
+        return plugin.is_in_use && plugin.standing == DEVICEPLUGIN_UNREGISTERED
                        ? "kubelet has not registered the device plugin"
                        : NULL;
 }

@@ -283,6 +283,49 @@ foreign_registrant() {
         went_well foreign_registrant
 }
 
+foreign_beside_dra_alone() {
+        launch_driver driver --serve dra --prepare-wait 300ms --listen 127.0.0.1:0
+        kubelet wait-registered tdx.kubevirt.io 20s
+        api wait-devices 4
+        ! metric 'tdx_registered{path="plugin"}' 0 || return 1
+        kubelet foreign start
+        said driver "while it has healthy devices plain pods go to it"
+        metric tdx_foreign_plugin 1
+        pod theirs 2
+        api wait-devices 2 10s
+        prepare one tdx0
+        prepare two tdx1
+        refused "no TD is free" prepare three tdx2
+        # Also by one that starts beside it, and by the kubelet's list alone.
+        leave theirs
+        api wait-devices 4 20s
+        pod more 2
+        stop_driver
+        launch_driver driver --serve dra --listen 127.0.0.1:0
+        kubelet wait-registered tdx.kubevirt.io 20s
+        api wait-devices 2 10s
+        metric 'tdx_held_tds{path="plugin"}' 2
+}
+@test "with --serve=dra what a foreign plugin hands out is counted, too" {
+        went_well foreign_beside_dra_alone
+}
+
+foreign_that_listens_late() {
+        launch_driver driver --serve dra --poll-interval 30s
+        kubelet wait-registered tdx.kubevirt.io 20s
+        start foreign python3 -c "
+import socket, time
+s = socket.socket(socket.AF_UNIX)
+s.bind('$K/device-plugins/kubevirt-tdx.sock')
+time.sleep(0.05)
+s.listen()
+time.sleep(20)"
+        said driver "plain pods go to it" 2
+}
+@test "a foreign plugin is noticed though its socket is there before anybody listens on it" {
+        went_well foreign_that_listens_late
+}
+
 no_api_server() {
         start driver "$DRIVER" run --node-name "$NODE" --kubelet-dir "$K" --cdi-dir "$CDI" --qgs-socket "$QGS" \
                 --vm-qgs-socket "$QGS" --misc-capacity "$MISC" --poll-interval 200ms

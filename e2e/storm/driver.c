@@ -268,6 +268,7 @@ static void set_up(void)
                                                          .kubelet_dir = "/kubelet",
                                                          .state_dir = "/state",
                                                          .split = driver.split,
+                                                         .serves = true,
                                                          .on_changed = on_plugin_held_changed };
 
         driver.prepare = prepare_new(&prepare_options);
