@@ -16,9 +16,8 @@
 #include <stdio.h>
 #include <string.h>
 
-#define RECORD        "attestation"
-#define RECORD_MAX    4096
-#define NOT_SERVED_MS 300000 /* between looks for a KubeVirt that is not installed */
+#define RECORD     "attestation"
+#define RECORD_MAX 4096
 
 struct attestation {
         struct attestation_options options;
@@ -237,7 +236,6 @@ static void follow_kubevirt(struct attestation *attestation)
                 .loop = attestation->options.loop,
                 .api = attestation->options.api,
                 .check_path = check_cr_path,
-                .timing = { .not_served_ms = NOT_SERVED_MS },
                 .on_changed = on_settings,
                 .on_news = on_news,
                 .owner = attestation,
