@@ -4,19 +4,7 @@
 
 setup_file() {
         load cluster
-        k apply -f - >/dev/null <<'END'
-{apiVersion: apiextensions.k8s.io/v1, kind: CustomResourceDefinition, metadata: {name: kubevirts.kubevirt.io},
- spec: {group: kubevirt.io, scope: Namespaced, names: {kind: KubeVirt, plural: kubevirts, singular: kubevirt, listKind: KubeVirtList},
-  versions: [{name: v1, served: true, storage: true,
-   schema: {openAPIV3Schema: {type: object, x-kubernetes-preserve-unknown-fields: true}}}]}}
-END
-        k wait --for=condition=Established crd/kubevirts.kubevirt.io >/dev/null
-        k create namespace kubevirt >/dev/null || true
-        enforced false
         install
-        # One that was there before KubeVirt looks for its CRD every five minutes only.
-        k -n dra-driver-tdx rollout restart daemonset/dra-driver-tdx >/dev/null
-        k -n dra-driver-tdx rollout status daemonset/dra-driver-tdx --timeout=60s >/dev/null
         claim_templates
         no_pods
         eventually 20 offers 4
@@ -24,23 +12,27 @@ END
 teardown_file() {
         load cluster
         qgs_stop
-        k delete crd kubevirts.kubevirt.io >/dev/null
+        kubevirt_crd deleted
 }
-setup() { load cluster; enforced false; }
+setup() {
+        load cluster
+        [ "$BATS_TEST_NUMBER" = 1 ] || enforced false
+}
 teardown() {
         [ -n "$BATS_TEST_COMPLETED" ] || driver_log | tail -n 12
         no_pods
         qgs_stop
 }
 
-enforced() { # true|false
-        k apply -f - >/dev/null <<END
-{apiVersion: kubevirt.io/v1, kind: KubeVirt, metadata: {name: kubevirt, namespace: kubevirt},
- spec: {configuration: {confidentialCompute: {tdx: {attestation: {enforced: $1}}}}}}
-END
-}
 # What the scheduler may use: no taint, or withdrawn where the API server keeps none.
 placeable() { offers "$1" node1 '(.taints // []) == []'; }
+
+@test "KubeVirt is installed after the driver: what it enforces is in force within half a minute" {
+        placeable 4
+        kubevirt_crd created
+        enforced true
+        eventually 40 placeable 0
+}
 
 @test "the developer: without QGS and not enforced, VMs start; one that was started before QGS attests once it comes" {
         pod vm template=td

@@ -89,6 +89,40 @@ qgs_stop() { # [NODE]: and its directory goes, as systemd does it
         on "${1:-node1}" rm -rf "$(dirname $QUOTE)"
 }
 
+# ---- KubeVirt ----
+
+# Its CRD as it ships it; without one the driver has its defaults.
+kubevirt_crd() { # created|deleted
+        if [ "$1" = deleted ]; then
+                k delete crd kubevirts.kubevirt.io --ignore-not-found >/dev/null
+                return
+        fi
+        k apply --server-side -f "$("$ROOT/e2e/cluster/build" "$KUBE")/kubevirts.yaml" >/dev/null
+        k wait --for=condition=Established crd/kubevirts.kubevirt.io >/dev/null
+        k create namespace kubevirt >/dev/null 2>&1 || true
+}
+enforced() { # true|false [SOCKET]
+        k apply -f - >/dev/null <<END
+{apiVersion: kubevirt.io/v1, kind: KubeVirt, metadata: {name: kubevirt, namespace: kubevirt},
+ spec: {configuration: {confidentialCompute: {tdx: {attestation: {enforced: $1${2:+, qgsSocketPath: $2}}}}}}}
+END
+}
+
+# Its own TDX device plugin, as virt-handler runs it.
+in_tree_start() { # NODE N SOCKET [enforced]
+        local node=$1
+        shift
+        on "$node" setsid in-tree-plugin "$@" >>"$E2E_DIR/$node/log/in-tree-plugin.log" 2>&1 </dev/null 3>&- 4>&- &
+        eventually 10 on "$node" grep -q "device plugin started" "$E2E_DIR/$node/log/in-tree-plugin.log"
+}
+in_tree_stop() { # NODE
+        on "$1" pkill -x in-tree-plugin || true
+        eventually 5 in_tree_is_gone "$1"
+        rm -f "$E2E_DIR/$1/log/in-tree-plugin.log"
+}
+in_tree_is_gone() { ! on "$1" pgrep -x in-tree-plugin; }                                                           # NODE
+in_tree_allocated() { [ "$(grep -c "Socket Allocate: request" "$E2E_DIR/$1/log/in-tree-plugin.log")" = "$2" ]; } # NODE N
+
 # ---- another device plugin ----
 
 plugin_start() { # NODE NAME ARGUMENT...
@@ -142,7 +176,7 @@ pending() { # POD: stays unscheduled
 gone() { # POD...
         k delete pod "$@" --wait=true --timeout=60s --ignore-not-found >/dev/null
 }
-quotes() { k exec "$1" -- /pod quote $QUOTE; } # POD
+quotes() { k exec "$1" -- /pod quote "${2:-$QUOTE}"; } # POD [SOCKET]
 events_of() { # POD: as it is now, not of an earlier one of that name
         k get events --field-selector "involvedObject.uid=$(k get pod "$1" -o jsonpath='{.metadata.uid}')" -o jsonpath='{range .items[*]}{.reason}: {.message}{"\n"}{end}'
 }
@@ -170,8 +204,8 @@ END
 }
 
 # For setup_file: the driver on a node with QGS, and nothing else there.
-set_up_node() {
-        install
+set_up_node() { # [ENV=VALUE...]
+        install "$@"
         claim_templates
         no_pods
         qgs_start

@@ -9,7 +9,7 @@ R=example.com/handover
 setup_file() {
         load cluster
         needs 1.36 "DRAExtendedResource is off"
-        set_up_node
+        set_up_node DRA_POLL_INTERVAL=2s
         k apply -f - >/dev/null <<END
 {apiVersion: resource.k8s.io/v1, kind: DeviceClass, metadata: {name: handover},
  spec: {extendedResourceName: $R, selectors: [{cel: {expression: 'device.driver == "tdx.kubevirt.io"'}}]}}
@@ -47,6 +47,8 @@ restart_kubelet() {
         daemon node1 start kubelet
         eventually 40 offers 4
 }
+# Of its own accord, says the phase on 1.37 (its process ends well when it is told to); the event has the reason.
+has_ended() { [[ $(phase "$1") =~ ^(Failed|Succeeded)$ ]]; } # POD
 waits() { k get pod "$1" -o jsonpath='{.status.containerStatuses[0].state.waiting.reason}' | grep -qx "$2"; } # POD REASON
 
 @test "R1: while the plugin has healthy devices plain pods go to it alone, held ones included; without any they go to DRA" {
@@ -85,6 +87,23 @@ waits() { k get pod "$1" -o jsonpath='{.status.containerStatuses[0].state.waitin
         allocated 1
         pod p3 resource=$R
         pending p3
+}
+
+@test "R4: a kubelet that restarts while the plugin is away ends a plugin pod that is younger than one of DRA" {
+        other UU
+        pod p1 resource=$R
+        running p1
+        has_claim p1
+        say HH
+        pod p2 resource=$R
+        running p2
+        allocated 1
+        plugin_stop node1 other
+        eventually 10 allocatable 0 node1 $R
+        restart_kubelet
+        eventually 20 has_ended p2
+        events_of p2 | grep -q "^OutOf$R: "
+        is_running p1
 }
 
 @test "R5: five minutes after the plugin went, while a pod has its device, no container of a DRA pod starts" {

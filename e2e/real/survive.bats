@@ -90,6 +90,29 @@ END
         eventually 20 offers 4
 }
 
+counts() { metrics_at "$(driver_address)" | awk -v series="$1" '$1 == series && $2 > 0 { found = 1 } END { exit !found }'; } # SERIES
+token_file() {
+        on node1 sh -c "echo /var/lib/kubelet/pods/$(k -n dra-driver-tdx get "$(driver_pod)" -o jsonpath='{.metadata.uid}')/volumes/kubernetes.io~projected/kube-api-access-*/token"
+}
+
+@test "the driver's token expires while kubelet brings no other: it goes on with the next one, and without a restart" {
+        local pod file token
+        pod=$(driver_pod)
+        file=$(token_file)
+        daemon node1 stop kubelet
+        token=$(on node1 cat "$file" | "$ROOT/e2e/real/expired-token" "$E2E_DIR/pki/sa.key")
+        on node1 sh -c "printf %s '$token' >$file"
+        k delete resourceslices --all >/dev/null
+        eventually 20 counts 'tdx_api_errors_total{reason="forbidden"}'
+        offers 0
+        daemon node1 start kubelet
+        eventually 30 offers 4
+        [ "$(driver_pod)" = "$pod" ]
+        [ "$(k -n dra-driver-tdx get "$pod" -o jsonpath='{.status.containerStatuses[0].restartCount}')" = 0 ]
+        pod vm template=td
+        running vm
+}
+
 @test "containerd restarts: what runs goes on, and the next pod starts" {
         daemon node1 stop containerd
         daemon node1 start containerd
