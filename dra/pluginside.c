@@ -107,6 +107,12 @@ static void on_offering(uv_timer_t *offering)
         __attribute__((cleanup(cleanup_free))) struct deviceplugin_device *offered = NULL;
         size_t n;
 
+        /* Not even what is held: as long as kubelet has one healthy device the scheduler sends no
+         * plain pod to DRA. A pod that runs does not mind. */
+        if (!side->options.serves) {
+                deviceplugin_set(side->plugin, NULL, 0);
+                return;
+        }
         devices = sharing_offer(side->sharing, &n);
         offered = xcalloc(n, sizeof(*offered));
         for (size_t i = 0; i < n; ++i)

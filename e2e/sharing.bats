@@ -357,7 +357,7 @@ endpoint_is_kept() {
         kubelet set grace 0s
         both --serve dra
         kubelet allocatable --now
-        refused "requested number of devices unavailable" pod late
+        refused "no healthy devices present" pod late
         api wait-devices 3 5s
         pod new --dra # kubelet starts no container of a name that it has in its books, unless somebody serves it
 }

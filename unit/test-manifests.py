@@ -236,9 +236,10 @@ def check_security(name, things):
     check(all(m["mountPath"] in (volumes[n]["path"], "/host" + volumes[n]["path"]) and "mountPropagation" not in m
               for n, m in mounts.items()), f"{name}: paths are the same inside and outside")
     writable = {volumes[n]["path"] for n, m in mounts.items() if not m.get("readOnly")}
-    expected = {f"{KUBELET}/plugins/{DOMAIN}", f"{KUBELET}/plugins_registry", "/var/run/cdi", "/var/run"}
-    expected |= set() if name == "dra" else {f"{KUBELET}/device-plugins"}
+    expected = {f"{KUBELET}/plugins/{DOMAIN}", f"{KUBELET}/plugins_registry", f"{KUBELET}/device-plugins",
+                "/var/run/cdi", "/var/run"}
     check(writable == expected, f"{name}: it writes where it must, and nowhere else", writable ^ expected)
+    check(f"{KUBELET}/pod-resources" in {volumes[n]["path"] for n in mounts}, f"{name}: it is told who holds what")
     check(all(v["type"] in ("Directory", "DirectoryOrCreate") for v in volumes.values()) and
           not {"/", "/run", "/var/lib", KUBELET, f"{KUBELET}/plugins", "/sys"} & {v["path"] for v in volumes.values()},
           f"{name}: it has directories of its own purpose, and /var/run, where QGS's comes and goes")
