@@ -98,7 +98,7 @@ kubevirt_crd() { # created|deleted
                 return
         fi
         k apply --server-side -f "$("$ROOT/e2e/cluster/build" "$KUBE")/kubevirts.yaml" >/dev/null
-        k wait --for=condition=Established crd/kubevirts.kubevirt.io >/dev/null
+        eventually 10 k wait --for=condition=Established crd/kubevirts.kubevirt.io --timeout=1s
         k create namespace kubevirt >/dev/null 2>&1 || true
 }
 enforced() { # true|false [SOCKET]

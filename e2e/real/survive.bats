@@ -86,7 +86,6 @@ END
         daemon node1 kill apiserver # an orderly end waits a minute for its watches
         eventually 30 are_free_at "$address" 3
         daemon node1 start apiserver
-        daemon node1 start scheduler # it gives up where the API server is away for long
         eventually 20 offers 4
 }
 
