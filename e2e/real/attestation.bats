@@ -71,9 +71,12 @@ placeable() { offers "$1" node1 '(.taints // []) == []'; }
         [ "$(phase vm)" = Running ]
 }
 
-@test "QGS's directory is removed and made anew under a running driver: the next VM attests" {
+@test "QGS's directory is removed and made anew: the next VM attests, one that runs has the dead one until it restarts" {
         qgs_start
         eventually 15 offers 4 node1 '.attributes.attestation.bool == true'
+        pod old template=attested
+        running old
+        quotes old
         qgs_stop
         eventually 15 offers 4 node1 '.attributes.attestation.bool == false'
         qgs_start
@@ -81,6 +84,12 @@ placeable() { offers "$1" node1 '(.taints // []) == []'; }
         pod vm template=attested
         running vm
         quotes vm
+        run quotes old
+        [ "$status" -ne 0 ]
+        gone old
+        pod old template=attested
+        running old
+        quotes old
 }
 
 health_says() { k get pod vm -o json | jq -e --arg text "$1" '.status.containerStatuses[0].allocatedResourcesStatus[0].resources[0] | .health + ": " + (.message // "") | contains($text)'; }

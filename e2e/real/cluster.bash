@@ -91,14 +91,15 @@ qgs_stop() { # [NODE]: and its directory goes, as systemd does it
 
 # ---- KubeVirt ----
 
-# Its CRD as it ships it; without one the driver has its defaults.
-kubevirt_crd() { # created|deleted
+# Its CRDs as it ships them; without that of its settings the driver has its defaults.
+kubevirt_crd() { # created|deleted [kubevirts|virtualmachines]
+        local kind=${2:-kubevirts}
         if [ "$1" = deleted ]; then
-                k delete crd kubevirts.kubevirt.io --ignore-not-found >/dev/null
+                k delete crd "$kind.kubevirt.io" --ignore-not-found >/dev/null
                 return
         fi
-        k apply --server-side -f "$("$ROOT/e2e/cluster/build" "$KUBE")/kubevirts.yaml" >/dev/null
-        eventually 10 k wait --for=condition=Established crd/kubevirts.kubevirt.io --timeout=1s
+        k apply --server-side -f "$("$ROOT/e2e/cluster/build" "$KUBE")/$kind.yaml" >/dev/null
+        eventually 10 k wait --for=condition=Established "crd/$kind.kubevirt.io" --timeout=1s
         k create namespace kubevirt >/dev/null 2>&1 || true
 }
 enforced() { # true|false [SOCKET]
@@ -144,17 +145,22 @@ plugin_is_gone() { ! on "$1" pgrep -f "plugin-sim --control $E2E_DIR/$1/$2.ctl";
 
 # ---- pods ----
 
-# As virt-launcher's compute container: 107, no capability; what it gets is in the arguments.
-pod() { # NAME template=NAME|claim=NAME|tdx=N|resource=NAME [NODE]
-        local claims="" of="" limits=""
+# As virt-launcher's compute container: 107, no capability; what it gets is in the arguments. vm=TEMPLATE: as KubeVirt
+# renders a VM that names a claim, which its container does not get.
+pod() { # NAME template=NAME|claim=NAME|tdx=N|resource=NAME|vm=TEMPLATE [NODE]
+        local claims="" of="" limits="" labels=""
         case $2 in
         template=*) claims="resourceClaims: [{name: td, resourceClaimTemplateName: ${2#*=}}]," of="claims: [{name: td}]" ;;
         claim=*) claims="resourceClaims: [{name: td, resourceClaimName: ${2#*=}}]," of="claims: [{name: td}]" ;;
         tdx=*) limits="limits: {devices.kubevirt.io/tdx: ${2#*=}}" ;;
         resource=*) limits="limits: {${2#*=}: 1}" ;;
+        vm=*)
+                claims="resourceClaims: [{name: tdx, resourceClaimTemplateName: ${2#*=}}],"
+                limits="limits: {devices.kubevirt.io/tdx: 1}" labels=", kubevirt.io: virt-launcher"
+                ;;
         esac
         k apply -f - >/dev/null <<END
-{apiVersion: v1, kind: Pod, metadata: {name: $1, labels: {e2e: pod}}, spec: {
+{apiVersion: v1, kind: Pod, metadata: {name: $1, labels: {e2e: pod$labels}}, spec: {
   terminationGracePeriodSeconds: 1, restartPolicy: Always, $claims ${3:+nodeSelector: {kubernetes.io/hostname: $3\},}
   securityContext: {runAsUser: 107, runAsGroup: 107, fsGroup: 107, runAsNonRoot: true},
   containers: [{name: compute, image: "localhost/pod:1", imagePullPolicy: Never,
