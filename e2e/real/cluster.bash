@@ -159,7 +159,7 @@ pod() { # NAME template=NAME|claim=NAME|tdx=N|resource=NAME|vm=TEMPLATE [NODE]
                 limits="limits: {devices.kubevirt.io/tdx: 1}" labels=", kubevirt.io: virt-launcher"
                 ;;
         esac
-        k apply -f - >/dev/null <<END
+        k create --validate=ignore -f - >/dev/null <<END
 {apiVersion: v1, kind: Pod, metadata: {name: $1, labels: {e2e: pod$labels}}, spec: {
   terminationGracePeriodSeconds: 1, restartPolicy: Always, $claims ${3:+nodeSelector: {kubernetes.io/hostname: $3\},}
   securityContext: {runAsUser: 107, runAsGroup: 107, fsGroup: 107, runAsNonRoot: true},
