@@ -36,24 +36,7 @@ only() { # OVERLAY REASON
 
 # ---- the driver ----
 
-# As an admin on this machine would: an overlay of one's own for settings, and for where misc.capacity is.
-install() { # [ENV=VALUE...]
-        local directory=$E2E_DIR/install setting
-        mkdir -p "$directory"
-        {
-                echo "resources: [$(realpath --relative-to="$directory" "$ROOT/manifests/overlays/$OVERLAY")]"
-                echo "patches:"
-                echo "  - patch: |-"
-                echo "      {apiVersion: apps/v1, kind: DaemonSet, metadata: {name: dra-driver-tdx, namespace: dra-driver-tdx},"
-                echo "       spec: {template: {spec: {"
-                echo "         volumes: [{name: cgroup, hostPath: {path: /run/e2e/cgroup, type: Directory}}],"
-                echo "         containers: [{name: driver, env: [{name: DRA_LOG_LEVEL, value: debug}"
-                for setting in "$@"; do echo "           , {name: ${setting%%=*}, value: \"${setting#*=}\"}"; done
-                echo "         ]}]}}}}"
-        } >"$directory/kustomization.yaml"
-        k apply -k "$directory" >/dev/null
-        k -n dra-driver-tdx rollout status daemonset/dra-driver-tdx --timeout=60s >/dev/null
-}
+install() { "$NODE_TOOL" install "$OVERLAY" "$@"; } # [ENV=VALUE...]
 driver_pod() { # [NODE]: not one that is ending
         k -n dra-driver-tdx get pods --field-selector "spec.nodeName=${1:-node1}" -o json |
                 jq -r '[.items[] | select(.metadata.deletionTimestamp == null) | "pod/" + .metadata.name][0] // ""'

@@ -63,8 +63,10 @@ placeable() { offers "$1" node1 '(.taints // []) == []'; } # N
         k create namespace tenant >/dev/null
         k -n tenant apply -f "$EXAMPLES/quota.yaml" >/dev/null
         eventually 10 bash -c "$NODE_TOOL kubectl -n tenant get quota tds -o jsonpath='{.status.hard}' | grep -q tdx"
+        # Their image is a placeholder: nothing is to pull it.
         for i in 1 2 3 4 5; do
-                sed "s/name: td-plain/name: plain$i/" "$EXAMPLES/pod-plugin.yaml" | k -n tenant apply -f - || true
+                sed "s/name: td-plain/name: plain$i/; s/^  restartPolicy:/  nodeSelector: {nowhere: \"\"}\n&/" \
+                        "$EXAMPLES/pod-plugin.yaml" | k -n tenant apply -f - || true
         done
         [ "$(k -n tenant get pods -o name | wc -l)" = 4 ]
 }
