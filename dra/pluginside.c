@@ -312,7 +312,10 @@ static void on_standing(void *owner, enum deviceplugin_standing standing, const 
                 log_foreign(side, reason);
                 return;
         case DEVICEPLUGIN_UNREGISTERED:
-                log_info("the device plugin takes over", log_str("reason", reason));
+                log_info(side->options.serves
+                                 ? "the device plugin takes over"
+                                 : "the device plugin keeps the name, offering nothing",
+                         log_str("reason", reason));
                 return;
         }
 }
