@@ -71,14 +71,14 @@ class DeviceManager:
     # life
 
     async def start(self):
-        """Nothing is known of plugins, and of their resources only that they were there."""
+        """Nothing is known of plugins, and of their resources only that they were there. The API
+        server has the last node status until the pods there are have been admitted by it."""
         for resource in self._healthy:
             self._devices[resource], self._healthy[resource] = {}, set()
             if resource in self._endpoints:
                 self._endpoints[resource] = Endpoint(resource, "")
                 self._endpoints[resource].stopped_at = time.monotonic()
         self._in_use = self._allocated_by_resource()
-        self.status = dict.fromkeys(self.status, (0, 0))
         await self.plugins.start()
         self._tasks.append(asyncio.ensure_future(self._sync_always()))
         if self._foreign:
@@ -274,6 +274,7 @@ class DeviceManager:
                                          len(self._healthy[resource]))
 
     async def _sync_always(self):
+        await asyncio.sleep(self.timing.readmit + 0.1)
         while True:
             self._sync()
             self._sync_now.clear()

@@ -188,12 +188,19 @@ async def a_restart_wipes_the_sockets_and_admits_the_pods_again(rig):
 
 
 @test
-async def a_restart_kills_a_plugins_pod_that_is_younger_than_one_of_dra(rig):
+async def a_restart_kills_a_plugins_pod_that_is_younger_than_one_of_dra_where_the_plugin_was_away(rig):
     plugin = await register(rig)
     await rig.kubelet("pod", "default/older", "--dra")
     await rig.kubelet("allocatable", "--now")
     await rig.kubelet("pod", "default/younger")
     await rig.kubelet("restart")
+    await rig.kubelet("pod", "default/barrier", "0", "--dra")
+    contains(await rig.kubelet("pods"), "default/younger: tdx")
+    plugin.set({})
+    await rig.kubelet("wait-healthy", "0")
+    await rig.kubelet("allocatable", "--now")
+    await rig.kubelet("restart")
+    await rig.kubelet("delete", "default/barrier")
     await rig.kubelet("pod", "default/barrier", "0", "--dra")
     contains(await rig.kubelet("pods"),
              f"default/younger: failed: OutOf{RESOURCE}: Pod was rejected: Node didn't have enough "
