@@ -330,7 +330,6 @@ struct pluginside *pluginside_new(const struct pluginside_options *options)
 
         side->options = *options;
         side->record = heldrecord_new(options->state_dir);
-        side->is_closed = !options->serves;
         side->directory = xasprintf("%s/device-plugins", options->kubelet_dir);
         side->podresources_socket =
                 xasprintf("%s/pod-resources/kubelet.sock", options->kubelet_dir);
@@ -379,7 +378,6 @@ void pluginside_set_mount(struct pluginside *side, const char *host_path,
 
 void pluginside_close(struct pluginside *side, bool is_closed)
 {
-        is_closed = is_closed || !side->options.serves;
         if (side->is_closed == is_closed)
                 return;
         side->is_closed = is_closed;

@@ -49,8 +49,7 @@ void pluginside_start(struct pluginside *side);
  * the first pod comes. */
 void pluginside_set_mount(struct pluginside *side, const char *host_path,
                           const char *container_path);
-/* Closed, as it always is where plain pods are not ours to serve: nothing new is offered. What is
- * held stays Healthy. */
+/* Closed: nothing new is offered. What is held stays Healthy. */
 void pluginside_close(struct pluginside *side, bool is_closed);
 /* The total or what claims hold has changed. */
 void pluginside_update(struct pluginside *side);
