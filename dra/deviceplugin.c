@@ -427,8 +427,7 @@ void deviceplugin_check(struct deviceplugin *plugin)
                 set_standing(plugin, DEVICEPLUGIN_UNREGISTERED, "the foreign plugin has gone");
                 /* Our connection of before is in the way of the next registration. */
                 rpc_streams_close(&plugin->streams, "the device plugin registers anew");
-                if (plugin->is_set)
-                        register_soon(plugin);
+                register_soon(plugin);
                 return;
         }
         if (!plugin->is_set)

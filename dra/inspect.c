@@ -140,8 +140,8 @@ static void print_plugin(const struct config *config)
                 printf("           another plugin serves " DEVICEPLUGIN_RESOURCE
                        " (%s): ours stands back, and what\n"
                        "           it hands out is counted. Turn it off, or park KubeVirt's own "
-                       "and run with "
-                       "--serve=dra (see README)\n",
+                       "and "
+                       "run with --serve=dra (see README)\n",
                        foreign);
 }
 

@@ -86,8 +86,8 @@ static void print_instance(const struct metrics *metrics, struct text *page)
                                   metrics->is_registered[i]);
         print_one(page, "tdx_foreign_plugin", "gauge", metrics->is_foreign_plugin,
                   "1 while another device plugin serves devices.kubevirt.io/tdx on this node: ours "
-                  "stands back. Turn the other off (KubeVirt's own: see README), or run with "
-                  "--serve=dra.");
+                  "stands back, and what it hands out is counted. As it should be where KubeVirt's "
+                  "own is parked and --serve=dra (README: Beside KubeVirt's own device plugin).");
 }
 
 static void print_attestation(const struct metrics *metrics, struct text *page)

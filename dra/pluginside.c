@@ -397,11 +397,9 @@ bool pluginside_is_known(const struct pluginside *side)
 
 void pluginside_status(const struct pluginside *side, struct pluginside_status *ret)
 {
-        if (!side->options.serves && !side->sharing) {
-                *ret = (struct pluginside_status){ 0 };
-                return;
-        }
-        *ret = (struct pluginside_status){ .is_in_use = true,
+        bool is_name_kept = side->sharing && !side->stands_back;
+
+        *ret = (struct pluginside_status){ .is_served = side->options.serves || is_name_kept,
                                            .standing = deviceplugin_standing(side->plugin),
                                            .n_held = side->sharing ? sharing_n_held(side->sharing)
                                                                    : 0,

@@ -62,7 +62,8 @@ bool pluginside_is_known(const struct pluginside *side);
 
 /* For the metrics; the counts are since the start. */
 struct pluginside_status {
-        bool is_in_use; /* plugin devices are served, or may be held; the rest is 0 otherwise */
+        bool is_served; /* kubelet is to know our endpoint: plain pods are ours, or the name is kept
+                         */
         enum deviceplugin_standing standing;
         unsigned n_held;       /* TDs */
         uint64_t n_refused;    /* requests of pods, because no TD was free */

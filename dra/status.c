@@ -48,7 +48,7 @@ static void measure_plugin(const struct pluginside *side, struct metrics *metric
         struct pluginside_status plugin;
 
         pluginside_status(side, &plugin);
-        metrics->is_served[METRICS_PLUGIN] = plugin.is_in_use;
+        metrics->is_served[METRICS_PLUGIN] = plugin.is_served;
         metrics->is_registered[METRICS_PLUGIN] = plugin.standing == DEVICEPLUGIN_REGISTERED;
         metrics->is_foreign_plugin = plugin.standing == DEVICEPLUGIN_STANDS_BACK;
         metrics->held[METRICS_PLUGIN] = plugin.n_held;
@@ -155,7 +155,7 @@ static const char *why_not_ready(const struct status *status)
         if (!attestation_is_known(options->attestation))
                 return "QGS has not been judged yet";
         pluginside_status(options->pluginside, &plugin);
-        return plugin.is_in_use && plugin.standing == DEVICEPLUGIN_UNREGISTERED
+        return plugin.is_served && plugin.standing == DEVICEPLUGIN_UNREGISTERED
                        ? "kubelet has not registered the device plugin"
                        : NULL;
 }

@@ -291,6 +291,8 @@ foreign_beside_dra_alone() {
         kubelet foreign start
         said driver "while it has healthy devices plain pods go to it"
         metric tdx_foreign_plugin 1
+        # There is nothing of ours that kubelet could serve, and nothing to be alarmed at.
+        ! page /metrics driver | grep -F 'tdx_registered{path="plugin"}' || return 1
         pod theirs 2
         api wait-devices 2 10s
         prepare one tdx0
