@@ -24,9 +24,6 @@ teardown() {
         qgs_stop
 }
 
-# What the scheduler may use: no taint, or withdrawn where the API server keeps none.
-placeable() { offers "$1" node1 '(.taints // []) == []'; }
-
 @test "KubeVirt is installed after the driver: what it enforces is in force within half a minute" {
         placeable 4
         kubevirt_crd created

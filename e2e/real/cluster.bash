@@ -53,6 +53,7 @@ devices() { # [NODE [FILTER]]
                         | .spec.devices[]? | select(${2:-true})] | length"
 }
 offers() { [ "$(devices "${2:-node1}" "${3:-true}")" = "$1" ]; } # N [NODE [FILTER]]
+placeable() { offers "$1" "${2:-node1}" '(.taints // []) == []'; } # N [NODE]: by claims; withdrawn where taints are not kept
 allocatable() { # N [NODE [RESOURCE]]
         [ "$(k get node "${2:-node1}" -o json | jq -r ".status.allocatable[\"${3:-devices.kubevirt.io/tdx}\"] // \"none\"")" = "$1" ]
 }

@@ -33,7 +33,6 @@ teardown() {
 patched() { # EXAMPLE: as it says itself
         k -n kubevirt patch kubevirt kubevirt --type merge --patch-file "$EXAMPLES/$1" >/dev/null
 }
-placeable() { offers "$1" node1 '(.taints // []) == []'; } # N
 
 @test "the admin's settings and the developer's are in force at once" {
         qgs_stop

@@ -35,7 +35,7 @@ park() {
         enforced true $PARKED
         in_tree_start node1 4 $PARKED enforced
         eventually 15 allocatable 0
-        eventually 20 offers 4 node1 '(.taints // []) == []'
+        eventually 20 placeable 4
 }
 
 @test "both, a live one: ours stands back and says so, claims count what it hands out, and when it goes ours takes over" {

@@ -27,7 +27,7 @@ teardown() {
 }
 
 placeable_on() { # NODE N: what the scheduler may use there, by either path
-        offers "$2" "$1" '(.taints // []) == []' || return 1
+        placeable "$2" "$1" || return 1
         [ "$OVERLAY" = dra ] || allocatable "$2" "$1"
 }
 node_of() { k get pod "$1" -o jsonpath='{.spec.nodeName}'; }
