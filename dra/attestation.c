@@ -7,8 +7,8 @@
 #include "base/log.h"
 #include "base/memory.h"
 #include "config.h"
-#include "host/qgs.h"
-#include "host/qgswatch.h"
+#include "host/qgs_path.h"
+#include "host/qgs_watch.h"
 #include "kube/settings.h"
 
 #include <errno.h>

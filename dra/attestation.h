@@ -9,7 +9,7 @@
  */
 #pragma once
 
-#include "host/verdict.h"
+#include "host/qgs_verdict.h"
 
 #include <stdbool.h>
 #include <uv.h>

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "config.h"
 
+#include "admin/pages.h"
 #include "base/error.h"
 #include "base/parse.h"
 #include "base/text.h"
-#include "host/qgs.h"
-#include "pages.h"
+#include "host/qgs_path.h"
 #include "rpc/listener.h"
 
 #include <ctype.h>

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include "admin/check.h"
+#include "admin/inspect.h"
 #include "base/error.h"
 #include "base/log.h"
 #include "base/memory.h"
 #include "base/text.h"
 #include "config.h"
 #include "daemon.h"
-#include "inspect.h"
-#include "preflight.h"
 
 #include <signal.h>
 #include <stdio.h>

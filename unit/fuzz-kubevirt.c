@@ -3,7 +3,7 @@
  * exists. */
 #include "base/error.h"
 #include "base/json.h"
-#include "host/qgs.h"
+#include "host/qgs_path.h"
 #include "kube/kubevirt.h"
 
 #include <assert.h>

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "holdings.h"
+#include "plugin/holdings.h"
 
 #include "base/memory.h"
 #include "unit/suite.h"

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "inventory.h"
+#include "offer/inventory.h"
 
 #include "base/memory.h"
 #include "base/parse.h"

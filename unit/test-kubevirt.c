@@ -4,7 +4,7 @@
 #include "base/error.h"
 #include "base/json.h"
 #include "base/text.h"
-#include "host/qgs.h"
+#include "host/qgs_path.h"
 #include "unit/suite.h"
 
 #include <errno.h>

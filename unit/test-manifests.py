@@ -34,23 +34,23 @@ CLAIM = ("resource.k8s.io", "resourceclaims", "get", None)
 SLICES = "resource.k8s.io", "resourceslices"
 KUBEVIRTS = "kubevirt.io", "kubevirts"
 CALLS = {
-    ("dra/prepare.c", "kube_get"): {CLAIM},
-    ("dra/reconcile.c", "kube_get"): {CLAIM},
-    ("dra/publisher.c", "kube_get"): {("", "nodes", "get", None)},
-    ("dra/preflight.c", "kube_get"): {("", "nodes", "get", None)},
-    ("dra/publisher.c", "kube_create"): {(*SLICES, "create", None)},
-    ("dra/publisher.c", "kube_replace"): {(*SLICES, "update", None)},
-    ("dra/publisher.c", "kube_delete"): {(*SLICES, "delete", None)},
-    ("dra/publisher.c", "kube_watch_new"): {(*SLICES, "list", None), (*SLICES, "watch", None)},
+    ("dra/claims/prepare.c", "kube_get"): {CLAIM},
+    ("dra/claims/reconcile.c", "kube_get"): {CLAIM},
+    ("dra/offer/publisher.c", "kube_get"): {("", "nodes", "get", None)},
+    ("dra/admin/check.c", "kube_get"): {("", "nodes", "get", None)},
+    ("dra/offer/publisher.c", "kube_create"): {(*SLICES, "create", None)},
+    ("dra/offer/publisher.c", "kube_replace"): {(*SLICES, "update", None)},
+    ("dra/offer/publisher.c", "kube_delete"): {(*SLICES, "delete", None)},
+    ("dra/offer/publisher.c", "kube_watch_new"): {(*SLICES, "list", None), (*SLICES, "watch", None)},
     ("dra/kube/settings.c", "kube_watch_new"): {(*KUBEVIRTS, "list", None), (*KUBEVIRTS, "watch", None)},
     ("dra/kube/event.c", "kube_create"): {("", "events", "create", "default")},
     ("dra/kube/watch.c", "kube_get"): set(),  # whoever calls kube_watch_new() says of what
     ("dra/kube/watch.c", "kube_stream"): set(),
 }
 PATHS = {  # by file: which objects, so that a call for another kind does not go unnoticed
-    "dra/prepare.c": {"kube_path_claim"}, "dra/reconcile.c": {"kube_path_claim"},
-    "dra/publisher.c": {"kube_path_node", "kube_path_slice", "KUBE_PATH_SLICES"},
-    "dra/preflight.c": {"kube_path_node"}, "dra/kube/event.c": {"kube_path_events"},
+    "dra/claims/prepare.c": {"kube_path_claim"}, "dra/claims/reconcile.c": {"kube_path_claim"},
+    "dra/offer/publisher.c": {"kube_path_node", "kube_path_slice", "KUBE_PATH_SLICES"},
+    "dra/admin/check.c": {"kube_path_node"}, "dra/kube/event.c": {"kube_path_events"},
     "dra/kube/settings.c": {"KUBE_PATH_KUBEVIRTS"},
 }
 n_checks = n_failed = 0

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "metrics.h"
+#include "admin/metrics.h"
 
 #include "base/memory.h"
 #include "base/text.h"

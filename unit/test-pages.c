@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "pages.h"
+#include "admin/pages.h"
 
 #include "base/error.h"
 #include "base/memory.h"

@@ -24,7 +24,7 @@ import kubelet_api as api  # noqa: E402
 DRIVER = os.environ.get("DRIVER", str(ROOT / "build/plain-gcc/dra-driver-tdx"))
 RESOURCE = "devices.kubevirt.io/tdx"
 DP, PR = api.deviceplugin, api.podresources
-LINGER = 4.0  # seconds that a vanished device stays held (dra/holdings.h)
+LINGER = 4.0  # seconds that a vanished device stays held (dra/plugin/holdings.h)
 
 
 def serve(path, handlers):

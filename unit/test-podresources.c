@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "podresources.h"
+#include "plugin/podresources.h"
 
 #include "base/memory.h"
 #include "podresources.pb-c.h"

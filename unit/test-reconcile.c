@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The API server and the engine are stood in for here. */
-#include "reconcile.h"
+#include "claims/reconcile.h"
 
 #include "base/memory.h"
+#include "claims/prepare.h"
 #include "kube/api.h"
 #include "ledger.h"
-#include "prepare.h"
 #include "unit/suite.h"
 
 #include <errno.h>

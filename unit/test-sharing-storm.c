@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What the storm and real nodes found in dra/sharing. */
-#include "sharing.h"
+/* What the storm and real nodes found in dra/plugin/sharing. */
+#include "plugin/sharing.h"
 
 #include "base/error.h"
-#include "holdings.h"
 #include "ledger.h"
+#include "plugin/holdings.h"
 #include "unit/suite.h"
 
 #include <errno.h>

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "sharing.h"
+#include "plugin/sharing.h"
 
 #include "base/error.h"
 #include "base/memory.h"
 #include "base/parse.h"
 #include "base/text.h"
-#include "holdings.h"
 #include "ledger.h"
+#include "plugin/holdings.h"
 #include "unit/suite.h"
 
 #include <errno.h>

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "kube/event.h"
 
+#include "base/backoff.h"
 #include "base/json.h"
 #include "base/list.h"
 #include "base/memory.h"
 #include "base/text.h"
 #include "kube/api.h"
-#include "kube/backoff.h"
 
 #include <assert.h>
 #include <stdio.h>

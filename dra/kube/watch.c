@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "kube/watch.h"
 
+#include "base/backoff.h"
 #include "base/json.h"
 #include "base/memory.h"
 #include "base/text.h"
-#include "kube/backoff.h"
 #include "kube/lines.h"
 
 #include <errno.h>

@@ -1,15 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The disk: stands in for dra/checkpoint and base/file. What dra/checkpoint calls durable survives
- * everything; the record of plugin devices is not synced, so a reboot may lose or empty it.
+ * The disk: stands in for dra/claims/records and base/file. What dra/claims/records calls durable
+ * survives everything; the record of plugin devices is not synced, so a reboot may lose or empty
+ * it.
  */
 #include "base/error.h"
 #include "base/file.h"
 #include "base/memory.h"
-#include "checkpoint.h"
-#include "devicecheckpoint.h"
+#include "claims/records.h"
 #include "e2e/storm/world.h"
 #include "ledger.h"
+#include "plugin/kubelet_checkpoint.h"
 
 #include <errno.h>
 #include <string.h>
@@ -79,7 +80,7 @@ unsigned disk_claimed(void)
         return n;
 }
 
-/* ---- dra/checkpoint ---- */
+/* ---- dra/claims/records ---- */
 
 static void carry_out(struct record *order, bool is_done)
 {

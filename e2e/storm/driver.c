@@ -1,20 +1,20 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The driver's process: dra/prepare, dra/pluginside and dra/reconcile as they are, wired as
- * dra/daemon.c wires them. Each function here names the one of daemon.c that it repeats. The
- * publisher is a model of dra/publisher.c around the real dra/sliceplan.
+ * The driver's process: dra/claims/prepare, dra/plugin/plugin and dra/claims/reconcile as they are,
+ * wired as dra/daemon.c wires them. Each function here names the one of daemon.c that it repeats.
+ * The publisher is a model of dra/offer/publisher.c around the real dra/offer/sliceplan.
  */
+#include "base/backoff.h"
 #include "base/error.h"
 #include "base/memory.h"
+#include "claims/reconcile.h"
 #include "e2e/storm/world.h"
-#include "inventory.h"
 #include "kube/api.h"
-#include "kube/backoff.h"
 #include "ledger.h"
-#include "pluginside.h"
-#include "publisher.h"
-#include "reconcile.h"
-#include "sliceplan.h"
+#include "offer/inventory.h"
+#include "offer/publisher.h"
+#include "offer/sliceplan.h"
+#include "plugin/plugin.h"
 
 #include <inttypes.h>
 #include <stdio.h>

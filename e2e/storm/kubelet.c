@@ -6,8 +6,8 @@
 #include "base/error.h"
 #include "base/memory.h"
 #include "base/text.h"
-#include "deviceplugin.h"
 #include "e2e/storm/world.h"
+#include "plugin/service.h"
 
 #include <inttypes.h>
 #include <stdio.h>

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What the driver's modules reach the world through: stands in for kube/api, dra/deviceplugin,
- * dra/podresources and cdi/store, with their timings. The deliberate faults are planted here and in
- * disk.c.
+ * What the driver's modules reach the world through: stands in for kube/api, dra/plugin/service,
+ * dra/plugin/podresources and cdi/store, with their timings. The deliberate faults are planted here
+ * and in disk.c.
  */
+#include "base/backoff.h"
 #include "base/error.h"
 #include "base/json.h"
 #include "base/memory.h"
@@ -11,12 +12,11 @@
 #include "base/text.h"
 #include "cdi/store.h"
 #include "config.h"
-#include "deviceplugin.h"
 #include "e2e/storm/world.h"
 #include "host/podcgroup.h"
 #include "kube/api.h"
-#include "kube/backoff.h"
-#include "podresources.h"
+#include "plugin/podresources.h"
+#include "plugin/service.h"
 
 #include <errno.h>
 #include <stdio.h>

@@ -4,9 +4,9 @@
  * definitions are in storm.c's header.
  */
 #include "e2e/storm/world.h"
-#include "holdings.h"
 #include "ledger.h"
-#include "sharing.h"
+#include "plugin/holdings.h"
+#include "plugin/sharing.h"
 
 #include <inttypes.h>
 #include <stdio.h>

@@ -6,8 +6,8 @@
 #pragma once
 
 #include "base/list.h"
+#include "claims/prepare.h"
 #include "e2e/storm/clock.h"
-#include "prepare.h"
 
 #include <stdbool.h>
 #include <stddef.h>

@@ -1,0 +1,212 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "admin/metrics.h"
+
+#include "base/memory.h"
+#include "base/text.h"
+
+#include <inttypes.h>
+
+static const char *const path_names[] = { "dra", "plugin" };
+static const char *const result_names[] = { "success", "error" };
+static const char *const api_error_names[] = { "forbidden", "invalid", "not_served", "unanswered" };
+
+/* A prepare without a wait takes milliseconds, a GET through a slow API server a second, and a
+ * claim waits 30 s at most (--prepare-wait); kubelet gives up after 45 s. */
+static const double bounds_seconds[METRICS_N_BOUNDS] = { 0.005, 0.025, 0.1, 0.5, 2, 10, 30 };
+
+void metrics_observe(struct metrics_histogram *histogram, double seconds)
+{
+        size_t i = 0;
+
+        while (i < METRICS_N_BOUNDS && seconds > bounds_seconds[i])
+                ++i;
+        ++histogram->counts[i];
+        histogram->sum_seconds += seconds;
+}
+
+/* ---- the format ---- */
+
+/* help holds neither a backslash nor a line end, so there is nothing to escape. */
+static void begin(struct text *page, const char *name, const char *type, const char *help)
+{
+        text_addf(page, "# HELP %s %s\n# TYPE %s %s\n", name, help, name, type);
+}
+
+static void add(struct text *page, const char *name, uint64_t value)
+{
+        text_addf(page, "%s %" PRIu64 "\n", name, value);
+}
+
+/* A series for every name of the label. */
+static void add_each(struct text *page, const char *name, const char *label,
+                     const char *const *names, const uint64_t *values, size_t n)
+{
+        for (size_t i = 0; i < n; ++i)
+                text_addf(page, "%s{%s=\"%s\"} %" PRIu64 "\n", name, label, names[i], values[i]);
+}
+
+static void print_one(struct text *page, const char *name, const char *type, uint64_t value,
+                      const char *help)
+{
+        begin(page, name, type, help);
+        add(page, name, value);
+}
+
+static void print_histogram(struct text *page, const char *name,
+                            const struct metrics_histogram *histogram, const char *help)
+{
+        uint64_t n = 0;
+
+        begin(page, name, "histogram", help);
+        for (size_t i = 0; i < METRICS_N_BOUNDS; ++i) {
+                n += histogram->counts[i];
+                text_addf(page, "%s_bucket{le=\"%g\"} %" PRIu64 "\n", name, bounds_seconds[i], n);
+        }
+        n += histogram->counts[METRICS_N_BOUNDS];
+        text_addf(page, "%s_bucket{le=\"+Inf\"} %" PRIu64 "\n", name, n);
+        text_addf(page, "%s_sum %.6f\n%s_count %" PRIu64 "\n", name, histogram->sum_seconds, name,
+                  n);
+}
+
+/* ---- the metrics ---- */
+
+static void print_instance(const struct metrics *metrics, struct text *page)
+{
+        begin(page, "tdx_build_info", "gauge", "Always 1; the driver's version is in the label.");
+        text_addf(page, "tdx_build_info{version=\"%s\"} 1\n", metrics->version);
+        print_one(page, "tdx_active", "gauge", metrics->is_active,
+                  "1 while this instance serves the node, 0 while it waits for another one to "
+                  "leave. 0 for long: the other one hangs, delete its pod.");
+        begin(page, "tdx_registered", "gauge",
+              "Whether kubelet has registered this driver, for each path it serves. 0 for more "
+              "than a minute: see the logs of the driver and of kubelet.");
+        for (size_t i = 0; i < METRICS_N_PATHS; ++i)
+                if (metrics->is_served[i])
+                        text_addf(page, "tdx_registered{path=\"%s\"} %d\n", path_names[i],
+                                  metrics->is_registered[i]);
+        print_one(page, "tdx_foreign_plugin", "gauge", metrics->is_foreign_plugin,
+                  "1 while another device plugin serves devices.kubevirt.io/tdx on this node: ours "
+                  "stands back, and what it hands out is counted. As it should be where KubeVirt's "
+                  "own is parked and --serve=dra (README: Beside KubeVirt's own device plugin).");
+}
+
+static void print_attestation(const struct metrics *metrics, struct text *page)
+{
+        begin(page, "tdx_attesting", "gauge",
+              "Whether the host's QGS answers a VM. 0: VMs that start here cannot attest; "
+              "`dra-driver-tdx inspect` and the log say why. Absent: nobody has looked yet.");
+        if (metrics->is_qgs_known)
+                add(page, "tdx_attesting", metrics->is_attesting);
+        begin(page, "tdx_schedulable", "gauge",
+              "0 while no new VM is placed here, because attestation is enforced and QGS does not "
+              "answer.");
+        if (metrics->is_qgs_known)
+                add(page, "tdx_schedulable", metrics->is_schedulable);
+}
+
+static void print_capacity(const struct metrics *metrics, struct text *page)
+{
+        const uint64_t held[] = { metrics->held[METRICS_DRA], metrics->held[METRICS_PLUGIN] };
+        bool is_known = metrics->is_active && metrics->is_capacity_known;
+
+        begin(page, "tdx_capacity_tds", "gauge",
+              "TDs that this node may run for Kubernetes. Absent: not known yet, or not this "
+              "instance's to say. 0: load kvm_intel with tdx=1, or see the driver's log.");
+        if (is_known)
+                add(page, "tdx_capacity_tds", metrics->capacity);
+        begin(page, "tdx_held_tds", "gauge",
+              "TDs in use, by claims (dra) and by pods that ask for devices.kubevirt.io/tdx "
+              "(plugin). More than the capacity: it has shrunk, nothing new fits until enough have "
+              "left.");
+        if (is_known)
+                add_each(page, "tdx_held_tds", "path", path_names, held, array_size(held));
+        begin(page, "tdx_free_tds", "gauge",
+              "TDs that nobody holds. 0: new VMs need another node, or one of the holders to "
+              "leave; `dra-driver-tdx inspect` names them.");
+        if (is_known)
+                add(page, "tdx_free_tds", metrics->free);
+}
+
+static void print_claims(const struct metrics *metrics, struct text *page)
+{
+        print_one(page, "tdx_claims", "gauge", metrics->n_claims,
+                  "ResourceClaims that are prepared on this node.");
+        print_one(page, "tdx_waiting_claims", "gauge", metrics->n_waiting,
+                  "ResourceClaims that wait for a TD to become free. Seldom 0: the node is full, "
+                  "and the scheduler does not know.");
+        begin(page, "tdx_prepare_claims_total", "counter",
+              "Answers to kubelet's NodePrepareResources, one a claim. Errors: the pod's events "
+              "and the driver's log name the reason.");
+        add_each(page, "tdx_prepare_claims_total", "result", result_names, metrics->prepares,
+                 METRICS_N_RESULTS);
+        begin(page, "tdx_unprepare_claims_total", "counter",
+              "Answers to kubelet's NodeUnprepareResources, one a claim.");
+        add_each(page, "tdx_unprepare_claims_total", "result", result_names, metrics->unprepares,
+                 METRICS_N_RESULTS);
+        print_histogram(page, "tdx_prepare_duration_seconds", &metrics->prepare_durations,
+                        "Time from kubelet's question to the answer, a claim, waits for a free TD "
+                        "included. Slow without waiting claims: the API server or the node's disk "
+                        "is.");
+        begin(page, "tdx_refusals_total", "counter",
+              "Claims (dra) and pods (plugin) refused because no TD was free. The log names the "
+              "holders; many on the plugin path with --share=dynamic: see --share=split.");
+        add_each(page, "tdx_refusals_total", "path", path_names, metrics->refusals,
+                 METRICS_N_PATHS);
+}
+
+static void print_publishing(const struct metrics *metrics, struct text *page)
+{
+        begin(page, "tdx_published", "gauge",
+              "Whether the API server's ResourceSlices are what this node offers. 0 for more than "
+              "a minute: see tdx_api_errors_total and the driver's log. Absent: none are "
+              "published.");
+        if (metrics->is_publishing)
+                add(page, "tdx_published", metrics->is_published);
+        begin(page, "tdx_published_slices", "gauge",
+              "ResourceSlices of this node at the API server, as far as seen.");
+        if (metrics->is_publishing)
+                add(page, "tdx_published_slices", metrics->n_slices);
+        begin(page, "tdx_published_timestamp_seconds", "gauge",
+              "When the ResourceSlices were last found or put right, Unix time; 0: never yet.");
+        if (metrics->is_publishing)
+                add(page, "tdx_published_timestamp_seconds", (uint64_t)metrics->published_s);
+        begin(page, "tdx_api_errors_total", "counter",
+              "Requests to the API server that failed. forbidden: credentials or RBAC; not_served: "
+              "no resource.k8s.io/v1 (Kubernetes 1.34 has it), or no KubeVirt; unanswered: the API "
+              "server or the way to it; invalid: report a bug.");
+        add_each(page, "tdx_api_errors_total", "reason", api_error_names, metrics->api_errors,
+                 METRICS_N_API_ERRORS);
+}
+
+static void print_plugin(const struct metrics *metrics, struct text *page)
+{
+        print_one(page, "tdx_podresources_errors_total", "counter", metrics->podresources_errors,
+                  "Questions to kubelet who holds plugin devices that it did not answer. Growing: "
+                  "TDs of pods that have gone stay held; is the pod-resources directory mounted?");
+        print_one(page, "tdx_plugin_list_pushes_total", "counter", metrics->list_pushes,
+                  "Lists of devices sent to kubelet by the device plugin. Growing while nothing "
+                  "starts or ends: the capacity, or kubelet's connection, flaps.");
+}
+
+static void print_process(const struct metrics *metrics, struct text *page)
+{
+        print_one(page, "process_start_time_seconds", "gauge", (uint64_t)metrics->started_s,
+                  "When the process started, Unix time.");
+        begin(page, "process_cpu_seconds_total", "counter",
+              "User and system CPU time of the process.");
+        text_addf(page, "process_cpu_seconds_total %.6f\n", metrics->cpu_seconds);
+        begin(page, "process_resident_memory_bytes", "gauge", "Resident memory of the process.");
+        if (metrics->resident_bytes)
+                add(page, "process_resident_memory_bytes", metrics->resident_bytes);
+}
+
+void metrics_print(const struct metrics *metrics, struct text *page)
+{
+        print_instance(metrics, page);
+        print_attestation(metrics, page);
+        print_capacity(metrics, page);
+        print_claims(metrics, page);
+        print_publishing(metrics, page);
+        print_plugin(metrics, page);
+        print_process(metrics, page);
+}

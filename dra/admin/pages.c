@@ -1,0 +1,474 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "admin/pages.h"
+
+#include "base/error.h"
+#include "base/list.h"
+#include "base/log.h"
+#include "base/memory.h"
+#include "base/parse.h"
+#include "base/text.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <microhttpd.h>
+#include <netinet/in.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#define BACKLOG             64
+#define ACCEPTS_PER_WAKE    16 /* then the loop serves its other sources */
+#define OUT_OF_FDS_PAUSE_MS 100
+
+/* We accept, and cut, ourselves: libmicrohttpd's own listener spins when descriptors run out, stops
+ * accepting while all places are taken (by clients that do nothing, for as long as they like), and
+ * its timeout begins anew with every byte. */
+struct connection {
+        struct list link; /* the one without progress for longest first; on its own once cut */
+        int fd;           /* libmicrohttpd's */
+        uint64_t since_ms;
+};
+
+struct pages {
+        struct pages_options options;
+        char *address;
+        int fd;
+        struct MHD_Daemon *http;
+        struct list connections;
+        unsigned n_connections;
+        uv_timer_t timer;
+        uv_poll_t acceptor;
+        uv_poll_t traffic;           /* on libmicrohttpd's epoll descriptor */
+        uint64_t accepting_since_ms; /* loop time; ahead of now: accepting is paused */
+        unsigned n_open;             /* handles, in the order above */
+};
+
+/* ---- addresses ---- */
+
+static int parse_address(const char *address, struct sockaddr_storage *ret, struct error *err)
+{
+        const char *colon = strrchr(address, ':');
+        size_t n_host = colon ? (size_t)(colon - address) : 0;
+        struct sockaddr_in6 v6 = { .sin6_family = AF_INET6, .sin6_addr = in6addr_any };
+        struct sockaddr_in v4 = { .sin_family = AF_INET };
+        char host[INET6_ADDRSTRLEN + 2] = "";
+        bool is_v6 = true, is_right;
+        uint64_t port = 0;
+
+        is_right = colon && n_host < sizeof(host) &&
+                   parse_u64(colon + 1, strlen(colon + 1), &port) == 0 && port <= UINT16_MAX;
+        if (is_right && n_host) {
+                memcpy(host, address, n_host);
+                is_v6 = host[0] == '[' && host[n_host - 1] == ']';
+                if (is_v6)
+                        host[n_host - 1] = '\0';
+                is_right = is_v6 ? inet_pton(AF_INET6, host + 1, &v6.sin6_addr) == 1
+                                 : inet_pton(AF_INET, host, &v4.sin_addr) == 1;
+        }
+        if (!is_right)
+                return error_set(err, -EINVAL,
+                                 "\"%.128s\" is not an address and a port, as :8080, "
+                                 "127.0.0.1:8080 or [::1]:8080",
+                                 address);
+        v4.sin_port = v6.sin6_port = htons((uint16_t)port);
+        *ret = (struct sockaddr_storage){ 0 };
+        if (is_v6)
+                memcpy(ret, &v6, sizeof(v6));
+        else
+                memcpy(ret, &v4, sizeof(v4));
+        return 0;
+}
+
+int pages_check_address(const char *address, struct error *err)
+{
+        struct sockaddr_storage parsed = { 0 };
+
+        return parse_address(address, &parsed, err);
+}
+
+static socklen_t address_size(const struct sockaddr_storage *address)
+{
+        return address->ss_family == AF_INET6 ? sizeof(struct sockaddr_in6)
+                                              : sizeof(struct sockaddr_in);
+}
+
+static char *print_address(int fd)
+{
+        struct sockaddr_storage address = { 0 };
+        socklen_t n = sizeof(address);
+        char host[INET6_ADDRSTRLEN] = "?";
+        struct sockaddr_in6 v6;
+        struct sockaddr_in v4;
+
+        (void)getsockname(fd, (struct sockaddr *)&address, &n);
+        if (address.ss_family == AF_INET6) {
+                memcpy(&v6, &address, sizeof(v6));
+                inet_ntop(AF_INET6, &v6.sin6_addr, host, sizeof(host));
+                return xasprintf("[%s]:%u", host, ntohs(v6.sin6_port));
+        }
+        memcpy(&v4, &address, sizeof(v4));
+        inet_ntop(AF_INET, &v4.sin_addr, host, sizeof(host));
+        return xasprintf("%s:%u", host, ntohs(v4.sin_port));
+}
+
+static int bind_to(const struct sockaddr_storage *address, int *ret_fd)
+{
+        __attribute__((cleanup(cleanup_close))) int fd = -1;
+        int on = 1, off = 0;
+
+        fd = socket(address->ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+        if (fd < 0)
+                return -errno;
+        (void)setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
+        if (address->ss_family == AF_INET6)
+                (void)setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &off, sizeof(off));
+        if (bind(fd, (const struct sockaddr *)address, address_size(address)) < 0 ||
+            listen(fd, BACKLOG) < 0)
+                return -errno;
+        *ret_fd = take_fd(&fd);
+        return 0;
+}
+
+static int listen_on(const char *address, int *ret_fd, struct error *err)
+{
+        __attribute__((cleanup(cleanup_free))) char *without_v6 = xasprintf("0.0.0.0%s", address);
+        struct sockaddr_storage parsed = { 0 };
+        int r;
+
+        r = parse_address(address, &parsed, err);
+        if (r < 0)
+                return r;
+        r = bind_to(&parsed, ret_fd);
+        /* Every address, on a machine that does not speak IPv6. */
+        if ((r == -EAFNOSUPPORT || r == -EADDRNOTAVAIL) && address[0] == ':' &&
+            parse_address(without_v6, &parsed, err) == 0)
+                r = bind_to(&parsed, ret_fd);
+        return r < 0 ? error_errno(err, r, "cannot listen on %s", address) : 0;
+}
+
+/* ---- answers ---- */
+
+static enum MHD_Result answer(struct MHD_Connection *connection, unsigned status, const char *type,
+                              struct text *body)
+{
+        size_t n = body->n;
+        struct MHD_Response *response =
+                MHD_create_response_from_buffer(n, text_take(body), MHD_RESPMEM_MUST_FREE);
+        enum MHD_Result r;
+
+        if (!response)
+                return MHD_NO;
+        (void)MHD_add_response_header(response, MHD_HTTP_HEADER_CONTENT_TYPE, type);
+        if (status == MHD_HTTP_METHOD_NOT_ALLOWED)
+                (void)MHD_add_response_header(response, MHD_HTTP_HEADER_ALLOW, "GET, HEAD");
+        r = MHD_queue_response(connection, status, response);
+        MHD_destroy_response(response);
+        return r;
+}
+
+static void print_index(const struct pages *pages, struct text *text)
+{
+        for (size_t i = 0; i < pages->options.n_pages; ++i)
+                text_addf(text, "%-10s %s\n", pages->options.pages[i].path,
+                          pages->options.pages[i].meaning);
+}
+
+static const struct page *find_page(const struct pages *pages, const char *path)
+{
+        for (size_t i = 0; i < pages->options.n_pages; ++i)
+                if (strcmp(pages->options.pages[i].path, path) == 0)
+                        return &pages->options.pages[i];
+        return NULL;
+}
+
+static enum MHD_Result answer_request(const struct pages *pages, struct MHD_Connection *connection,
+                                      const char *path, const char *method)
+{
+        static const char plain[] = "text/plain; charset=utf-8";
+        __attribute__((cleanup(cleanup_text))) struct text text = TEXT_NULL;
+        const struct page *page = find_page(pages, path);
+        unsigned status;
+
+        if (!page && strcmp(path, "/") != 0) {
+                text_add(&text, "There is no such page; / lists them.\n");
+                return answer(connection, MHD_HTTP_NOT_FOUND, plain, &text);
+        }
+        if (strcmp(method, MHD_HTTP_METHOD_GET) != 0 && strcmp(method, MHD_HTTP_METHOD_HEAD) != 0) {
+                text_add(&text, "GET and HEAD only.\n");
+                return answer(connection, MHD_HTTP_METHOD_NOT_ALLOWED, plain, &text);
+        }
+        if (!page) {
+                print_index(pages, &text);
+                return answer(connection, MHD_HTTP_OK, plain, &text);
+        }
+        status = page->print(pages->options.owner, &text);
+        return answer(connection, status, page->type, &text);
+}
+
+static bool has_body(struct MHD_Connection *connection)
+{
+        return MHD_lookup_connection_value(connection, MHD_HEADER_KIND,
+                                           MHD_HTTP_HEADER_CONTENT_LENGTH) ||
+               MHD_lookup_connection_value(connection, MHD_HEADER_KIND,
+                                           MHD_HTTP_HEADER_TRANSFER_ENCODING);
+}
+
+/* Called when the head of a request is in, and again when all of it is. libmicrohttpd takes an
+ * answer to the head for a refusal to read on, and closes the connection after it. That is what
+ * those get who send a body, which nobody needs here. */
+static enum MHD_Result on_request(void *owner, struct MHD_Connection *connection, const char *path,
+                                  const char *method, const char *version, const char *body,
+                                  size_t *n_body, void **request)
+{
+        static char seen;
+
+        if (*request || has_body(connection))
+                return answer_request(owner, connection, path, method);
+        *request = &seen;
+        return MHD_YES;
+}
+
+/* ---- connections ---- */
+
+static void begin_patience(struct pages *pages, struct connection *connection)
+{
+        connection->since_ms = uv_now(pages->options.loop);
+        list_unlink(&connection->link);
+        list_add_tail(&pages->connections, &connection->link);
+}
+
+static void on_connection_change(void *owner, struct MHD_Connection *handle, void **context,
+                                 enum MHD_ConnectionNotificationCode code)
+{
+        struct connection *connection = *context;
+        struct pages *pages = owner;
+
+        if (code == MHD_CONNECTION_NOTIFY_STARTED) {
+                connection = xcalloc(1, sizeof(*connection));
+                connection->fd = MHD_get_connection_info(handle, MHD_CONNECTION_INFO_CONNECTION_FD)
+                                         ->connect_fd;
+                list_init(&connection->link);
+                begin_patience(pages, connection);
+                ++pages->n_connections;
+                *context = connection;
+                return;
+        }
+        *context = NULL;
+        list_unlink(&connection->link);
+        free(connection);
+        --pages->n_connections;
+}
+
+static void on_answered(void *owner, struct MHD_Connection *handle, void **request,
+                        enum MHD_RequestTerminationCode code)
+{
+        struct connection *connection =
+                MHD_get_connection_info(handle, MHD_CONNECTION_INFO_SOCKET_CONTEXT)->socket_context;
+
+        /* One that was cut is on no list, and shall not come back to it. */
+        if (code == MHD_REQUEST_TERMINATED_COMPLETED_OK && !list_is_empty(&connection->link))
+                begin_patience(owner, connection);
+}
+
+/* libmicrohttpd finds out, and closes it, when it runs next. */
+static void cut_first(struct pages *pages)
+{
+        struct connection *connection =
+                container_of(pages->connections.next, struct connection, link);
+
+        list_unlink(&connection->link);
+        (void)shutdown(connection->fd, SHUT_RDWR);
+}
+
+/* ---- the loop ---- */
+
+static uint64_t first_due_ms(const struct pages *pages)
+{
+        const struct connection *first =
+                container_of(pages->connections.next, const struct connection, link);
+
+        return list_is_empty(&pages->connections) ? UINT64_MAX
+                                                  : first->since_ms + pages->options.patience_ms;
+}
+
+static void on_timer(uv_timer_t *timer);
+
+static void schedule(struct pages *pages)
+{
+        uint64_t now = uv_now(pages->options.loop), due_ms = first_due_ms(pages);
+        MHD_UNSIGNED_LONG_LONG in_ms;
+
+        if (MHD_get_timeout(pages->http, &in_ms) == MHD_YES && now + in_ms < due_ms)
+                due_ms = now + in_ms;
+        if (pages->accepting_since_ms > now && pages->accepting_since_ms < due_ms)
+                due_ms = pages->accepting_since_ms;
+        if (due_ms == UINT64_MAX)
+                uv_timer_stop(&pages->timer);
+        else
+                uv_timer_start(&pages->timer, on_timer, due_ms > now ? due_ms - now : 0, 0);
+}
+
+static void turn(struct pages *pages)
+{
+        while (first_due_ms(pages) <= uv_now(pages->options.loop))
+                cut_first(pages);
+        (void)MHD_run(pages->http);
+        schedule(pages);
+}
+
+static void on_traffic(uv_poll_t *traffic, int status, int events)
+{
+        turn(traffic->data);
+}
+
+static void on_acceptable(uv_poll_t *acceptor, int status, int events);
+
+static void on_timer(uv_timer_t *timer)
+{
+        struct pages *pages = timer->data;
+
+        if (!uv_is_active((uv_handle_t *)&pages->acceptor) &&
+            pages->accepting_since_ms <= uv_now(pages->options.loop))
+                (void)uv_poll_start(&pages->acceptor, UV_READABLE, on_acceptable);
+        turn(pages);
+}
+
+/* A listener that cannot accept stays readable: without a pause the loop would spin. */
+static void pause_accepting(struct pages *pages, int code)
+{
+        log_warn("cannot accept a connection, trying again shortly",
+                 log_str("address", pages->address), log_str("reason", strerror(code)));
+        (void)uv_poll_stop(&pages->acceptor);
+        pages->accepting_since_ms = uv_now(pages->options.loop) + OUT_OF_FDS_PAUSE_MS;
+}
+
+/* For one more, at the cost of the first where there is none. */
+static void make_room(struct pages *pages)
+{
+        if (pages->n_connections < PAGES_CONNECTIONS_MAX)
+                return;
+        if (!list_is_empty(&pages->connections))
+                cut_first(pages);
+        (void)MHD_run(pages->http);
+}
+
+static void on_acceptable(uv_poll_t *acceptor, int status, int events)
+{
+        struct pages *pages = acceptor->data;
+
+        for (int i = 0; i < ACCEPTS_PER_WAKE; ++i) {
+                struct sockaddr_storage peer = { 0 };
+                socklen_t n = sizeof(peer);
+                int fd = accept4(pages->fd, (struct sockaddr *)&peer, &n,
+                                 SOCK_CLOEXEC | SOCK_NONBLOCK);
+
+                if (fd < 0) {
+                        if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS ||
+                            errno == ENOMEM)
+                                pause_accepting(pages, errno);
+                        break;
+                }
+                make_room(pages);
+                /* Closes it where that fails. */
+                (void)MHD_add_connection(pages->http, fd, (struct sockaddr *)&peer, n);
+        }
+        turn(pages);
+}
+
+/* ---- life ---- */
+
+static int start_http(struct pages *pages, int *ret_fd, struct error *err)
+{
+        const union MHD_DaemonInfo *info;
+
+        pages->http = MHD_start_daemon(
+                MHD_USE_EPOLL | MHD_USE_NO_LISTEN_SOCKET, 0, NULL, NULL, on_request, pages,
+                MHD_OPTION_CONNECTION_LIMIT, (unsigned)PAGES_CONNECTIONS_MAX,
+                MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)PAGES_REQUEST_MAX,
+                MHD_OPTION_NOTIFY_CONNECTION, on_connection_change, pages,
+                MHD_OPTION_NOTIFY_COMPLETED, on_answered, pages, MHD_OPTION_STRICT_FOR_CLIENT, 1,
+                MHD_OPTION_END);
+        info = pages->http ? MHD_get_daemon_info(pages->http, MHD_DAEMON_INFO_EPOLL_FD) : NULL;
+        if (!info)
+                return error_set(err, -EIO, "libmicrohttpd cannot be started");
+        *ret_fd = info->epoll_fd;
+        return 0;
+}
+
+static int start_polling(struct pages *pages, int http_fd, struct error *err)
+{
+        int r;
+
+        r = uv_poll_init(pages->options.loop, &pages->acceptor, pages->fd);
+        if (r < 0)
+                return error_errno(err, r, "cannot poll %s", pages->options.listen);
+        pages->acceptor.data = pages;
+        ++pages->n_open;
+        r = uv_poll_init(pages->options.loop, &pages->traffic, http_fd);
+        if (r < 0)
+                return error_errno(err, r, "cannot poll the connections of %s",
+                                   pages->options.listen);
+        pages->traffic.data = pages;
+        ++pages->n_open;
+        (void)uv_poll_start(&pages->acceptor, UV_READABLE, on_acceptable);
+        (void)uv_poll_start(&pages->traffic, UV_READABLE, on_traffic);
+        return 0;
+}
+
+int pages_start(const struct pages_options *options, struct pages **ret, struct error *err)
+{
+        struct pages *pages;
+        int http_fd = -1, fd = -1, r;
+
+        r = listen_on(options->listen, &fd, err);
+        if (r < 0)
+                return r;
+        pages = xcalloc(1, sizeof(*pages));
+        pages->options = *options;
+        if (!options->patience_ms)
+                pages->options.patience_ms = PAGES_PATIENCE_MS;
+        pages->fd = fd;
+        pages->address = print_address(fd);
+        list_init(&pages->connections);
+        uv_timer_init(options->loop, &pages->timer);
+        pages->timer.data = pages;
+        pages->n_open = 1;
+        r = start_http(pages, &http_fd, err);
+        if (!r)
+                r = start_polling(pages, http_fd, err);
+        if (r < 0) {
+                pages_stop(pages);
+                return r;
+        }
+        *ret = pages;
+        return 0;
+}
+
+const char *pages_address(const struct pages *pages)
+{
+        return pages->address;
+}
+
+static void on_closed(uv_handle_t *handle)
+{
+        struct pages *pages = handle->data;
+
+        if (--pages->n_open)
+                return;
+        free(pages->address);
+        free(pages);
+}
+
+void pages_stop(struct pages *pages)
+{
+        if (!pages)
+                return;
+        /* First off the loop, then the descriptors: libuv must not poll one that is closed. */
+        uv_close((uv_handle_t *)&pages->timer, on_closed);
+        if (pages->n_open > 1)
+                uv_close((uv_handle_t *)&pages->acceptor, on_closed);
+        if (pages->n_open > 2)
+                uv_close((uv_handle_t *)&pages->traffic, on_closed);
+        close(take_fd(&pages->fd));
+        if (pages->http)
+                MHD_stop_daemon(pages->http);
+}

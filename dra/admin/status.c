@@ -1,0 +1,215 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "admin/status.h"
+
+#include "admin/metrics.h"
+#include "admin/pages.h"
+#include "attestation.h"
+#include "base/error.h"
+#include "base/log.h"
+#include "base/memory.h"
+#include "base/text.h"
+#include "claims/prepare.h"
+#include "claims/service.h"
+#include "claims/sockets.h"
+#include "config.h"
+#include "kube/api.h"
+#include "ledger.h"
+#include "offer/publisher.h"
+#include "plugin/plugin.h"
+
+#include <string.h>
+#include <time.h>
+
+#define HTTP_OK                  200
+#define HTTP_SERVICE_UNAVAILABLE 503
+
+struct status {
+        struct status_options options;
+        struct pages *pages;
+        int64_t started_s;
+};
+
+/* ---- /metrics ---- */
+
+static void measure_process(const struct status *status, struct metrics *metrics)
+{
+        struct timespec cpu = { 0 };
+        size_t resident = 0;
+
+        (void)clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &cpu);
+        (void)uv_resident_set_memory(&resident);
+        metrics->started_s = status->started_s;
+        metrics->cpu_seconds = (double)cpu.tv_sec + (double)cpu.tv_nsec / 1e9;
+        metrics->resident_bytes = resident;
+}
+
+static void measure_plugin(const struct pluginside *side, struct metrics *metrics)
+{
+        struct pluginside_status plugin;
+
+        pluginside_status(side, &plugin);
+        metrics->is_served[METRICS_PLUGIN] = plugin.is_served;
+        metrics->is_registered[METRICS_PLUGIN] = plugin.standing == DEVICEPLUGIN_REGISTERED;
+        metrics->is_foreign_plugin = plugin.standing == DEVICEPLUGIN_STANDS_BACK;
+        metrics->held[METRICS_PLUGIN] = plugin.n_held;
+        metrics->refusals[METRICS_PLUGIN] = plugin.n_refused;
+        metrics->podresources_errors = plugin.n_unanswered;
+        metrics->list_pushes = plugin.n_lists;
+}
+
+static void measure_publishing(const struct status *status, struct metrics *metrics)
+{
+        static const enum kube_outcome outcomes[METRICS_N_API_ERRORS] = {
+                [METRICS_API_FORBIDDEN] = KUBE_FORBIDDEN,
+                [METRICS_API_INVALID] = KUBE_INVALID,
+                [METRICS_API_NOT_SERVED] = KUBE_NOT_SERVED,
+                [METRICS_API_UNANSWERED] = KUBE_TRY_AGAIN,
+        };
+        struct publisher_status published;
+
+        for (size_t i = 0; status->options.api && i < METRICS_N_API_ERRORS; ++i)
+                metrics->api_errors[i] = kube_api_count(status->options.api, outcomes[i]);
+        if (!status->options.publisher)
+                return;
+        publisher_status(status->options.publisher, &published);
+        metrics->is_publishing = true;
+        metrics->is_published = published.is_published;
+        metrics->n_slices = published.n_slices;
+        metrics->published_s = published.published_s;
+}
+
+static void measure_claims(const struct status *status, struct metrics *metrics)
+{
+        const struct draplugin *plugin = status->options.draplugin;
+
+        metrics->n_claims = ledger_n_claims(status->options.ledger);
+        metrics->n_waiting = prepare_n_waiting(status->options.prepare);
+        memcpy(metrics->prepares, plugin->prepares, sizeof(metrics->prepares));
+        memcpy(metrics->unprepares, plugin->unprepares, sizeof(metrics->unprepares));
+        metrics->prepare_durations = plugin->durations;
+        metrics->refusals[METRICS_DRA] = plugin->n_refused;
+}
+
+static void measure_capacity(const struct status *status, struct metrics *metrics)
+{
+        const struct ledger *ledger = status->options.ledger;
+        unsigned held;
+
+        metrics->is_capacity_known = ledger_is_total_known(ledger);
+        metrics->capacity = ledger_total(ledger);
+        metrics->held[METRICS_DRA] = ledger_held(ledger);
+        held = metrics->held[METRICS_DRA] + metrics->held[METRICS_PLUGIN];
+        metrics->free = metrics->capacity > held ? metrics->capacity - held : 0;
+}
+
+static unsigned print_metrics(void *owner, struct text *page)
+{
+        const struct status *status = owner;
+        const struct status_options *options = &status->options;
+        struct metrics metrics = {
+                .version = DRA_VERSION,
+                .is_active = *options->is_active,
+                .is_served = { [METRICS_DRA] = options->sockets != NULL },
+                .is_registered = { [METRICS_DRA] = options->sockets &&
+                                                   sockets_is_registered(options->sockets) },
+                .is_qgs_known = attestation_is_known(options->attestation),
+                .is_attesting = attestation_works(options->attestation, ATTESTATION_CDI),
+                .is_schedulable = attestation_is_schedulable(options->attestation, ATTESTATION_CDI),
+        };
+
+        measure_plugin(options->pluginside, &metrics);
+        measure_capacity(status, &metrics);
+        measure_claims(status, &metrics);
+        measure_publishing(status, &metrics);
+        measure_process(status, &metrics);
+        metrics_print(&metrics, page);
+        return HTTP_OK;
+}
+
+/* ---- /healthz and /readyz ---- */
+
+/* The loop turns, or nobody would answer. */
+static unsigned print_healthz(void *owner, struct text *page)
+{
+        text_add(page, "ok\n");
+        return HTTP_OK;
+}
+
+/* NULL: kubelet can be served. An instance that stands by is ready when kubelet could call it: a
+ * rolling update goes on then, and the old one leaves. Neither the API server nor QGS is asked
+ * for: another instance would fare no better. */
+static const char *why_not_ready(const struct status *status)
+{
+        const struct status_options *options = &status->options;
+        struct pluginside_status plugin;
+
+        if (!*options->is_active)
+                return options->sockets && options->config->pod_uid &&
+                                       !sockets_are_in_place(options->sockets)
+                               ? "the sockets are not in place yet"
+                               : NULL;
+        if (options->sockets && !sockets_is_registered(options->sockets))
+                return "kubelet has not registered the DRA driver";
+        if (!ledger_is_total_known(options->ledger))
+                return "it is not known yet how many TDs are free";
+        if (!attestation_is_known(options->attestation))
+                return "QGS has not been judged yet";
+        pluginside_status(options->pluginside, &plugin);
+        return plugin.is_served && plugin.standing == DEVICEPLUGIN_UNREGISTERED
+                       ? "kubelet has not registered the device plugin"
+                       : NULL;
+}
+
+static unsigned print_readyz(void *owner, struct text *page)
+{
+        const struct status *status = owner;
+        const char *reason = why_not_ready(status);
+
+        if (reason) {
+                text_addf(page, "not ready: %s\n", reason);
+                return HTTP_SERVICE_UNAVAILABLE;
+        }
+        text_add(page, *status->options.is_active ? "ok\n" : "ok, standing by\n");
+        return HTTP_OK;
+}
+
+/* ---- life ---- */
+
+static const struct page all_pages[] = {
+        { "/metrics", "text/plain; version=0.0.4; charset=utf-8", "metrics for Prometheus",
+          print_metrics },
+        { "/healthz", "text/plain; charset=utf-8", "alive", print_healthz },
+        { "/readyz", "text/plain; charset=utf-8", "serving kubelet, or ready to take over",
+          print_readyz },
+};
+
+int status_start(const struct status_options *options, struct status **ret, struct error *err)
+{
+        struct status *status = xcalloc(1, sizeof(*status));
+        const struct pages_options pages_options = { .loop = options->loop,
+                                                     .listen = options->config->listen,
+                                                     .pages = all_pages,
+                                                     .n_pages = array_size(all_pages),
+                                                     .owner = status };
+        int r;
+
+        status->options = *options;
+        status->started_s = (int64_t)time(NULL);
+        r = pages_start(&pages_options, &status->pages, err);
+        if (r < 0) {
+                error_prefix(err, "--listen");
+                free(status);
+                return r;
+        }
+        log_info("metrics and health are served", log_str("address", pages_address(status->pages)));
+        *ret = status;
+        return 0;
+}
+
+void status_stop(struct status *status)
+{
+        if (!status)
+                return;
+        pages_stop(status->pages);
+        free(status);
+}

@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * kubelet's DRA plugin service (k8s.io/kubelet pkg/apis/dra/v1 and v1beta1; KEP-4381): batches of
+ * claims in, one answer a claim out. A claim that fails never fails its batch: kubelet treats an
+ * error of the whole call as one of every claim.
+ */
+#pragma once
+
+#include "admin/metrics.h"
+#include "rpc/server.h"
+
+#include <stdint.h>
+
+struct prepare;
+
+struct draplugin {
+        struct prepare *prepare; /* borrowed */
+
+        /* Answers since the start, one a claim. */
+        uint64_t prepares[METRICS_N_RESULTS];
+        uint64_t unprepares[METRICS_N_RESULTS];
+        uint64_t n_refused; /* because no TD was free */
+        struct metrics_histogram durations;
+};
+
+/* The methods of both versions, for rpc_server_add_service() with a struct draplugin as owner. */
+extern const struct rpc_method draplugin_methods[];
+extern const size_t draplugin_n_methods;

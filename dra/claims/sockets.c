@@ -1,0 +1,129 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "claims/sockets.h"
+
+#include "base/error.h"
+#include "base/file.h"
+#include "base/log.h"
+#include "base/memory.h"
+#include "config.h"
+#include "rpc/listener.h"
+#include "rpc/server.h"
+
+#include <stdint.h>
+#include <string.h>
+
+#define REGISTRATION_PATIENCE_MS 60000
+
+enum role { DRA, REGISTRATION, N_ROLES };
+
+struct sockets {
+        uv_loop_t *loop;
+        struct rpc_server *server;
+        struct rpc_listener *listeners[N_ROLES];
+        bool is_registered;
+        uint64_t listening_since_ms;
+};
+
+static void on_connection(void *owner, int fd)
+{
+        struct sockets *sockets = owner;
+
+        rpc_server_adopt(sockets->server, fd);
+}
+
+static int listen_on(struct sockets *sockets, enum role role, struct error *err)
+{
+        struct rpc_listener *listener = sockets->listeners[role];
+        __attribute__((cleanup(cleanup_free))) char *directory =
+                xstrdup(rpc_listener_path(listener));
+        __attribute__((cleanup(cleanup_close))) int directory_fd = -1;
+        int r;
+
+        *strrchr(directory, '/') = '\0';
+        r = file_open_directory(directory, role == DRA ? 0700 : 0755, &directory_fd, err);
+        if (!r)
+                r = rpc_listener_listen(listener, err);
+        if (!r && role == REGISTRATION) {
+                sockets->listening_since_ms = uv_now(sockets->loop);
+                sockets->is_registered = false;
+        }
+        return r;
+}
+
+/* The registration socket comes last: kubelet dials the other one as soon as it has read about it
+ * there. */
+int sockets_listen(struct sockets *sockets, struct error *err)
+{
+        int r = 0;
+
+        for (int role = 0; role < N_ROLES && !r; ++role)
+                if (!rpc_listener_is_in_place(sockets->listeners[role]))
+                        r = listen_on(sockets, (enum role)role, err);
+        return r;
+}
+
+void sockets_keep(struct sockets *sockets)
+{
+        struct error error = ERROR_NULL;
+        bool was_in_place[N_ROLES];
+
+        for (int role = 0; role < N_ROLES; ++role)
+                was_in_place[role] = rpc_listener_is_in_place(sockets->listeners[role]);
+        /* kubelet <= 1.35 forgets to try again after a failed registration (k/k#133725); a new file
+         * makes it. */
+        if (!sockets->is_registered && was_in_place[REGISTRATION] &&
+            uv_now(sockets->loop) - sockets->listening_since_ms > REGISTRATION_PATIENCE_MS) {
+                log_debug("kubelet has not registered us, offering the socket anew");
+                (void)listen_on(sockets, REGISTRATION, &error);
+        }
+        if (was_in_place[DRA] && was_in_place[REGISTRATION])
+                return;
+        if (sockets_listen(sockets, &error) < 0) {
+                log_error("a socket is gone and cannot be put back", log_str("reason", error.text));
+                return;
+        }
+        for (int role = 0; role < N_ROLES; ++role)
+                if (!was_in_place[role])
+                        log_warn("a socket was gone, put back",
+                                 log_str("socket", rpc_listener_path(sockets->listeners[role])));
+}
+
+void sockets_set_registered(struct sockets *sockets, bool is_registered)
+{
+        sockets->is_registered = is_registered;
+}
+
+bool sockets_is_registered(const struct sockets *sockets)
+{
+        return sockets->is_registered;
+}
+
+bool sockets_are_in_place(const struct sockets *sockets)
+{
+        for (int role = 0; role < N_ROLES; ++role)
+                if (!rpc_listener_is_in_place(sockets->listeners[role]))
+                        return false;
+        return true;
+}
+
+struct sockets *sockets_new(uv_loop_t *loop, const struct config *config, struct rpc_server *server)
+{
+        struct sockets *sockets = xcalloc(1, sizeof(*sockets));
+
+        sockets->loop = loop;
+        sockets->server = server;
+        sockets->listeners[DRA] =
+                rpc_listener_new(loop, config->dra_socket, on_connection, sockets);
+        sockets->listeners[REGISTRATION] =
+                rpc_listener_new(loop, config->registration_socket, on_connection, sockets);
+        return sockets;
+}
+
+void sockets_free(struct sockets *sockets)
+{
+        if (!sockets)
+                return;
+        for (int role = N_ROLES - 1; role >= 0; --role)
+                rpc_listener_free(sockets->listeners[role]);
+        free(sockets);
+}

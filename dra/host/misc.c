@@ -1,0 +1,103 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "host/misc.h"
+
+#include "base/error.h"
+#include "base/file.h"
+#include "base/memory.h"
+#include "base/parse.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <string.h>
+
+#define FILE_MAX 65536 /* the kernel shows a line per resource, a handful in all */
+
+/* The value of "tdx <value>", or NULL for another line. The name ends at a blank: "tdxfoo" is
+ * another resource. */
+static const char *value_of(const char *line, size_t n, size_t *ret_n)
+{
+        size_t at = 3;
+
+        if (n < 3 || memcmp(line, "tdx", 3) != 0 || (n > 3 && line[3] != ' ' && line[3] != '\t'))
+                return NULL;
+        while (at < n && (line[at] == ' ' || line[at] == '\t'))
+                ++at;
+        while (n > at && (line[n - 1] == ' ' || line[n - 1] == '\t' || line[n - 1] == '\r'))
+                --n;
+        *ret_n = n - at;
+        return line + at;
+}
+
+int capacity_parse(const char *bytes, size_t n, uint64_t *ret_tds, struct error *err)
+{
+        bool is_found = false;
+        uint64_t tds = 0;
+
+        for (size_t at = 0; at < n;) {
+                const char *end = memchr(bytes + at, '\n', n - at);
+                size_t n_line = end ? (size_t)(end - bytes) - at : n - at;
+                size_t n_value = 0;
+                const char *value = value_of(bytes + at, n_line, &n_value);
+                int r;
+
+                at += n_line + 1;
+                if (!value)
+                        continue;
+                if (is_found)
+                        return error_set(err, -EBADMSG, "the tdx line is there twice");
+                r = parse_u64(value, n_value, &tds);
+                if (r < 0)
+                        return error_set(err, -EBADMSG, "the tdx line's value \"%.*s\" %s",
+                                         (int)(n_value < 64 ? n_value : 64), value,
+                                         r == -ERANGE ? "does not fit 64 bits"
+                                                      : "is no decimal number");
+                is_found = true;
+        }
+        if (!is_found)
+                return CAPACITY_NO_TDX;
+        *ret_tds = tds;
+        return 0;
+}
+
+static int read_one(const char *path, uint64_t *ret_tds, struct error *err)
+{
+        __attribute__((cleanup(cleanup_free))) char *bytes = NULL;
+        size_t n;
+        int r;
+
+        r = file_read(AT_FDCWD, path, FILE_MAX, &bytes, &n, err);
+        if (r < 0)
+                return r;
+        r = capacity_parse(bytes, n, ret_tds, err);
+        if (r < 0)
+                error_prefix(err, "%s", path);
+        return r;
+}
+
+int capacity_read(const char *file, const char *cgroup_root, uint64_t *ret_tds, char *path_buffer,
+                  struct error *err)
+{
+        static const char *const places[] = { "misc.capacity", "misc/misc.capacity",
+                                              "unified/misc.capacity" };
+
+        if (file) {
+                if (snprintf(path_buffer, PATH_MAX, "%s", file) >= PATH_MAX)
+                        return error_set(err, -ENAMETOOLONG, "%.64s... is too long for a path",
+                                         file);
+                return read_one(path_buffer, ret_tds, err);
+        }
+        for (size_t i = 0; i < array_size(places); ++i) {
+                int r;
+
+                if (snprintf(path_buffer, PATH_MAX, "%s/%s", cgroup_root, places[i]) >= PATH_MAX)
+                        return error_set(err, -ENAMETOOLONG, "%.64s... is too long for a path",
+                                         cgroup_root);
+                r = read_one(path_buffer, ret_tds, err);
+                if (r != -ENOENT && r != -ENOTDIR)
+                        return r;
+        }
+        path_buffer[0] = '\0';
+        return CAPACITY_NO_FILE;
+}

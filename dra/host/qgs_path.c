@@ -1,0 +1,313 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "host/qgs_path.h"
+
+#include "base/error.h"
+#include "base/memory.h"
+#include "base/text.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <stdbool.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#define LINKS_MAX 40 /* as the kernel's own bound, fs/namei.c MAXSYMLINKS */
+#define REMEDY    "give QGS a directory of its own, as its default " QGS_DEFAULT_SOCKET " has"
+
+struct shared {
+        const char *path; /* in the names of a host where /var/run is /run */
+        bool is_tree;     /* nothing below it may be mounted either */
+        const char *whose;
+};
+
+/* Binding one of these into a VM's container would show the VM what is others', or hide the
+ * container's own. A directory above one of them is refused for the same reason, and one directly
+ * below / whatever its name. */
+/* clang-format off */
+static const struct shared shared[] = {
+        { "/var/lib/kubelet",    true,  "kubelet's" },
+        { "/etc",                true,  "the host's configuration" },
+        { "/proc",               true,  "the kernel's" },
+        { "/sys",                true,  "the kernel's" },
+        { "/dev",                true,  "where devices are" },
+        { "/boot",               true,  "the boot loader's" },
+        { "/usr",                true,  "the operating system's" },
+        { "/bin",                true,  "the operating system's" },
+        { "/sbin",               true,  "the operating system's" },
+        { "/lib",                true,  "the operating system's" },
+        { "/lib32",              true,  "the operating system's" },
+        { "/lib64",              true,  "the operating system's" },
+        { "/libx32",             true,  "the operating system's" },
+        { "/root",               true,  "a person's" },
+        { "/home",               true,  "people's" },
+        { "/var/home",           true,  "people's" }, /* image-based systems keep /home here */
+        { "/var/roothome",       true,  "a person's" },
+        { "/var/tmp",            false, "for everybody to write to" },
+        { "/var/cache",          false, "shared by the host's daemons" },
+        { "/var/log",            true,  "where the host's logs are" },
+        { "/var/opt",            false, "shared by the host's packages" },
+        { "/var/spool",          false, "shared by the host's daemons" },
+        { "/var/lock",           true,  "shared by the host's daemons" },
+        { "/run/lock",           true,  "shared by the host's daemons" },
+        { "/run/log",            true,  "where the host's logs are" },
+        { "/run/user",           true,  "people's" },
+        { "/run/dbus",           true,  "the system bus's" },
+        { "/run/systemd",        true,  "systemd's" },
+        { "/run/udev",           true,  "udev's" },
+        { "/run/credentials",    true,  "where systemd keeps secrets" },
+        { "/run/secrets",        true,  "where containers keep secrets" },
+        { "/run/netns",          true,  "where network namespaces are" },
+        { "/run/cdi",            true,  "where CDI specs are" },
+        { "/run/nri",            true,  "the container runtime's" },
+        { "/run/containerd",     true,  "containerd's" },
+        { "/run/containers",     true,  "the container runtime's" },
+        { "/run/crio",           true,  "CRI-O's" },
+        { "/run/docker",         true,  "Docker's" },
+        { "/run/podman",         true,  "Podman's" },
+        { "/run/k3s",            true,  "k3s's" },
+        { "/run/k0s",            true,  "k0s's" },
+        { "/run/libvirt",        true,  "libvirt's" },
+        { "/run/kubevirt",       true,  "KubeVirt's" },
+        { "/var/lib/cni",        true,  "the network plugins'" },
+        { "/var/lib/containerd", true,  "containerd's" },
+        { "/var/lib/containers", true,  "the container runtime's" },
+        { "/var/lib/docker",     true,  "Docker's" },
+        { "/var/lib/etcd",       true,  "etcd's" },
+        { "/var/lib/k0s",        true,  "k0s's" },
+        { "/var/lib/rancher",    true,  "k3s's or RKE2's" },
+        { "/var/snap",           true,  "where snaps such as MicroK8s are" },
+};
+/* clang-format on */
+
+/* Whose sockets no VM may see, wherever they lie. */
+static const char *const foreign_sockets[] = {
+        "containerd.sock", "crio.sock",         "docker.sock",  "cri-dockerd.sock", "podman.sock",
+        "kubelet.sock",    "system_bus_socket", "libvirt-sock", "virtqemud-sock",   "nri.sock"
+};
+
+/* ---- the path as written ---- */
+
+static int refuse(const char *what, const char *path, const char *reason, struct error *err)
+{
+        return error_set(err, -EINVAL, "%s: \"%.*s\" %s; " REMEDY, what, QGS_SOCKET_MAX, path,
+                         reason);
+}
+
+static int check_component(const char *what, const char *path, const char *component, size_t n,
+                           struct error *err)
+{
+        if (!n)
+                return refuse(what, path, "has an empty component (//)", err);
+        if (strncmp(component, "..", n) == 0 && n <= 2)
+                return refuse(what, path, "has a . or .. component", err);
+        return 0;
+}
+
+static int check_form(const char *what, const char *path, struct error *err)
+{
+        size_t n = strlen(path);
+
+        for (size_t i = 0; i < n; ++i)
+                if ((unsigned char)path[i] < 0x20 || path[i] == 0x7f)
+                        return error_set(
+                                err, -EINVAL,
+                                "%s: the path has a control character as byte %zu; " REMEDY, what,
+                                i + 1);
+        if (n > QGS_SOCKET_MAX)
+                return refuse(
+                        what, path,
+                        "and what follows is longer than the 107 bytes of a unix socket's path",
+                        err);
+        if (text_utf8_prefix(path, n) != n)
+                return refuse(what, path, "is not UTF-8, as CDI wants it", err);
+        if (path[0] != '/')
+                return refuse(what, path, "is not an absolute path", err);
+        if (path[n - 1] == '/')
+                return refuse(what, path, "names a directory, not a socket", err);
+        for (const char *component = path + 1;; ++component) {
+                size_t n_component = strcspn(component, "/");
+                int r = check_component(what, path, component, n_component, err);
+
+                if (r < 0)
+                        return r;
+                component += n_component;
+                if (!*component)
+                        return 0;
+        }
+}
+
+/* ---- whose the directory is ---- */
+
+static bool is_within(const char *path, const char *directory)
+{
+        size_t n = strlen(directory);
+
+        return strncmp(path, directory, n) == 0 && (path[n] == '/' || !path[n]);
+}
+
+/* A container image may lack the host's link from /var/run to /run, so these two are one place by
+ * name already. */
+static const char *usual_name(const char *directory)
+{
+        return is_within(directory, "/var/run") ? directory + strlen("/var") : directory;
+}
+
+/* directory is absolute, without a final slash except for "/" itself. */
+static int check_shared(const char *what, const char *path, const char *directory,
+                        struct error *err)
+{
+        const char *name = usual_name(directory);
+
+        if (!strchr(name + 1, '/'))
+                return error_set(err, -EINVAL,
+                                 "%s: the directory of \"%s\" is mounted into the VMs' containers, "
+                                 "and %.200s is shared by "
+                                 "the whole host; " REMEDY,
+                                 what, path, directory);
+        for (size_t i = 0; i < array_size(shared); ++i) {
+                bool is_below = is_within(name, shared[i].path);
+
+                if (is_below ? shared[i].is_tree || strlen(name) == strlen(shared[i].path)
+                             : is_within(shared[i].path, name))
+                        return error_set(err, -EINVAL,
+                                         "%s: the directory of \"%s\" is mounted into the VMs' "
+                                         "containers, and %.100s %s "
+                                         "%s, which is %s; " REMEDY,
+                                         what, path, directory,
+                                         is_below ? "is or lies in" : "contains", shared[i].path,
+                                         shared[i].whose);
+        }
+        return 0;
+}
+
+/* ---- where the directory really is ---- */
+
+struct walk {
+        const char *root;
+        char done[PATH_MAX]; /* below root, without symbolic links; "" is root itself */
+        char rest[PATH_MAX]; /* still to be walked */
+        unsigned n_links;
+};
+
+/* Put a link's target in front of what is left to walk. */
+static int follow(struct walk *walk, const char *target, size_t n_target)
+{
+        size_t n_rest = strlen(walk->rest) + 1;
+
+        if (++walk->n_links > LINKS_MAX)
+                return -ELOOP;
+        if (n_target + n_rest > sizeof(walk->rest))
+                return -ENAMETOOLONG;
+        memmove(walk->rest + n_target, walk->rest, n_rest);
+        memcpy(walk->rest, target, n_target);
+        if (target[0] == '/')
+                walk->done[0] = '\0';
+        return 0;
+}
+
+/* Nothing above root: ".." stays there, as for a process in a chroot. */
+static void step_up(struct walk *walk)
+{
+        char *slash = strrchr(walk->done, '/');
+
+        if (slash)
+                *slash = '\0';
+}
+
+static int step_down(struct walk *walk, const char *component)
+{
+        __attribute__((cleanup(cleanup_free))) char *below =
+                xasprintf("%s/%s", walk->done, component);
+        __attribute__((cleanup(cleanup_free))) char *full = xasprintf("%s%s", walk->root, below);
+        char target[PATH_MAX];
+        ssize_t n_target;
+
+        n_target = readlink(full, target, sizeof(target));
+        if (n_target > 0)
+                return follow(walk, target, (size_t)n_target);
+        /* EINVAL: no link. ENOENT: not there yet, and so no link either; what comes to be there is
+         * a directory of ours. */
+        if (n_target < 0 && errno != EINVAL && errno != ENOENT)
+                return -errno;
+        if (strlen(below) >= sizeof(walk->done))
+                return -ENAMETOOLONG;
+        memcpy(walk->done, below, strlen(below) + 1);
+        return 0;
+}
+
+/* What path, absolute below root, leads to when every link is followed below root: walk->done. */
+static int resolve(struct walk *walk, const char *path)
+{
+        int r = 0;
+
+        walk->done[0] = '\0';
+        memcpy(walk->rest, path, strlen(path) + 1);
+        while (!r) {
+                size_t n_slashes = strspn(walk->rest, "/"),
+                       n = strcspn(walk->rest + n_slashes, "/");
+                __attribute__((cleanup(cleanup_free))) char *component =
+                        xstrndup(walk->rest + n_slashes, n);
+
+                if (!n)
+                        return 0;
+                memmove(walk->rest, walk->rest + n_slashes + n,
+                        strlen(walk->rest + n_slashes + n) + 1);
+                if (strcmp(component, "..") == 0)
+                        step_up(walk);
+                else if (strcmp(component, ".") != 0)
+                        r = step_down(walk, component);
+        }
+        return r;
+}
+
+/* ---- what is there already ---- */
+
+static int check_contents(const char *what, const char *path, const char *root,
+                          const char *directory, struct error *err)
+{
+        __attribute__((cleanup(cleanup_free))) char *full = xasprintf("%s%s", root, directory);
+        struct stat file;
+
+        if (lstat(full, &file) < 0)
+                return 0;
+        if (!S_ISDIR(file.st_mode))
+                return error_set(err, -EINVAL,
+                                 "%s: the directory of \"%s\", %.200s, is no directory; " REMEDY,
+                                 what, path, full);
+        for (size_t i = 0; i < array_size(foreign_sockets); ++i) {
+                __attribute__((cleanup(cleanup_free))) char *neighbour =
+                        xasprintf("%s/%s", full, foreign_sockets[i]);
+
+                if (lstat(neighbour, &file) == 0)
+                        return error_set(err, -EINVAL,
+                                         "%s: the directory of \"%s\" is mounted into the VMs' "
+                                         "containers, and also holds "
+                                         "%s, which no VM may reach; " REMEDY,
+                                         what, path, foreign_sockets[i]);
+        }
+        return 0;
+}
+
+int qgs_check_socket_path(const char *what, const char *path, const char *root, struct error *err)
+{
+        __attribute__((cleanup(cleanup_free))) char *directory = NULL;
+        struct walk walk = { .root = root };
+        int r;
+
+        r = check_form(what, path, err);
+        if (r < 0)
+                return r;
+        directory = xstrndup(path, (size_t)(strrchr(path, '/') - path));
+        r = check_shared(what, path, *directory ? directory : "/", err);
+        if (r < 0)
+                return r;
+        r = resolve(&walk, directory);
+        if (r < 0)
+                return error_set(err, -EINVAL,
+                                 "%s: the directory of \"%s\" cannot be resolved (%s); " REMEDY,
+                                 what, path, strerror(-r));
+        r = check_shared(what, path, *walk.done ? walk.done : "/", err);
+        if (!r)
+                r = check_contents(what, path, root, walk.done, err);
+        return r;
+}

@@ -1,0 +1,179 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "host/qgs_watch.h"
+
+#include "base/memory.h"
+#include "host/dirwatch.h"
+#include "host/qgs_probe.h"
+
+#include <string.h>
+
+/* Changes that come together (a restart removes and makes a directory and a socket) are looked at
+ * once. */
+#define SETTLE_MS 100
+
+#define DEPTH_MAX         16    /* directories above the socket that are watched */
+#define ANSWER_TIMEOUT_MS 5000  /* of a PLATFORM_INFO request, */
+#define ASK_PERIOD_MS     60000 /* which costs the service an enclave call */
+
+struct qgswatch {
+        struct qgswatch_options options;
+        struct verdict verdict;
+        char *socket; /* NULL before there is one */
+        struct dirwatch *directories[DEPTH_MAX];
+        struct qgsprobe *probe; /* under way */
+        bool is_silent;         /* inside qgswatch_set_socket() */
+        uv_timer_t settling;
+        uv_timer_t clock; /* for what is due next */
+        unsigned n_open;  /* handles, while closing */
+};
+
+static uint64_t now(const struct qgswatch *watch)
+{
+        return uv_now(watch->options.loop);
+}
+
+static bool asks(const struct qgswatch *watch)
+{
+        return watch->options.probe == QGSWATCH_PLATFORM_INFO;
+}
+
+static void tell(struct qgswatch *watch, bool is_changed)
+{
+        if (is_changed && !watch->is_silent)
+                watch->options.on_changed(watch->options.owner);
+}
+
+static void on_probed(void *owner, enum qgs_probe result, const char *failure)
+{
+        struct qgswatch *watch = owner;
+        bool was_known = qgswatch_state(watch)->state != QGS_UNKNOWN, is_changed;
+
+        watch->probe = NULL;
+        is_changed = verdict_probed(&watch->verdict, result, failure, now(watch));
+        tell(watch, is_changed || !was_known);
+}
+
+static void on_clock(uv_timer_t *clock);
+
+/* Look, connect where that is due, and be back when something is due next: at the latest when
+ * inotify could have missed something. */
+static void look(struct qgswatch *watch)
+{
+        uint64_t due_ms = now(watch) + VERDICT_PROBE_MS, probe_ms, expiry_ms;
+        struct qgs_sight sight;
+
+        for (size_t i = 0; i < DEPTH_MAX && watch->directories[i]; ++i)
+                dirwatch_check(watch->directories[i]);
+        qgs_look(watch->socket, &sight);
+        tell(watch, verdict_see(&watch->verdict, &sight, now(watch)));
+        if (!watch->probe && verdict_next_probe_ms(&watch->verdict) <= now(watch))
+                watch->probe = qgsprobe_start(watch->options.loop, watch->socket, asks(watch),
+                                              ANSWER_TIMEOUT_MS, on_probed, watch);
+        tell(watch, verdict_expire(&watch->verdict, now(watch)));
+        probe_ms = watch->probe ? UINT64_MAX : verdict_next_probe_ms(&watch->verdict);
+        expiry_ms = verdict_next_expiry_ms(&watch->verdict);
+        due_ms = probe_ms < due_ms ? probe_ms : due_ms;
+        due_ms = expiry_ms < due_ms ? expiry_ms : due_ms;
+        uv_timer_start(&watch->clock, on_clock, due_ms > now(watch) ? due_ms - now(watch) : 0, 0);
+}
+
+static void on_clock(uv_timer_t *clock)
+{
+        look(clock->data);
+}
+
+static void on_directory_changed(void *owner)
+{
+        struct qgswatch *watch = owner;
+
+        if (!uv_is_active((uv_handle_t *)&watch->settling))
+                uv_timer_start(&watch->settling, on_clock, SETTLE_MS, 0);
+}
+
+/* One watch for each directory on the way to the socket, for the one name in it that matters. */
+static void watch_directories(struct qgswatch *watch)
+{
+        size_t n = 0;
+
+        for (char *slash = watch->socket; slash && n < DEPTH_MAX; slash = strchr(slash + 1, '/')) {
+                size_t n_directory = (size_t)(slash - watch->socket);
+                __attribute__((cleanup(cleanup_free))) char *directory =
+                        xstrndup(watch->socket, n_directory ? n_directory : 1);
+                __attribute__((cleanup(cleanup_free))) char *name =
+                        xstrndup(slash + 1, strcspn(slash + 1, "/"));
+
+                watch->directories[n] = dirwatch_new_for(watch->options.loop, directory, name,
+                                                         on_directory_changed, watch);
+                ++n;
+        }
+}
+
+static void let_go(struct qgswatch *watch)
+{
+        for (size_t i = 0; i < DEPTH_MAX; ++i)
+                dirwatch_free(take_ptr(watch->directories[i]));
+        if (watch->probe)
+                qgsprobe_cancel(take_ptr(watch->probe));
+        free(take_ptr(watch->socket));
+}
+
+struct qgswatch *qgswatch_new(const struct qgswatch_options *options)
+{
+        struct qgswatch *watch = xcalloc(1, sizeof(*watch));
+
+        watch->options = *options;
+        uv_timer_init(options->loop, &watch->settling);
+        uv_timer_init(options->loop, &watch->clock);
+        watch->settling.data = watch;
+        watch->clock.data = watch;
+        watch->verdict.in_force.group = VERDICT_NO_GROUP;
+        return watch;
+}
+
+void qgswatch_set_socket(struct qgswatch *watch, const char *socket)
+{
+        if (watch->socket && strcmp(watch->socket + strlen(watch->options.root), socket) == 0)
+                return;
+        let_go(watch);
+        watch->socket = xasprintf("%s%s", watch->options.root, socket);
+        verdict_init(&watch->verdict, socket, asks(watch) ? ASK_PERIOD_MS : VERDICT_PROBE_MS,
+                     now(watch));
+        watch_directories(watch);
+        watch->is_silent = true;
+        look(watch);
+        watch->is_silent = false;
+}
+
+const struct verdict_state *qgswatch_state(const struct qgswatch *watch)
+{
+        static const struct verdict_state unknown = { .group = VERDICT_NO_GROUP };
+        const struct verdict *verdict = &watch->verdict;
+
+        /* Who wants an answer takes no socket for one. */
+        if (asks(watch) && verdict->in_force.state == QGS_ANSWERING && !verdict->is_ever_probed)
+                return &unknown;
+        return &verdict->in_force;
+}
+
+uint64_t qgswatch_age_ms(const struct qgswatch *watch)
+{
+        return now(watch) - watch->verdict.since_ms;
+}
+
+static void on_closed(uv_handle_t *handle)
+{
+        struct qgswatch *watch = handle->data;
+
+        if (!--watch->n_open)
+                free(watch);
+}
+
+void qgswatch_free(struct qgswatch *watch)
+{
+        if (!watch)
+                return;
+        let_go(watch);
+        watch->n_open = 2;
+        uv_close((uv_handle_t *)&watch->settling, on_closed);
+        uv_close((uv_handle_t *)&watch->clock, on_closed);
+}

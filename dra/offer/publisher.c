@@ -1,0 +1,596 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "offer/publisher.h"
+
+#include "base/backoff.h"
+#include "base/error.h"
+#include "base/json.h"
+#include "base/log.h"
+#include "base/memory.h"
+#include "base/parse.h"
+#include "config.h"
+#include "kube/api.h"
+#include "kube/slice.h"
+#include "kube/watch.h"
+#include "offer/inventory.h"
+#include "offer/sliceplan.h"
+
+#include <assert.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+/* A slice at the API server, as far as we know. */
+struct observed {
+        struct slice slice;
+        struct json *object;
+        unsigned index; /* of the wanted slice of that name; UINT_MAX: not one of ours */
+        bool has_wanted_contents;
+};
+
+struct publisher {
+        struct publisher_options options;
+        struct kube_watch *watch;
+        struct inventory wanted;
+        char *node_uid;        /* NULL: to be read */
+        bool is_node_doubtful; /* to be read again when the request under way is answered */
+        struct observed *observed;
+        size_t n_observed;
+        bool is_listed; /* observed is the truth; false until the first list, and after a write of
+                           unknown outcome */
+        bool was_complete;
+        int64_t completed_s; /* Unix time */
+
+        struct kube_call *call;     /* at most one request is on its way */
+        struct sliceplan_step step; /* what it does */
+        char *deleting_uid;         /* of the slice it deletes */
+        struct json *sent;          /* the slice it writes */
+        struct backoff backoff;
+        uv_timer_t pause;
+        enum kube_outcome trouble; /* KUBE_OK: none was logged */
+};
+
+static void work(struct publisher *publisher);
+
+/* ---- what is wanted ---- */
+
+static unsigned n_wanted(const struct publisher *publisher)
+{
+        size_t n = (publisher->wanted.n_devices + PUBLISHER_SLICE_DEVICES - 1) /
+                   PUBLISHER_SLICE_DEVICES;
+
+        return n ? (unsigned)n
+                 : 1; /* an empty slice says: the driver is there, and has no device */
+}
+
+/* {"attestation": {"bool": true}, ...}: what a request may select on, and no platform identifier.
+ * The names have the driver's domain (resource.k8s.io/v1, QualifiedName). */
+static struct json *build_attributes(const struct inventory *wanted)
+{
+        const char *version = wanted->terms.module_version;
+        struct json *attributes = json_new_object();
+
+        json_add_bool(json_add_object(attributes, "attestation"), "bool",
+                      wanted->terms.is_attesting);
+        json_add_int(json_add_object(attributes, "totalTDs"), "int", wanted->n_tds);
+        if (version)
+                json_add_string(json_add_object(attributes, "moduleVersion"), "version", version);
+        return attributes;
+}
+
+/* KEP-5055; NULL: none. */
+static struct json *build_taints(const struct inventory *wanted)
+{
+        struct json *taints, *taint;
+
+        if (!wanted->terms.taint || wanted->terms.is_withdrawing)
+                return NULL;
+        taint = json_new_object();
+        json_add_string(taint, "key", DRIVER_NAME "/qgs");
+        json_add_string(taint, "value", wanted->terms.taint);
+        json_add_string(taint, "effect", "NoSchedule");
+        taints = json_new_array();
+        json_append(taints, taint);
+        return taints;
+}
+
+static struct json *build(const struct publisher *publisher, unsigned index, int64_t generation,
+                          int64_t count, const char *resource_version)
+{
+        char names[PUBLISHER_SLICE_DEVICES][sizeof("tdx4095")];
+        struct slice_device devices[PUBLISHER_SLICE_DEVICES];
+        const struct inventory *wanted = &publisher->wanted;
+        _cleanup_(json) struct json *attributes = build_attributes(wanted);
+        _cleanup_(json) struct json *taints = build_taints(wanted);
+        size_t first = (size_t)index * PUBLISHER_SLICE_DEVICES, n = 0;
+
+        for (; n < PUBLISHER_SLICE_DEVICES && first + n < wanted->n_devices; ++n) {
+                assert(wanted->devices[first + n] < DEVICE_INDEX_MAX);
+                snprintf(names[n], sizeof(names[n]), "tdx%u",
+                         wanted->devices[first + n] % DEVICE_INDEX_MAX);
+                devices[n] = (struct slice_device){ .name = names[n],
+                                                    .attributes = attributes,
+                                                    .taints = taints };
+        }
+        return slice_build(&(struct slice_options){ .driver = DRIVER_NAME,
+                                                    .node_name = publisher->options.node_name,
+                                                    .node_uid = publisher->node_uid,
+                                                    .generation = generation,
+                                                    .index = index,
+                                                    .count = (unsigned)count,
+                                                    .devices = devices,
+                                                    .n_devices = n,
+                                                    .resource_version = resource_version });
+}
+
+/* Which slice of ours has that name; UINT_MAX: none. */
+static unsigned index_of(const struct publisher *publisher, const char *name)
+{
+        const char *dash = strrchr(name, '-');
+        __attribute__((cleanup(cleanup_free))) char *wanted = NULL;
+        uint64_t index;
+
+        if (!dash || parse_u64(dash + 1, strlen(dash + 1), &index) < 0 ||
+            index >= DEVICE_INDEX_MAX / PUBLISHER_SLICE_DEVICES)
+                return UINT_MAX;
+        wanted = slice_name(publisher->options.node_name, DRIVER_NAME, (unsigned)index);
+        return strcmp(wanted, name) == 0 ? (unsigned)index : UINT_MAX;
+}
+
+/* ---- what is there ---- */
+
+static void observed_deinit(struct observed *observed)
+{
+        slice_deinit(&observed->slice);
+        json_free(observed->object);
+}
+
+static void forget(struct publisher *publisher, size_t at)
+{
+        observed_deinit(&publisher->observed[at]);
+        publisher->observed[at] = publisher->observed[--publisher->n_observed];
+}
+
+static void forget_all(struct publisher *publisher)
+{
+        while (publisher->n_observed)
+                forget(publisher, publisher->n_observed - 1);
+}
+
+/* Names come back after a deletion; the UID tells which slice it was. */
+static bool forget_uid(struct publisher *publisher, const char *uid)
+{
+        for (size_t i = 0; i < publisher->n_observed; ++i)
+                if (publisher->observed[i].slice.uid &&
+                    strcmp(publisher->observed[i].slice.uid, uid) == 0) {
+                        forget(publisher, i);
+                        return true;
+                }
+        return false;
+}
+
+/* Others have deleted slices of ours. Where it was the garbage collector, the Node is another one
+ * now, and what we write for the last one goes the same way. */
+static void doubt_node(struct publisher *publisher)
+{
+        if (publisher->call)
+                publisher->is_node_doubtful = true;
+        else
+                free(take_ptr(publisher->node_uid));
+}
+
+static size_t find(const struct publisher *publisher, const char *name)
+{
+        size_t at = 0;
+
+        while (at < publisher->n_observed && strcmp(publisher->observed[at].slice.name, name) != 0)
+                ++at;
+        return at;
+}
+
+static void compare_with_wanted(const struct publisher *publisher, struct observed *observed)
+{
+        _cleanup_(json) struct json *wanted = NULL;
+
+        observed->has_wanted_contents = false;
+        if (observed->index >= n_wanted(publisher) || !publisher->node_uid)
+                return;
+        /* Edited by somebody: a pool that does not reach as far as this slice of it. */
+        if (observed->slice.count <= observed->index || observed->slice.generation < 1 ||
+            observed->slice.count > DEVICE_INDEX_MAX)
+                return;
+        /* Generation and count are the plan's business: compare with what the slice itself says of
+         * them. */
+        wanted = build(publisher, observed->index, observed->slice.generation,
+                       observed->slice.count, NULL);
+        observed->has_wanted_contents = !slice_differs(wanted, observed->object);
+}
+
+/* resourceVersions count upwards (KEP-5504); what cannot be read as a number is taken for newer. */
+static bool is_older(const char *version, const char *known)
+{
+        uint64_t a, b;
+
+        return version && known && parse_u64(version, strlen(version), &a) == 0 &&
+               parse_u64(known, strlen(known), &b) == 0 && a < b;
+}
+
+/* Take in a slice as the server showed it, unless we know it newer: a watch lags behind the answers
+ * to our writes. */
+static void observe(struct publisher *publisher, const struct json *object)
+{
+        __attribute__((cleanup(cleanup_slice))) struct slice slice = SLICE_NULL;
+        struct error error = ERROR_NULL;
+        struct observed *observed;
+        size_t at;
+
+        if (slice_parse(object, &slice, &error) < 0) {
+                log_warn("a ResourceSlice cannot be read, ignoring it",
+                         log_str("reason", error.text));
+                return;
+        }
+        if (!slice.driver || strcmp(slice.driver, DRIVER_NAME) != 0 || !slice.node_name ||
+            strcmp(slice.node_name, publisher->options.node_name) != 0)
+                return; /* not ours, whatever the server's selector let through */
+        at = find(publisher, slice.name);
+        if (at < publisher->n_observed) {
+                if (is_older(slice.resource_version,
+                             publisher->observed[at].slice.resource_version))
+                        return;
+                observed_deinit(&publisher->observed[at]);
+        } else {
+                publisher->observed = xreallocarray(publisher->observed, ++publisher->n_observed,
+                                                    sizeof(*publisher->observed));
+        }
+        observed = &publisher->observed[at];
+        observed->slice = slice;
+        slice = (struct slice)SLICE_NULL;
+        observed->object = json_copy(object);
+        observed->index = index_of(publisher, observed->slice.name);
+        compare_with_wanted(publisher, observed);
+}
+
+static void on_list(void *owner, const struct json *items)
+{
+        struct publisher *publisher = owner;
+
+        forget_all(publisher);
+        for (const struct json *item = json_first(items); item; item = json_next(item))
+                observe(publisher, item);
+        publisher->is_listed = true;
+        work(publisher);
+}
+
+static void on_event(void *owner, enum kube_watch_type type, const struct json *object)
+{
+        const char *uid = json_string(json_get(json_get(object, "metadata"), "uid"));
+        struct publisher *publisher = owner;
+
+        if (type != KUBE_DELETED)
+                observe(publisher, object);
+        else if (uid && forget_uid(publisher, uid))
+                doubt_node(publisher);
+        work(publisher);
+}
+
+/* ---- trouble ---- */
+
+static void log_trouble(struct publisher *publisher, enum kube_outcome outcome,
+                        const struct error *error)
+{
+        if (publisher->trouble == outcome)
+                return;
+        publisher->trouble = outcome;
+        if (outcome == KUBE_NOT_SERVED)
+                log_error("this cluster does not serve resource.k8s.io/v1 (Kubernetes 1.34 and "
+                          "later do): nothing is published",
+                          log_str("reason", error->text));
+        else
+                log_warn("cannot publish, trying again", log_str("reason", error->text));
+}
+
+static void on_watch_trouble(void *owner, enum kube_outcome outcome, const struct error *error)
+{
+        log_trouble(owner, outcome, error);
+}
+
+static void on_watch_recovered(void *owner)
+{
+        struct publisher *publisher = owner;
+
+        publisher->trouble = KUBE_OK;
+        log_info("the API server answers again");
+}
+
+static const struct kube_watch_callbacks callbacks = { .on_list = on_list,
+                                                       .on_event = on_event,
+                                                       .on_trouble = on_watch_trouble,
+                                                       .on_recovered = on_watch_recovered };
+
+static void on_pause_over(uv_timer_t *pause)
+{
+        work(pause->data);
+}
+
+static void try_later(struct publisher *publisher, const struct kube_reply *reply)
+{
+        uint64_t ms = backoff_next_ms(&publisher->backoff, reply->retry_after_ms, backoff_random());
+
+        log_trouble(publisher, reply->outcome, &reply->error);
+        uv_timer_start(&publisher->pause, on_pause_over, ms, 0);
+}
+
+/* ---- writing ---- */
+
+static void look_again(struct publisher *publisher)
+{
+        publisher->is_listed = false;
+        kube_watch_resync(publisher->watch);
+}
+
+/* Servers drop the fields of features that are off, and say nothing. */
+static void look_for_dropped_taints(struct publisher *publisher, const struct json *answered)
+{
+        __attribute__((cleanup(cleanup_free))) char *field =
+                slice_dropped_field(publisher->sent, answered);
+
+        if (field && strstr(field, ".taints"))
+                publisher->options.on_taints_dropped(publisher->options.owner);
+}
+
+static void on_written(void *owner, const struct kube_reply *reply)
+{
+        struct publisher *publisher = owner;
+
+        publisher->call = NULL;
+        switch (reply->outcome) {
+        case KUBE_OK:
+                if (publisher->step.verb == SLICEPLAN_DELETE) {
+                        (void)forget_uid(publisher, publisher->deleting_uid);
+                } else {
+                        observe(publisher, reply->object);
+                        look_for_dropped_taints(publisher, reply->object);
+                }
+                if (publisher->step.verb != SLICEPLAN_DELETE &&
+                    slice_differs(publisher->sent, reply->object))
+                        /* Something between us and the store does not keep what we write. */
+                        uv_timer_start(&publisher->pause, on_pause_over,
+                                       backoff_next_ms(&publisher->backoff, 0, backoff_random()),
+                                       0);
+                else
+                        backoff_reset(&publisher->backoff);
+                publisher->trouble = KUBE_OK;
+                work(publisher);
+                return;
+        case KUBE_NOT_FOUND:
+        case KUBE_ALREADY_EXISTS:
+        case KUBE_CONFLICT:
+        case KUBE_GONE:
+                /* Somebody else has written. Look again, though not in a tight loop with an
+                 * adversary. */
+                uv_timer_start(&publisher->pause, on_pause_over,
+                               backoff_next_ms(&publisher->backoff, 0, backoff_random()), 0);
+                look_again(publisher);
+                return;
+        case KUBE_NOT_SERVED:
+        case KUBE_FORBIDDEN:
+        case KUBE_INVALID:
+        case KUBE_TRY_AGAIN:
+                /* Of a write without an answer it is not known whether it was done. */
+                look_again(publisher);
+                try_later(publisher, reply);
+                return;
+        }
+}
+
+static void write_slice(struct publisher *publisher)
+{
+        const struct sliceplan_step *step = &publisher->step;
+        const struct slice *slice =
+                step->verb == SLICEPLAN_UPDATE ? &publisher->observed[step->observed].slice : NULL;
+        struct json *object = build(publisher, step->index, step->generation, n_wanted(publisher),
+                                    slice ? slice->resource_version : NULL);
+        __attribute__((cleanup(cleanup_free))) char *path =
+                slice ? kube_path_slice(slice->name) : NULL;
+
+        json_free(publisher->sent);
+        publisher->sent = object;
+        if (slice)
+                publisher->call =
+                        kube_replace(publisher->options.api, path, object, on_written, publisher);
+        else
+                publisher->call = kube_create(publisher->options.api, KUBE_PATH_SLICES, object,
+                                              on_written, publisher);
+}
+
+/* Only what we looked at is deleted, not what may have taken its name since. */
+static void delete_slice(struct publisher *publisher)
+{
+        const struct slice *slice = &publisher->observed[publisher->step.observed].slice;
+        __attribute__((cleanup(cleanup_free))) char *path = kube_path_slice(slice->name);
+        _cleanup_(json) struct json *options = json_new_object();
+        struct json *preconditions;
+
+        json_add_string(options, "apiVersion", "v1");
+        json_add_string(options, "kind", "DeleteOptions");
+        preconditions = json_add_object(options, "preconditions");
+        free(publisher->deleting_uid);
+        publisher->deleting_uid = xstrdup(slice->uid ? slice->uid : "");
+        json_add_string(preconditions, "uid", publisher->deleting_uid);
+        if (slice->resource_version)
+                json_add_string(preconditions, "resourceVersion", slice->resource_version);
+        publisher->call = kube_delete(publisher->options.api, path, options, on_written, publisher);
+}
+
+static void plan(struct publisher *publisher)
+{
+        __attribute__((cleanup(cleanup_free))) struct sliceplan_slice *slices =
+                xcalloc(publisher->n_observed, sizeof(*slices));
+
+        for (size_t i = 0; i < publisher->n_observed; ++i) {
+                const struct observed *observed = &publisher->observed[i];
+
+                slices[i] = (struct sliceplan_slice){ .index = observed->index,
+                                                      .generation = observed->slice.generation,
+                                                      .count = observed->slice.count,
+                                                      .has_wanted_contents =
+                                                              observed->has_wanted_contents };
+        }
+        publisher->step = sliceplan_next(slices, publisher->n_observed, n_wanted(publisher));
+}
+
+static void note_completion(struct publisher *publisher, bool is_complete)
+{
+        if (is_complete && !publisher->was_complete)
+                log_info("published", log_int("devices", (int64_t)publisher->wanted.n_devices),
+                         log_int("slices", n_wanted(publisher)),
+                         log_int("generation", publisher->observed[0].slice.generation));
+        publisher->was_complete = is_complete;
+        if (is_complete)
+                publisher->completed_s = (int64_t)time(NULL);
+}
+
+static void on_node(void *owner, const struct kube_reply *reply)
+{
+        struct publisher *publisher = owner;
+        const char *uid;
+
+        publisher->call = NULL;
+        uid = reply->outcome == KUBE_OK
+                      ? json_string(json_get(json_get(reply->object, "metadata"), "uid"))
+                      : NULL;
+        if (!uid) {
+                try_later(publisher, reply);
+                return;
+        }
+        backoff_reset(&publisher->backoff);
+        free(publisher->node_uid);
+        publisher->node_uid = xstrdup(uid);
+        publisher->options.on_node_uid(publisher->options.owner, uid);
+        for (size_t i = 0; i < publisher->n_observed; ++i)
+                compare_with_wanted(publisher, &publisher->observed[i]);
+        work(publisher);
+}
+
+/* The one place that decides what to do next; whatever has changed comes here. */
+static void work(struct publisher *publisher)
+{
+        if (!publisher->wanted.terms.is_known || publisher->call ||
+            uv_is_active((uv_handle_t *)&publisher->pause))
+                return;
+        if (publisher->is_node_doubtful)
+                free(take_ptr(publisher->node_uid));
+        publisher->is_node_doubtful = false;
+        if (!publisher->node_uid) {
+                __attribute__((cleanup(cleanup_free))) char *path =
+                        kube_path_node(publisher->options.node_name);
+
+                publisher->call =
+                        kube_get(publisher->options.api, path, "Node", on_node, publisher);
+                return;
+        }
+        if (!publisher->is_listed)
+                return;
+        plan(publisher);
+        note_completion(publisher, publisher->step.verb == SLICEPLAN_NOTHING);
+        if (publisher->step.verb == SLICEPLAN_DELETE)
+                delete_slice(publisher);
+        else if (publisher->step.verb != SLICEPLAN_NOTHING)
+                write_slice(publisher);
+}
+
+/* ---- the publisher ---- */
+
+struct publisher *publisher_new(const struct publisher_options *options)
+{
+        __attribute__((cleanup(cleanup_free))) char *selector =
+                kube_slices_selector(DRIVER_NAME, options->node_name);
+        const struct kube_watch_options watch_options = {
+                .path = KUBE_PATH_SLICES,
+                .field_selector = selector,
+                .list_kind = "ResourceSliceList",
+                .timing = { .cap_ms = PUBLISHER_RETRY_MAX_MS }
+        };
+        struct publisher *publisher = xcalloc(1, sizeof(*publisher));
+
+        publisher->options = *options;
+        publisher->backoff = (struct backoff){ .first_ms = 200, .cap_ms = PUBLISHER_RETRY_MAX_MS };
+        publisher->watch =
+                kube_watch_new(options->loop, options->api, &watch_options, &callbacks, publisher);
+        uv_timer_init(options->loop, &publisher->pause);
+        publisher->pause.data = publisher;
+        return publisher;
+}
+
+static void on_pause_closed(uv_handle_t *handle)
+{
+        struct publisher *publisher = handle->data;
+
+        inventory_deinit(&publisher->wanted);
+        free(publisher->observed);
+        free(publisher->node_uid);
+        json_free(publisher->sent);
+        free(publisher->deleting_uid);
+        free(publisher);
+}
+
+void publisher_free(struct publisher *publisher)
+{
+        if (!publisher)
+                return;
+        kube_watch_free(publisher->watch);
+        if (publisher->call)
+                kube_cancel(publisher->call);
+        forget_all(publisher);
+        uv_close((uv_handle_t *)&publisher->pause, on_pause_closed);
+}
+
+/* Whether a slice has the same devices in both: most changes touch one of many. */
+static bool is_same_slice(const struct inventory *a, const struct inventory *b, unsigned index)
+{
+        size_t first = (size_t)index * PUBLISHER_SLICE_DEVICES;
+        size_t n_a = a->n_devices > first ? a->n_devices - first : 0;
+        size_t n_b = b->n_devices > first ? b->n_devices - first : 0;
+
+        n_a = n_a < PUBLISHER_SLICE_DEVICES ? n_a : PUBLISHER_SLICE_DEVICES;
+        n_b = n_b < PUBLISHER_SLICE_DEVICES ? n_b : PUBLISHER_SLICE_DEVICES;
+        return n_a == n_b && (!n_a || memcmp(a->devices + first, b->devices + first,
+                                             n_a * sizeof(*a->devices)) == 0);
+}
+
+void publisher_set(struct publisher *publisher, const struct inventory *inventory)
+{
+        bool is_first = !publisher->wanted.terms.is_known;
+        struct inventory before = publisher->wanted;
+
+        if (!inventory->terms.is_known || inventory_equal(inventory, &before))
+                return;
+        inventory_copy(inventory, &publisher->wanted);
+        for (size_t i = 0; i < publisher->n_observed; ++i) {
+                struct observed *observed = &publisher->observed[i];
+
+                if (!inventory_same_terms(&before, inventory) ||
+                    !is_same_slice(&before, inventory, observed->index))
+                        compare_with_wanted(publisher, observed);
+        }
+        inventory_deinit(&before);
+        if (is_first)
+                kube_watch_start(publisher->watch);
+        work(publisher);
+}
+
+void publisher_status(const struct publisher *publisher, struct publisher_status *ret)
+{
+        *ret = (struct publisher_status){ .is_published = publisher->is_listed &&
+                                                          publisher->was_complete &&
+                                                          publisher->trouble == KUBE_OK,
+                                          .n_slices = publisher->n_observed,
+                                          .published_s = publisher->completed_s };
+}
+
+void publisher_resync(struct publisher *publisher)
+{
+        if (publisher->wanted.terms.is_known)
+                look_again(publisher);
+}

@@ -1,0 +1,457 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "plugin/plugin.h"
+
+#include "base/error.h"
+#include "base/file.h"
+#include "base/log.h"
+#include "base/memory.h"
+#include "host/podcgroup.h"
+#include "ledger.h"
+#include "plugin/kubelet_checkpoint.h"
+#include "plugin/podresources.h"
+#include "plugin/record.h"
+#include "plugin/sharing.h"
+
+#include <errno.h>
+#include <fcntl.h>
+
+#define CHECKPOINT_MAX (8 << 20)
+
+/* Changes of this long go out as one list: with thousands of devices a list is 100 KiB and more,
+ * and every claim changes it. What is admitted meanwhile is checked against the ledger, not against
+ * the list. */
+#define OFFER_DELAY_MS 50
+
+struct pluginside {
+        struct pluginside_options options;
+        struct sharing *sharing; /* NULL before pluginside_start(), and until it has a use */
+        struct deviceplugin *plugin;
+        struct podresources *podresources;
+        struct heldrecord *record;
+        char *directory;
+        char *podresources_socket;
+        uv_timer_t question;
+        uv_timer_t expiry;
+        uv_timer_t offering;
+        bool is_unwritten; /* the record is behind */
+        bool is_silent;    /* the last question was not answered */
+        bool stands_back;  /* a foreign plugin hands devices out */
+        bool is_started;
+        bool is_closed;
+        bool is_stopping;
+        uint64_t n_refused, n_unanswered;
+        unsigned n_open; /* handles, while closing */
+};
+
+static uint64_t now(const struct pluginside *side)
+{
+        return uv_now(side->options.loop);
+}
+
+/* ---- what is written down: not the truth, which kubelet has, but all there is where it cannot be
+ * asked ---- */
+
+/* Of a write: whether the record is behind now. */
+static void note_written(struct pluginside *side, int r, const struct error *error)
+{
+        side->is_unwritten = r < 0;
+        if (side->is_unwritten)
+                log_warn("cannot write down who holds plugin devices, going on",
+                         log_str("reason", error->text));
+}
+
+static void write_down(struct pluginside *side)
+{
+        __attribute__((cleanup(cleanup_free))) const char **ids = NULL;
+        struct error error = ERROR_NULL;
+        const char *id = NULL;
+        size_t n = 0;
+
+        ids = xcalloc(sharing_n_held(side->sharing), sizeof(*ids));
+        while ((id = sharing_next_held(side->sharing, id)))
+                ids[n++] = id;
+        while ((id = sharing_next_lingering(side->sharing, id)))
+                ids[n++] = id;
+        note_written(side, heldrecord_write(side->record, ids, n, &error), &error);
+}
+
+static void add_to_record(struct pluginside *side, const char *const *ids, size_t n)
+{
+        struct error error = ERROR_NULL;
+        int r = heldrecord_append(side->record, ids, n, &error);
+
+        if (r == -ESTALE)
+                write_down(side);
+        else
+                note_written(side, r, &error);
+}
+
+static void on_recorded_id(void *owner, const char *id)
+{
+        struct pluginside *side = owner;
+
+        sharing_restore(side->sharing, id);
+}
+
+size_t pluginside_n_recorded(const char *state_dir)
+{
+        return heldrecord_read(state_dir, NULL, NULL);
+}
+
+/* ---- the offer, and the clock ---- */
+
+static void on_offering(uv_timer_t *offering)
+{
+        struct pluginside *side = offering->data;
+        __attribute__((cleanup(cleanup_free))) struct sharing_device *devices = NULL;
+        __attribute__((cleanup(cleanup_free))) struct deviceplugin_device *offered = NULL;
+        size_t n;
+
+        /* Not even what is held: as long as kubelet has one healthy device the scheduler sends no
+         * plain pod to DRA. A pod that runs does not mind. */
+        if (!side->options.serves) {
+                deviceplugin_set(side->plugin, NULL, 0);
+                return;
+        }
+        devices = sharing_offer(side->sharing, &n);
+        offered = xcalloc(n, sizeof(*offered));
+        for (size_t i = 0; i < n; ++i)
+                offered[i] = (struct deviceplugin_device){ devices[i].id, devices[i].is_healthy };
+        deviceplugin_set(side->plugin, offered, n);
+}
+
+static void offer_soon(struct pluginside *side)
+{
+        if (!side->is_stopping && !uv_is_active((uv_handle_t *)&side->offering))
+                uv_timer_start(&side->offering, on_offering, OFFER_DELAY_MS, 0);
+}
+
+static void on_question(uv_timer_t *question)
+{
+        struct pluginside *side = question->data;
+
+        podresources_ask(side->podresources);
+}
+
+static void on_expiry(uv_timer_t *expiry);
+
+static void arm(const struct pluginside *side, uv_timer_t *timer, uv_timer_cb on_due,
+                uint64_t due_ms)
+{
+        if (due_ms == UINT64_MAX)
+                uv_timer_stop(timer);
+        else
+                uv_timer_start(timer, on_due, due_ms > now(side) ? due_ms - now(side) : 0, 0);
+}
+
+static void schedule(struct pluginside *side)
+{
+        uint64_t question_ms = sharing_next_question_ms(side->sharing);
+
+        if (side->is_stopping)
+                return;
+        /* What another hands out is learnt from kubelet alone. */
+        if (side->stands_back && question_ms == UINT64_MAX)
+                question_ms = now(side) + SHARING_POLL_MS;
+        arm(side, &side->question, on_question, question_ms);
+        arm(side, &side->expiry, on_expiry, sharing_next_expiry_ms(side->sharing));
+}
+
+static void take_in(struct pluginside *side, bool is_changed)
+{
+        if (is_changed) {
+                log_info("plugin devices held", log_int("devices", sharing_n_held(side->sharing)));
+                side->is_unwritten = true;
+        }
+        if (side->is_unwritten)
+                write_down(side);
+        if (is_changed) {
+                offer_soon(side);
+                side->options.on_changed(side->options.owner);
+        }
+        schedule(side);
+}
+
+static void on_expiry(uv_timer_t *expiry)
+{
+        struct pluginside *side = expiry->data;
+
+        take_in(side, sharing_expire(side->sharing, now(side)));
+}
+
+static void on_device(void *owner, const char *id, const char *pod_uid)
+{
+        struct pluginside *side = owner;
+        __attribute__((cleanup(cleanup_free))) char *cgroup = NULL;
+
+        if (!sharing_is_unplaced(side->sharing, id))
+                return;
+        cgroup = podcgroup_find(side->options.cgroup_root, pod_uid);
+        if (cgroup)
+                sharing_place(side->sharing, id, cgroup);
+}
+
+/* So that the end of a pod is seen before kubelet forgets it. After a list only: an ID that is not
+ * listed yet may stand there with the pod before. */
+static void place_held(struct pluginside *side)
+{
+        __attribute__((cleanup(cleanup_free))) char *path = NULL, *bytes = NULL;
+        struct error error = ERROR_NULL;
+        size_t n;
+
+        if (!sharing_is_unplaced(side->sharing, NULL))
+                return;
+        path = xasprintf("%s/" DEVICECHECKPOINT_NAME, side->directory);
+        if (file_read(AT_FDCWD, path, CHECKPOINT_MAX, &bytes, &n, &error) < 0 ||
+            devicecheckpoint_parse(bytes, n, DEVICEPLUGIN_RESOURCE, on_device, side, &error) < 0)
+                log_debug("kubelet's device checkpoint does not tell which pod has what",
+                          log_str("file", path), log_str("reason", error.text));
+}
+
+static void on_list(void *owner, const char *const *ids, size_t n, bool has_pods,
+                    const struct error *error)
+{
+        struct pluginside *side = owner;
+
+        if (!error->code) {
+                side->is_silent = false;
+                take_in(side, sharing_listed(side->sharing, ids, n, has_pods,
+                                             deviceplugin_kubelet_age_ms(side->plugin), now(side)));
+                place_held(side);
+                return;
+        }
+        if (!side->is_silent)
+                log_warn("kubelet does not tell who holds plugin devices, keeping what is known",
+                         log_str("reason", error->text));
+        side->is_silent = true;
+        ++side->n_unanswered;
+        take_in(side, sharing_unanswered(side->sharing, now(side)));
+}
+
+/* ---- what the plugin asks and tells ---- */
+
+static int on_allocate(void *owner, const char *const *ids, size_t n, struct error *err)
+{
+        struct pluginside *side = owner;
+        bool is_dropped = sharing_drop_ended(side->sharing, ids, n);
+        unsigned before = sharing_n_held(side->sharing);
+        int r;
+
+        r = sharing_allocate(side->sharing, ids, n, now(side), err);
+        side->n_refused += r == -ENOSPC;
+        if (r < 0 || sharing_n_held(side->sharing) == before) {
+                if (is_dropped)
+                        take_in(side, true);
+                if (r == -ENOSPC) /* what kubelet believes to be free is not: it has news */
+                        podresources_ask(side->podresources);
+                return r;
+        }
+        log_info("plugin devices allocated", log_int("devices", (int64_t)n),
+                 log_str("first", ids[0]), log_int("held", sharing_n_held(side->sharing)));
+        /* Before the answer: kubelet may be silent when we start the next time, or the pod may have
+         * been deleted by force until then. */
+        if (is_dropped)
+                write_down(side);
+        else
+                add_to_record(side, ids, n);
+        offer_soon(side);
+        side->options.on_changed(side->options.owner);
+        schedule(side);
+        return 0;
+}
+
+static void on_kubelet_started(void *owner)
+{
+        struct pluginside *side = owner;
+
+        podresources_ask(side->podresources);
+}
+
+/* Where plain pods are not ours to serve, too: somebody else's devices, or an earlier run's, take
+ * TDs from the claims. */
+static void come_into_use(struct pluginside *side)
+{
+        side->sharing = sharing_new(side->options.ledger, side->options.split, podcgroup_is_running,
+                                    now(side));
+        sharing_close(side->sharing, side->is_closed);
+        heldrecord_read(side->options.state_dir, on_recorded_id, side);
+        schedule(side);
+}
+
+static void log_foreign(const struct pluginside *side, const char *socket)
+{
+        if (side->options.serves)
+                log_error("another device plugin serves " DEVICEPLUGIN_RESOURCE
+                          " on this node, ours stands back; what it hands out is counted. Turn it "
+                          "off, or run with --serve=dra and park it (README: Beside KubeVirt's own "
+                          "device plugin)",
+                          log_str("socket", socket));
+        else
+                log_warn("another device plugin serves " DEVICEPLUGIN_RESOURCE
+                         " on this node: while it has healthy devices plain pods go to it and not "
+                         "to DRA; what it hands out is counted. To park it see README: Beside "
+                         "KubeVirt's own device plugin",
+                         log_str("socket", socket));
+}
+
+static void on_standing(void *owner, enum deviceplugin_standing standing, const char *reason)
+{
+        struct pluginside *side = owner;
+
+        side->stands_back = standing == DEVICEPLUGIN_STANDS_BACK;
+        if (side->is_started && side->stands_back && !side->sharing)
+                come_into_use(side);
+        if (side->sharing)
+                podresources_ask(side->podresources);
+        switch (standing) {
+        case DEVICEPLUGIN_REGISTERED:
+                log_info("the device plugin is registered",
+                         log_str("resource", DEVICEPLUGIN_RESOURCE));
+                return;
+        case DEVICEPLUGIN_STANDS_BACK:
+                log_foreign(side, reason);
+                return;
+        case DEVICEPLUGIN_UNREGISTERED:
+                log_info(side->options.serves
+                                 ? "the device plugin takes over"
+                                 : "the device plugin keeps the name, offering nothing",
+                         log_str("reason", reason));
+                return;
+        }
+}
+
+/* ---- life ---- */
+
+struct pluginside *pluginside_new(const struct pluginside_options *options)
+{
+        struct pluginside *side = xcalloc(1, sizeof(*side));
+        struct podresources_options podresources_options;
+        struct deviceplugin_options plugin_options;
+
+        side->options = *options;
+        side->record = heldrecord_new(options->state_dir);
+        side->directory = xasprintf("%s/device-plugins", options->kubelet_dir);
+        side->podresources_socket =
+                xasprintf("%s/pod-resources/kubelet.sock", options->kubelet_dir);
+        uv_timer_init(options->loop, &side->question);
+        uv_timer_init(options->loop, &side->expiry);
+        uv_timer_init(options->loop, &side->offering);
+        side->question.data = side;
+        side->expiry.data = side;
+        side->offering.data = side;
+        podresources_options = (struct podresources_options){ .pump = options->pump,
+                                                              .socket = side->podresources_socket,
+                                                              .resource = DEVICEPLUGIN_RESOURCE,
+                                                              .on_list = on_list,
+                                                              .owner = side };
+        side->podresources = podresources_new(&podresources_options);
+        plugin_options =
+                (struct deviceplugin_options){ .loop = options->loop,
+                                               .pump = options->pump,
+                                               .server = options->server,
+                                               .directory = side->directory,
+                                               .podresources_socket = side->podresources_socket,
+                                               .inject = options->inject,
+                                               .on_allocate = on_allocate,
+                                               .on_kubelet_started = on_kubelet_started,
+                                               .on_standing = on_standing,
+                                               .owner = side };
+        side->plugin = deviceplugin_new(&plugin_options);
+        return side;
+}
+
+void pluginside_start(struct pluginside *side)
+{
+        side->is_started = true;
+        if (side->options.serves || side->stands_back ||
+            pluginside_n_recorded(side->options.state_dir))
+                come_into_use(side);
+        else
+                deviceplugin_check(side->plugin);
+}
+
+void pluginside_set_mount(struct pluginside *side, const char *host_path,
+                          const char *container_path)
+{
+        deviceplugin_set_mount(side->plugin, host_path, container_path);
+}
+
+void pluginside_close(struct pluginside *side, bool is_closed)
+{
+        if (side->is_closed == is_closed)
+                return;
+        side->is_closed = is_closed;
+        if (!side->sharing)
+                return;
+        sharing_close(side->sharing, is_closed);
+        if (sharing_is_known(side->sharing))
+                offer_soon(side);
+}
+
+bool pluginside_is_known(const struct pluginside *side)
+{
+        if (!side->sharing)
+                return side->is_started;
+        return sharing_is_known(side->sharing);
+}
+
+void pluginside_status(const struct pluginside *side, struct pluginside_status *ret)
+{
+        bool is_name_kept = side->sharing && !side->stands_back;
+
+        *ret = (struct pluginside_status){ .is_served = side->options.serves || is_name_kept,
+                                           .standing = deviceplugin_standing(side->plugin),
+                                           .n_held = side->sharing ? sharing_n_held(side->sharing)
+                                                                   : 0,
+                                           .n_refused = side->n_refused,
+                                           .n_unanswered = side->n_unanswered,
+                                           .n_lists = deviceplugin_n_lists(side->plugin) };
+}
+
+void pluginside_update(struct pluginside *side)
+{
+        if (!side->sharing || !sharing_is_known(side->sharing))
+                return;
+        sharing_update(side->sharing);
+        offer_soon(side);
+}
+
+void pluginside_check(struct pluginside *side)
+{
+        deviceplugin_check(side->plugin);
+}
+
+void pluginside_stop(struct pluginside *side)
+{
+        side->is_stopping = true;
+        uv_timer_stop(&side->question);
+        uv_timer_stop(&side->expiry);
+        uv_timer_stop(&side->offering);
+        podresources_stop(side->podresources);
+        deviceplugin_stop(side->plugin);
+}
+
+static void on_closed(uv_handle_t *handle)
+{
+        struct pluginside *side = handle->data;
+
+        if (--side->n_open)
+                return;
+        sharing_free(side->sharing);
+        heldrecord_free(side->record);
+        free(side->directory);
+        free(side->podresources_socket);
+        free(side);
+}
+
+void pluginside_free(struct pluginside *side)
+{
+        if (!side)
+                return;
+        podresources_free(side->podresources);
+        deviceplugin_free(side->plugin);
+        side->n_open = 3;
+        uv_close((uv_handle_t *)&side->question, on_closed);
+        uv_close((uv_handle_t *)&side->expiry, on_closed);
+        uv_close((uv_handle_t *)&side->offering, on_closed);
+}

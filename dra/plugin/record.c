@@ -1,0 +1,129 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "plugin/record.h"
+
+#include "base/error.h"
+#include "base/file.h"
+#include "base/json.h"
+#include "base/log.h"
+#include "base/memory.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdbool.h>
+#include <string.h>
+
+#define NAME     "plugin-devices"
+#define READ_MAX (1 << 20)
+
+struct heldrecord {
+        char *state_dir;
+        char *path;
+        bool is_whole; /* what is on disk is ours, and up to date */
+};
+
+struct heldrecord *heldrecord_new(const char *state_dir)
+{
+        struct heldrecord *record = xcalloc(1, sizeof(*record));
+
+        record->state_dir = xstrdup(state_dir);
+        record->path = xasprintf("%s/" NAME, state_dir);
+        return record;
+}
+
+void heldrecord_free(struct heldrecord *record)
+{
+        if (!record)
+                return;
+        free(record->state_dir);
+        free(record->path);
+        free(record);
+}
+
+/* ---- writing ---- */
+
+static char *print_line(const char *const *ids, size_t n)
+{
+        _cleanup_(json) struct json *array = json_new_array();
+        __attribute__((cleanup(cleanup_free))) char *text = NULL;
+
+        for (size_t i = 0; i < n; ++i)
+                json_append(array, json_new_string(ids[i]));
+        text = json_print(array);
+        return xasprintf("%s\n", text);
+}
+
+int heldrecord_write(struct heldrecord *record, const char *const *ids, size_t n, struct error *err)
+{
+        __attribute__((cleanup(cleanup_free))) char *line = print_line(ids, n);
+        __attribute__((cleanup(cleanup_close))) int directory = -1;
+        int r;
+
+        record->is_whole = false;
+        r = file_open_directory(record->state_dir, 0700, &directory, err);
+        if (r < 0)
+                return r;
+        r = file_replace(directory, NAME, line, strlen(line), 0600, FILE_UNSYNCED, err);
+        if (r < 0)
+                return r;
+        record->is_whole = true;
+        return 0;
+}
+
+int heldrecord_append(struct heldrecord *record, const char *const *ids, size_t n,
+                      struct error *err)
+{
+        __attribute__((cleanup(cleanup_free))) char *line = NULL;
+        int r = -ENOENT;
+
+        /* Opened each time, lest the driver keep its admin from remounting a disk read-only. */
+        if (record->is_whole) {
+                line = print_line(ids, n);
+                r = file_append(AT_FDCWD, record->path, line, strlen(line), err);
+        }
+        record->is_whole = r == 0;
+        if (r == -ENOENT) /* or removed by somebody */
+                return error_set(err, -ESTALE, "there is no record of plugin devices to add to");
+        return r;
+}
+
+/* ---- reading ---- */
+
+static size_t read_line(const char *line, size_t n, void (*on_id)(void *owner, const char *id),
+                        void *owner, struct error *err)
+{
+        _cleanup_(json) struct json *ids = NULL;
+        size_t n_ids = 0;
+
+        if (json_parse(line, n, &ids, err) < 0)
+                return 0;
+        for (const struct json *id = json_first(ids); id; id = json_next(id)) {
+                if (!json_string(id))
+                        continue;
+                ++n_ids;
+                if (on_id)
+                        on_id(owner, json_string(id));
+        }
+        return n_ids;
+}
+
+size_t heldrecord_read(const char *state_dir, void (*on_id)(void *owner, const char *id),
+                       void *owner)
+{
+        __attribute__((cleanup(cleanup_free))) char *path = xasprintf("%s/" NAME, state_dir);
+        __attribute__((cleanup(cleanup_free))) char *bytes = NULL;
+        struct error error = ERROR_NULL;
+        size_t n = 0, n_ids = 0;
+
+        if (file_read(AT_FDCWD, path, READ_MAX, &bytes, &n, &error) == -ENOENT)
+                return 0;
+        for (size_t begin = 0, end; begin < n; begin = end) {
+                const char *newline = memchr(bytes + begin, '\n', n - begin);
+
+                end = newline ? (size_t)(newline - bytes) + 1 : n;
+                n_ids += read_line(bytes + begin, end - begin, on_id, owner, &error);
+        }
+        if (error.code)
+                log_warn("cannot read all of who held plugin devices, kubelet will tell",
+                         log_str("file", path), log_str("reason", error.text));
+        return n_ids;
+}

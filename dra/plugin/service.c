@@ -1,0 +1,552 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "plugin/service.h"
+
+#include "base/backoff.h"
+#include "base/error.h"
+#include "base/log.h"
+#include "base/memory.h"
+#include "base/parse.h"
+#include "cdi/spec.h"
+#include "deviceplugin.pb-c.h"
+#include "host/dirwatch.h"
+#include "host/socketage.h"
+#include "plugin/request.h"
+#include "rpc/client.h"
+#include "rpc/listener.h"
+#include "rpc/streams.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+
+#define ENDPOINT            "dra-driver-tdx" /* and ".sock", or "-2.sock" and so on */
+#define REFUSALS_OF_A_NAME  2                /* before another is tried */
+#define REGISTER_TIMEOUT_MS 15000 /* kubelet dials back for up to 10 s before it answers */
+#define STREAM_TIMEOUT_MS   10000 /* from Register's answer to ListAndWatch */
+#define LISTEN_DELAY_MS     100   /* at most, from a socket in the directory to its listener */
+
+struct deviceplugin {
+        struct deviceplugin_options options;
+        struct rpc_listener *listener;
+        struct dirwatch *watch;
+        char *kubelet_socket;
+        char *foreign_socket;
+        char *mount_source, *mount_target;
+        char **ids;
+        Deviceplugin__Device *devices;
+        Deviceplugin__Device **pointers;
+        size_t n_devices;
+        bool is_set;
+        struct rpc_streams streams; /* marked with the n_requests they belong to */
+        Deviceplugin__ListAndWatchResponse list;
+        struct socket_identity kubelet; /* as we registered last */
+        struct socket_age kubelet_age, podresources_age;
+        struct rpc_client *registrar; /* while it is asking kubelet to register us */
+        bool is_registered;
+        bool is_request_current; /* nothing has changed since kubelet was asked to register us */
+        unsigned n_requests;     /* how often it was asked */
+        unsigned n_names;        /* of our socket, so far */
+        unsigned n_refusals;     /* of the last one, in a row */
+        uint64_t registered_ms;
+        bool is_stopping;
+        enum deviceplugin_standing standing;
+        uint64_t n_lists;
+        struct backoff backoff;
+        uv_timer_t retry;
+};
+
+/* ---- what is offered ---- */
+
+static void free_devices(struct deviceplugin *plugin)
+{
+        for (size_t i = 0; i < plugin->n_devices; ++i)
+                free(plugin->ids[i]);
+        free(plugin->ids);
+        free(plugin->devices);
+        free(plugin->pointers);
+        plugin->n_devices = 0;
+}
+
+static char *health(bool is_healthy)
+{
+        return is_healthy ? (char *)"Healthy" : (char *)"Unhealthy";
+}
+
+static void copy_devices(struct deviceplugin *plugin, const struct deviceplugin_device *devices,
+                         size_t n)
+{
+        plugin->ids = xcalloc(n, sizeof(*plugin->ids));
+        plugin->devices = xcalloc(n, sizeof(*plugin->devices));
+        plugin->pointers = xcalloc(n, sizeof(*plugin->pointers));
+        plugin->n_devices = n;
+        for (size_t i = 0; i < n; ++i) {
+                plugin->ids[i] = xstrdup(devices[i].id);
+                deviceplugin__device__init(&plugin->devices[i]);
+                plugin->devices[i].id = plugin->ids[i];
+                plugin->devices[i].health = health(devices[i].is_healthy);
+                plugin->pointers[i] = &plugin->devices[i];
+        }
+}
+
+static bool is_same_list(const struct deviceplugin *plugin,
+                         const struct deviceplugin_device *devices, size_t n)
+{
+        if (!plugin->is_set || plugin->n_devices != n)
+                return false;
+        for (size_t i = 0; i < n; ++i)
+                if (strcmp(plugin->ids[i], devices[i].id) != 0 ||
+                    strcmp(plugin->devices[i].health, health(devices[i].is_healthy)) != 0)
+                        return false;
+        return true;
+}
+
+/* ---- ListAndWatch ---- */
+
+static const ProtobufCMessage *current_list(void *owner)
+{
+        struct deviceplugin *plugin = owner;
+
+        ++plugin->n_lists;
+        deviceplugin__list_and_watch_response__init(&plugin->list);
+        plugin->list.n_devices = plugin->n_devices;
+        plugin->list.devices = plugin->pointers;
+        return &plugin->list.base;
+}
+
+static void register_soon(struct deviceplugin *plugin);
+
+/* kubelet has let go of the stream of our last registration: it no longer knows us. That may come
+ * before its answer to the registration does. The end of an older stream says nothing: some
+ * kubelets close it when we register again. */
+static void on_stream_gone(void *owner, unsigned n_requests)
+{
+        struct deviceplugin *plugin = owner;
+
+        if (plugin->is_stopping || n_requests != plugin->n_requests)
+                return;
+        plugin->is_registered = false;
+        plugin->is_request_current = false;
+        register_soon(plugin);
+}
+
+static void on_list_and_watch(void *owner, struct rpc_call *call, const ProtobufCMessage *message)
+{
+        struct deviceplugin *plugin = owner;
+
+        rpc_streams_open(&plugin->streams, call, plugin->n_requests);
+}
+
+void deviceplugin_set(struct deviceplugin *plugin, const struct deviceplugin_device *devices,
+                      size_t n)
+{
+        if (is_same_list(plugin, devices, n))
+                return;
+        free_devices(plugin);
+        copy_devices(plugin, devices, n);
+        if (!plugin->is_set) {
+                plugin->is_set = true;
+                deviceplugin_check(plugin);
+        }
+        /* Beside a foreign plugin the last list wins in kubelet: ours must not. */
+        if (plugin->standing == DEVICEPLUGIN_STANDS_BACK)
+                return;
+        rpc_streams_push(&plugin->streams);
+}
+
+/* ---- the other methods ---- */
+
+static void on_get_options(void *owner, struct rpc_call *call, const ProtobufCMessage *message)
+{
+        Deviceplugin__DevicePluginOptions options = DEVICEPLUGIN__DEVICE_PLUGIN_OPTIONS__INIT;
+
+        /* Never pre_start_required: kubelet then fails containers of pods that DRA serves. */
+        options.get_preferred_allocation_available = true;
+        rpc_call_reply(call, &options.base);
+}
+
+static void on_pre_start(void *owner, struct rpc_call *call, const ProtobufCMessage *message)
+{
+        Deviceplugin__PreStartContainerResponse response =
+                DEVICEPLUGIN__PRE_START_CONTAINER_RESPONSE__INIT;
+
+        rpc_call_reply(call, &response.base);
+}
+
+static void on_prefer(void *owner, struct rpc_call *call, const ProtobufCMessage *message)
+{
+        const Deviceplugin__PreferredAllocationRequest *request = (const void *)message;
+        Deviceplugin__PreferredAllocationResponse response =
+                DEVICEPLUGIN__PREFERRED_ALLOCATION_RESPONSE__INIT;
+        Deviceplugin__ContainerPreferredAllocationResponse containers[DEVICEREQUEST_CONTAINERS_MAX],
+                *pointers[DEVICEREQUEST_CONTAINERS_MAX];
+        size_t n = request->n_container_requests;
+
+        if (n > DEVICEREQUEST_CONTAINERS_MAX) {
+                rpc_call_fail(call, RPC_INVALID_ARGUMENT, "too many containers in one request");
+                return;
+        }
+        for (size_t i = 0; i < n; ++i) {
+                Deviceplugin__ContainerPreferredAllocationRequest *container =
+                        request->container_requests[i];
+
+                deviceplugin__container_preferred_allocation_response__init(&containers[i]);
+                containers[i].deviceids =
+                        devicerequest_prefer(container, &containers[i].n_deviceids);
+                pointers[i] = &containers[i];
+        }
+        response.n_container_responses = n;
+        response.container_responses = pointers;
+        rpc_call_reply(call, &response.base);
+        for (size_t i = 0; i < n; ++i)
+                free(containers[i].deviceids);
+}
+
+/* ---- Allocate ---- */
+
+/* All containers of the request or none. */
+static int allocate_all(struct deviceplugin *plugin, const Deviceplugin__AllocateRequest *request,
+                        struct error *err)
+{
+        __attribute__((cleanup(cleanup_free))) const char **ids = NULL;
+        size_t n;
+        int r;
+
+        r = devicerequest_collect(request, plugin->n_devices, &ids, &n, err);
+        return r < 0 ? r : plugin->options.on_allocate(plugin->options.owner, ids, n, err);
+}
+
+struct injection {
+        Deviceplugin__ContainerAllocateResponse response;
+        Deviceplugin__Mount mount, *mount_pointer;
+        Deviceplugin__CDIDevice *cdi, **cdi_pointers;
+};
+
+static void inject_mount(const struct deviceplugin *plugin, struct injection *injection)
+{
+        deviceplugin__mount__init(&injection->mount);
+        injection->mount.host_path = plugin->mount_source;
+        injection->mount.container_path = plugin->mount_target;
+        injection->mount.read_only = true;
+        injection->mount_pointer = &injection->mount;
+        injection->response.n_mounts = 1;
+        injection->response.mounts = &injection->mount_pointer;
+}
+
+static void inject_cdi(struct injection *injection,
+                       const Deviceplugin__ContainerAllocateRequest *request)
+{
+        size_t n = request->n_devices_ids;
+        unsigned index = 0;
+
+        injection->cdi = xcalloc(n, sizeof(*injection->cdi));
+        injection->cdi_pointers = xcalloc(n, sizeof(*injection->cdi_pointers));
+        for (size_t i = 0; i < n; ++i) {
+                deviceplugin__cdidevice__init(&injection->cdi[i]);
+                (void)parse_device_name(request->devices_ids[i], &index); /* checked before */
+                injection->cdi[i].name = cdi_device_id(DEVICEPLUGIN_CDI_PREFIX, index);
+                injection->cdi_pointers[i] = &injection->cdi[i];
+        }
+        injection->response.n_cdi_devices = n;
+        injection->response.cdi_devices = injection->cdi_pointers;
+}
+
+static void injection_deinit(struct injection *injection)
+{
+        for (size_t i = 0; i < injection->response.n_cdi_devices; ++i)
+                free(injection->cdi[i].name);
+        free(injection->cdi);
+        free(injection->cdi_pointers);
+}
+
+void deviceplugin_set_mount(struct deviceplugin *plugin, const char *source, const char *target)
+{
+        free(plugin->mount_source);
+        free(plugin->mount_target);
+        plugin->mount_source = xstrdup(source);
+        plugin->mount_target = xstrdup(target);
+}
+
+static void on_allocate(void *owner, struct rpc_call *call, const ProtobufCMessage *message)
+{
+        const Deviceplugin__AllocateRequest *request = (const void *)message;
+        Deviceplugin__ContainerAllocateResponse *pointers[DEVICEREQUEST_CONTAINERS_MAX];
+        Deviceplugin__AllocateResponse response = DEVICEPLUGIN__ALLOCATE_RESPONSE__INIT;
+        struct injection injections[DEVICEREQUEST_CONTAINERS_MAX] = { 0 };
+        struct deviceplugin *plugin = owner;
+        struct error error = ERROR_NULL;
+
+        if (allocate_all(plugin, request, &error) < 0) {
+                log_warn("pod refused", log_str("resource", DEVICEPLUGIN_RESOURCE),
+                         log_str("reason", error.text));
+                rpc_call_fail(call, RPC_FAILED_PRECONDITION, error.text);
+                return;
+        }
+        for (size_t i = 0; i < request->n_container_requests; ++i) {
+                deviceplugin__container_allocate_response__init(&injections[i].response);
+                if (plugin->options.inject == DEVICEPLUGIN_CDI)
+                        inject_cdi(&injections[i], request->container_requests[i]);
+                else
+                        inject_mount(plugin, &injections[i]);
+                pointers[i] = &injections[i].response;
+        }
+        response.n_container_responses = request->n_container_requests;
+        response.container_responses = pointers;
+        rpc_call_reply(call, &response.base);
+        for (size_t i = 0; i < request->n_container_requests; ++i)
+                injection_deinit(&injections[i]);
+}
+
+static const struct rpc_method methods[] = {
+        { "/v1beta1.DevicePlugin/GetDevicePluginOptions", &deviceplugin__empty__descriptor,
+          on_get_options },
+        { "/v1beta1.DevicePlugin/ListAndWatch", &deviceplugin__empty__descriptor,
+          on_list_and_watch },
+        { "/v1beta1.DevicePlugin/GetPreferredAllocation",
+          &deviceplugin__preferred_allocation_request__descriptor, on_prefer },
+        { "/v1beta1.DevicePlugin/Allocate", &deviceplugin__allocate_request__descriptor,
+          on_allocate },
+        { "/v1beta1.DevicePlugin/PreStartContainer",
+          &deviceplugin__pre_start_container_request__descriptor, on_pre_start },
+};
+
+/* ---- registration ---- */
+
+static void set_standing(struct deviceplugin *plugin, enum deviceplugin_standing standing,
+                         const char *reason)
+{
+        if (plugin->standing == standing)
+                return;
+        plugin->standing = standing;
+        plugin->options.on_standing(plugin->options.owner, standing, reason);
+}
+
+static void on_retry(uv_timer_t *retry)
+{
+        deviceplugin_check(retry->data);
+}
+
+static void register_soon(struct deviceplugin *plugin)
+{
+        uint64_t ms = backoff_next_ms(&plugin->backoff, 0, backoff_random());
+
+        uv_timer_start(&plugin->retry, on_retry, ms, 0);
+}
+
+static void on_connection(void *owner, int fd);
+
+/* kubelet >= 1.37 keeps one connection a socket name. Where it was asked again before it had seen
+ * the end of the last one, it refuses and forgets to ever drop that, so that the name is lost until
+ * kubelet restarts (devicemanager: PluginConnected, deregisterClient). */
+static void take_another_name(struct deviceplugin *plugin)
+{
+        __attribute__((cleanup(cleanup_free))) char *path =
+                plugin->n_names ? xasprintf("%s/" ENDPOINT "-%u.sock", plugin->options.directory,
+                                            plugin->n_names + 1)
+                                : xasprintf("%s/" ENDPOINT ".sock", plugin->options.directory);
+
+        ++plugin->n_names;
+        plugin->n_refusals = 0;
+        rpc_listener_free(plugin->listener);
+        plugin->listener = rpc_listener_new(plugin->options.loop, path, on_connection, plugin);
+}
+
+static void on_registered(void *owner, const ProtobufCMessage *reply, const struct error *error)
+{
+        struct deviceplugin *plugin = owner;
+
+        if (plugin->is_stopping)
+                return;
+        rpc_client_free(take_ptr(plugin->registrar));
+        if (reply) {
+                plugin->is_registered = plugin->is_request_current;
+                plugin->registered_ms = uv_now(plugin->options.loop);
+                plugin->n_refusals = 0;
+                set_standing(plugin, DEVICEPLUGIN_REGISTERED, "");
+                if (!plugin->is_registered) /* overtaken while kubelet answered */
+                        register_soon(plugin);
+                return;
+        }
+        log_warn("kubelet did not register the device plugin, trying again",
+                 log_str("reason", error->text));
+        if (error->code == -EREMOTEIO && ++plugin->n_refusals == REFUSALS_OF_A_NAME)
+                take_another_name(plugin);
+        register_soon(plugin);
+}
+
+static void register_now(struct deviceplugin *plugin)
+{
+        Deviceplugin__DevicePluginOptions options = DEVICEPLUGIN__DEVICE_PLUGIN_OPTIONS__INIT;
+        Deviceplugin__RegisterRequest request = DEVICEPLUGIN__REGISTER_REQUEST__INIT;
+
+        options.get_preferred_allocation_available = true;
+        request.version = (char *)"v1beta1";
+        request.endpoint = strrchr(rpc_listener_path(plugin->listener), '/') + 1;
+        request.resource_name = (char *)DEVICEPLUGIN_RESOURCE;
+        request.options = &options;
+        plugin->is_request_current = true;
+        ++plugin->n_requests;
+        plugin->registrar = rpc_client_new(plugin->options.pump, plugin->kubelet_socket);
+        rpc_client_call(plugin->registrar, "/v1beta1.Registration/Register", &request.base,
+                        &deviceplugin__empty__descriptor, REGISTER_TIMEOUT_MS, on_registered,
+                        plugin);
+}
+
+static bool listen_if_gone(struct deviceplugin *plugin)
+{
+        struct error error = ERROR_NULL;
+
+        if (rpc_listener_is_in_place(plugin->listener))
+                return true;
+        /* The connections that it took live on. */
+        if (rpc_streams_newest_mark(&plugin->streams) != plugin->n_requests) {
+                plugin->is_registered = false;
+                plugin->is_request_current = false;
+        }
+        if (rpc_listener_listen(plugin->listener, &error) == 0)
+                return true;
+        if (error.code != -ENOENT) /* kubelet makes the directory */
+                log_warn("the device plugin cannot listen, trying again",
+                         log_str("reason", error.text));
+        return false;
+}
+
+void deviceplugin_check(struct deviceplugin *plugin)
+{
+        struct socket_identity kubelet;
+
+        if (plugin->is_stopping)
+                return;
+        dirwatch_check(plugin->watch);
+        if (rpc_listener_is_served(plugin->foreign_socket)) {
+                set_standing(plugin, DEVICEPLUGIN_STANDS_BACK, plugin->foreign_socket);
+                return;
+        }
+        if (plugin->standing == DEVICEPLUGIN_STANDS_BACK) {
+                plugin->is_registered = false;
+                set_standing(plugin, DEVICEPLUGIN_UNREGISTERED, "the foreign plugin has gone");
+                /* Our connection of before is in the way of the next registration. */
+                rpc_streams_close(&plugin->streams, "the device plugin registers anew");
+                register_soon(plugin);
+                return;
+        }
+        if (!plugin->is_set)
+                return;
+        if (!socket_identify(plugin->kubelet_socket, &kubelet))
+                return; /* kubelet is down; the watch tells when it is back */
+        if (!socket_identity_equal(&kubelet, &plugin->kubelet)) {
+                plugin->kubelet = kubelet;
+                plugin->is_registered = false;
+                plugin->is_request_current = false;
+                backoff_reset(&plugin->backoff);
+                plugin->options.on_kubelet_started(plugin->options.owner);
+        }
+        if (plugin->is_registered &&
+            uv_now(plugin->options.loop) - plugin->registered_ms > STREAM_TIMEOUT_MS) {
+                /* No stream came, whatever went wrong there: begin again. */
+                plugin->is_registered =
+                        rpc_streams_newest_mark(&plugin->streams) == plugin->n_requests;
+                /* A kubelet that takes us and lets go at once is not to be asked in a tight loop:
+                 * only a registration that has lasted is a success. */
+                backoff_reset(&plugin->backoff);
+        }
+        if (listen_if_gone(plugin) && !plugin->is_registered && !plugin->registrar)
+                register_now(plugin);
+}
+
+/* A socket is there before anybody listens on it. */
+static void on_directory_changed(void *owner)
+{
+        struct deviceplugin *plugin = owner;
+
+        deviceplugin_check(plugin);
+        if (!plugin->is_stopping && !uv_is_active((uv_handle_t *)&plugin->retry))
+                uv_timer_start(&plugin->retry, on_retry, LISTEN_DELAY_MS, 0);
+}
+
+static void on_connection(void *owner, int fd)
+{
+        struct deviceplugin *plugin = owner;
+
+        rpc_server_adopt(plugin->options.server, fd);
+}
+
+/* kubelet makes the one socket at once and the other when its runtime is up. Between the two it
+ * answers already, with an empty list, while the other socket still is its predecessor's. */
+uint64_t deviceplugin_kubelet_age_ms(struct deviceplugin *plugin)
+{
+        uint64_t plugins_ms = socket_age_ms(&plugin->kubelet_age, plugin->kubelet_socket,
+                                            uv_now(plugin->options.loop));
+        uint64_t pods_ms =
+                socket_age_ms(&plugin->podresources_age, plugin->options.podresources_socket,
+                              uv_now(plugin->options.loop));
+
+        if (plugins_ms == UINT64_MAX) /* no device manager, no plugin devices */
+                return UINT64_MAX;
+        return plugins_ms < pods_ms ? plugins_ms : pods_ms;
+}
+
+/* ---- the plugin ---- */
+
+struct deviceplugin *deviceplugin_new(const struct deviceplugin_options *options)
+{
+        struct deviceplugin *plugin = xcalloc(1, sizeof(*plugin));
+
+        plugin->options = *options;
+        plugin->kubelet_socket = xasprintf("%s/kubelet.sock", options->directory);
+        plugin->foreign_socket = xasprintf("%s/" DEVICEPLUGIN_FOREIGN, options->directory);
+        plugin->backoff = (struct backoff){ .first_ms = 50, .cap_ms = 10000 };
+        plugin->streams = (struct rpc_streams){ .message = current_list,
+                                                .on_gone = on_stream_gone,
+                                                .owner = plugin };
+        rpc_streams_init(&plugin->streams);
+        uv_timer_init(options->loop, &plugin->retry);
+        plugin->retry.data = plugin;
+        take_another_name(plugin);
+        plugin->watch =
+                dirwatch_new(options->loop, options->directory, on_directory_changed, plugin);
+        rpc_server_add_service(options->server, methods, array_size(methods), plugin);
+        return plugin;
+}
+
+enum deviceplugin_standing deviceplugin_standing(const struct deviceplugin *plugin)
+{
+        if (plugin->standing == DEVICEPLUGIN_STANDS_BACK)
+                return DEVICEPLUGIN_STANDS_BACK;
+        return plugin->is_registered ? DEVICEPLUGIN_REGISTERED : DEVICEPLUGIN_UNREGISTERED;
+}
+
+uint64_t deviceplugin_n_lists(const struct deviceplugin *plugin)
+{
+        return plugin->n_lists;
+}
+
+void deviceplugin_stop(struct deviceplugin *plugin)
+{
+        if (!plugin)
+                return;
+        plugin->is_stopping = true;
+        uv_timer_stop(&plugin->retry);
+        rpc_streams_close(&plugin->streams, "the driver is stopping");
+        rpc_client_free(take_ptr(plugin->registrar));
+        rpc_listener_free(take_ptr(plugin->listener));
+        dirwatch_free(take_ptr(plugin->watch));
+}
+
+static void on_closed(uv_handle_t *handle)
+{
+        struct deviceplugin *plugin = handle->data;
+
+        free_devices(plugin);
+        free(plugin->kubelet_socket);
+        free(plugin->foreign_socket);
+        free(plugin->mount_source);
+        free(plugin->mount_target);
+        free(plugin);
+}
+
+void deviceplugin_free(struct deviceplugin *plugin)
+{
+        if (plugin)
+                uv_close((uv_handle_t *)&plugin->retry, on_closed);
+}
