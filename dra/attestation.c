@@ -28,9 +28,9 @@ struct attestation {
         char *host_socket, *vm_socket;
         char *host_directory, *seen_directory, *vm_directory;
         struct settings *settings; /* NULL: nobody else has a say */
-        struct qgswatch *watch;
+        struct qgs_watch *watch;
         uv_timer_t patience;
-        struct verdict_state told; /* logged last */
+        struct qgs_verdict_state told; /* logged last */
         char description[512];
 };
 
@@ -129,8 +129,7 @@ char *attestation_recorded_socket(const char *state_dir)
         _cleanup_(json) struct json *record = read_record(state_dir, NULL);
         const char *socket = json_string(json_get(record, "qgsSocketPath"));
 
-        return socket && qgs_check_socket_path(RECORD, socket, "", NULL) == 0 ? xstrdup(socket)
-                                                                              : NULL;
+        return socket && qgs_path_check(RECORD, socket, "", NULL) == 0 ? xstrdup(socket) : NULL;
 }
 
 static void read_back(struct attestation *attestation)
@@ -144,7 +143,7 @@ static void read_back(struct attestation *attestation)
                 return;
         socket = json_string(json_get(record, "qgsSocketPath"));
         if (json_bool(json_get(record, "enforced"), &is_enforced) == 0 && socket &&
-            qgs_check_socket_path(RECORD, socket, "", &error) == 0 &&
+            qgs_path_check(RECORD, socket, "", &error) == 0 &&
             apply(attestation, is_enforced, socket, &error) == 0) {
                 attestation->is_remembered = true;
                 return;
@@ -175,14 +174,14 @@ static int configure(struct attestation *attestation, bool is_enforced, const ch
             strcmp(host, attestation->host_socket) == 0 && strcmp(vm, attestation->vm_socket) == 0)
                 return r;
         log_settings(attestation, "KubeVirt");
-        qgswatch_set_socket(attestation->watch, attestation->host_socket);
+        qgs_watch_set_socket(attestation->watch, attestation->host_socket);
         attestation->options.on_changed(attestation->options.owner);
         return r;
 }
 
 static int check_cr_path(const char *path, struct error *err)
 {
-        return qgs_check_socket_path(KUBEVIRT_QGS_SOCKET_FIELD, path, "", err);
+        return qgs_path_check(KUBEVIRT_QGS_SOCKET_FIELD, path, "", err);
 }
 
 /* Nobody tells, or nothing that can be followed: what was in force in the last run stays. */
@@ -254,7 +253,7 @@ static void on_patience_over(uv_timer_t *timer)
 
 static void log_verdict(struct attestation *attestation)
 {
-        const struct verdict_state *state = qgswatch_state(attestation->watch);
+        const struct qgs_verdict_state *state = qgs_watch_state(attestation->watch);
         bool is_new_state = state->state != attestation->told.state;
 
         if (!is_new_state && strcmp(state->reason, attestation->told.reason) == 0 &&
@@ -282,7 +281,7 @@ static void on_verdict(void *owner)
 
 bool attestation_is_known(const struct attestation *attestation)
 {
-        return attestation->is_settled && qgswatch_state(attestation->watch)->state != QGS_UNKNOWN;
+        return attestation->is_settled && qgs_watch_state(attestation->watch)->state != QGS_UNKNOWN;
 }
 
 bool attestation_is_enforced(const struct attestation *attestation)
@@ -312,10 +311,10 @@ const char *attestation_vm_directory(const struct attestation *attestation)
 
 bool attestation_works(const struct attestation *attestation, enum attestation_means means)
 {
-        const struct verdict_state *state = qgswatch_state(attestation->watch);
+        const struct qgs_verdict_state *state = qgs_watch_state(attestation->watch);
 
         return state->state == QGS_ANSWERING &&
-               (means == ATTESTATION_CDI || state->group == VERDICT_NO_GROUP);
+               (means == ATTESTATION_CDI || state->group == QGS_VERDICT_NO_GROUP);
 }
 
 bool attestation_is_schedulable(const struct attestation *attestation, enum attestation_means means)
@@ -325,19 +324,19 @@ bool attestation_is_schedulable(const struct attestation *attestation, enum atte
 
 gid_t attestation_group(const struct attestation *attestation)
 {
-        gid_t group = qgswatch_state(attestation->watch)->group;
+        gid_t group = qgs_watch_state(attestation->watch)->group;
 
-        return group == VERDICT_NO_GROUP ? 0 : group;
+        return group == QGS_VERDICT_NO_GROUP ? 0 : group;
 }
 
 enum qgs_state attestation_state(const struct attestation *attestation)
 {
-        return qgswatch_state(attestation->watch)->state;
+        return qgs_watch_state(attestation->watch)->state;
 }
 
 const char *attestation_describe(struct attestation *attestation, enum attestation_means means)
 {
-        const struct verdict_state *state = qgswatch_state(attestation->watch);
+        const struct qgs_verdict_state *state = qgs_watch_state(attestation->watch);
         char *text = attestation->description;
         size_t n = sizeof(attestation->description);
 
@@ -358,9 +357,10 @@ const char *attestation_describe(struct attestation *attestation, enum attestati
 struct attestation *attestation_new(const struct attestation_options *options)
 {
         struct attestation *attestation = xcalloc(1, sizeof(*attestation));
-        const struct qgswatch_options watch_options = {
+        const struct qgs_watch_options watch_options = {
                 .loop = options->loop,
-                .probe = options->config->is_asking_qgs ? QGSWATCH_PLATFORM_INFO : QGSWATCH_CONNECT,
+                .probe = options->config->is_asking_qgs ? QGS_WATCH_PLATFORM_INFO
+                                                        : QGS_WATCH_CONNECT,
                 .root = options->config->host_root,
                 .on_changed = on_verdict,
                 .owner = attestation,
@@ -369,13 +369,13 @@ struct attestation *attestation_new(const struct attestation_options *options)
 
         attestation->options = *options;
         attestation->is_settled = !options->api || is_fixed(options->config);
-        attestation->watch = qgswatch_new(&watch_options);
+        attestation->watch = qgs_watch_new(&watch_options);
         uv_timer_init(options->loop, &attestation->patience);
         attestation->patience.data = attestation;
         /* config_check() has seen that the flags go with the default. */
-        (void)apply(attestation, false, QGS_DEFAULT_SOCKET, &error);
+        (void)apply(attestation, false, QGS_PATH_DEFAULT, &error);
         read_back(attestation);
-        qgswatch_set_socket(attestation->watch, attestation->host_socket);
+        qgs_watch_set_socket(attestation->watch, attestation->host_socket);
         if (attestation->is_settled) {
                 log_settings(attestation, "flags");
         } else {
@@ -408,6 +408,6 @@ void attestation_free(struct attestation *attestation)
 {
         if (!attestation)
                 return;
-        qgswatch_free(attestation->watch);
+        qgs_watch_free(attestation->watch);
         uv_close((uv_handle_t *)&attestation->patience, on_closed);
 }

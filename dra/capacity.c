@@ -10,12 +10,12 @@
 #include <limits.h>
 #include <string.h>
 
-void total_init(struct total *total, const struct config *config)
+void capacity_init(struct capacity *total, const struct config *config)
 {
-        *total = (struct total){ .config = config, .outcome = INT_MIN };
+        *total = (struct capacity){ .config = config, .outcome = INT_MIN };
 }
 
-static bool set(struct total *total, uint64_t capacity, const char *source)
+static bool set(struct capacity *total, uint64_t capacity, const char *source)
 {
         unsigned reserve = total->config->reserve, tds;
 
@@ -31,7 +31,7 @@ static bool set(struct total *total, uint64_t capacity, const char *source)
         return true;
 }
 
-static void log_failure(struct total *total, const struct error *error)
+static void log_failure(struct capacity *total, const struct error *error)
 {
         if (strcmp(total->error.text, error->text) == 0)
                 return;
@@ -40,16 +40,16 @@ static void log_failure(struct total *total, const struct error *error)
                   log_str("reason", error->text));
 }
 
-static void log_outcome(struct total *total, int outcome, uint64_t capacity, const char *path)
+static void log_outcome(struct capacity *total, int outcome, uint64_t capacity, const char *path)
 {
         if (outcome == total->outcome)
                 return;
         total->outcome = outcome;
-        if (outcome == CAPACITY_NO_TDX)
+        if (outcome == MISC_NO_TDX)
                 log_warn("this host offers no TDs: misc.capacity has no tdx line. Load kvm_intel "
                          "with tdx=1 and see dmesg for virt/tdx, or give --capacity",
                          log_str("file", path));
-        else if (outcome == CAPACITY_NO_FILE)
+        else if (outcome == MISC_NO_FILE)
                 log_warn("this host offers no TDs: there is no misc.capacity. Mount the host's "
                          "/sys/fs/cgroup and name the file with --misc-capacity, or give "
                          "--capacity",
@@ -59,7 +59,7 @@ static void log_outcome(struct total *total, int outcome, uint64_t capacity, con
                          log_int("offered", DEVICE_INDEX_MAX));
 }
 
-bool total_read(struct total *total)
+bool capacity_read(struct capacity *total)
 {
         const struct config *config = total->config;
         struct error error = ERROR_NULL;
@@ -69,7 +69,7 @@ bool total_read(struct total *total)
 
         if (config->capacity >= 0)
                 return set(total, (uint64_t)config->capacity, "--capacity");
-        r = capacity_read(config->misc_capacity, config->cgroup_root, &capacity, path, &error);
+        r = misc_read(config->misc_capacity, config->cgroup_root, &capacity, path, &error);
         if (r < 0) {
                 log_failure(total, &error);
                 return false;

@@ -11,7 +11,7 @@
 
 struct config;
 
-struct total {
+struct capacity {
         const struct config *config;
         bool is_known;
         unsigned tds;       /* of both paths */
@@ -19,8 +19,8 @@ struct total {
         struct error error; /* of the last one that failed */
 };
 
-void total_init(struct total *total, const struct config *config);
+void capacity_init(struct capacity *total, const struct config *config);
 
 /* Read it again. Whether it has changed, or is known for the first time. A reading that fails says
  * nothing about the host: what was known stands. */
-bool total_read(struct total *total);
+bool capacity_read(struct capacity *total);

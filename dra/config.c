@@ -213,7 +213,7 @@ static const struct option options[] = {
         { "kubelet-dir", "DIR", "/var/lib/kubelet", "kubelet's root directory", parse_string, field(kubelet_dir) },
         { "cdi-dir", "DIR", "/var/run/cdi", "where the container runtime reads CDI specs", parse_string, field(cdi_dir) },
         { "attestation", "POLICY", "from-kubevirt", "enforced: no VM is placed here while QGS does not answer; optional; from-kubevirt: as the KubeVirt CR says", parse_attestation, field(attestation) },
-        { "qgs-socket", "PATH", NULL, "the Quote Generation Service's socket on the host; the KubeVirt CR's, or " QGS_DEFAULT_SOCKET, parse_string, field(qgs_socket) },
+        { "qgs-socket", "PATH", NULL, "the Quote Generation Service's socket on the host; the KubeVirt CR's, or " QGS_PATH_DEFAULT, parse_string, field(qgs_socket) },
         { "vm-qgs-socket", "PATH", NULL, "the same in the VM's container, where QEMU looks for it; the KubeVirt CR's, or as above", parse_string, field(vm_qgs_socket) },
         { "qgs-probe", "WHAT", "connect", "how QGS is tried: connect, or platform-info (asks its enclave, once a minute)", parse_qgs_probe, field(is_asking_qgs) },
         { "misc-capacity", "FILE", NULL, "read the tdx line from FILE", parse_string, field(misc_capacity) },
@@ -373,7 +373,7 @@ static int check_outside(const char *what, const char *flag, const char *directo
         return error_set(
                 err, -EINVAL,
                 "%s: %s lies in --%s, which no VM may see: give QGS a directory of its own, "
-                "as its default " QGS_DEFAULT_SOCKET,
+                "as its default " QGS_PATH_DEFAULT,
                 what, qgs_directory, flag);
 }
 
@@ -383,10 +383,10 @@ int config_check_qgs_socket(const struct config *config, const char *what, const
         __attribute__((cleanup(cleanup_free))) char *directory = NULL;
         int r;
 
-        r = qgs_check_socket_path(what, socket, config->host_root, err);
+        r = qgs_path_check(what, socket, config->host_root, err);
         if (r < 0)
                 return r;
-        if (strlen(config->host_root) + strlen(socket) > QGS_SOCKET_MAX)
+        if (strlen(config->host_root) + strlen(socket) > QGS_PATH_MAX)
                 return error_set(
                         err, -EINVAL,
                         "%s: \"%s\" is longer than a socket's path may be when it is looked "
@@ -400,7 +400,7 @@ int config_check_qgs_socket(const struct config *config, const char *what, const
 /* It is the directory that is mounted, so that the file keeps its name. */
 static int check_names(const struct config *config, struct error *err)
 {
-        const char *vm = config->vm_qgs_socket ? config->vm_qgs_socket : QGS_DEFAULT_SOCKET;
+        const char *vm = config->vm_qgs_socket ? config->vm_qgs_socket : QGS_PATH_DEFAULT;
 
         if (!config->qgs_socket || strcmp(strrchr(config->qgs_socket, '/'), strrchr(vm, '/')) == 0)
                 return 0;
@@ -436,7 +436,7 @@ int config_check(const struct config *config, struct error *err)
         if (!r && config->qgs_socket)
                 r = config_check_qgs_socket(config, "--qgs-socket", config->qgs_socket, err);
         if (!r && config->vm_qgs_socket)
-                r = qgs_check_socket_path("--vm-qgs-socket", config->vm_qgs_socket, "", err);
+                r = qgs_path_check("--vm-qgs-socket", config->vm_qgs_socket, "", err);
         return r ? r : check_names(config, err);
 }
 

@@ -48,14 +48,14 @@ struct daemon {
         uv_loop_t loop;
 
         /* What the host says. */
-        struct total total;
+        struct capacity total;
         char *module_version; /* NULL: not known */
         struct attestation *attestation;
         bool was_schedulable;
 
         /* What we hold and offer. */
         struct ledger *ledger;
-        struct checkpoint *checkpoint;
+        struct records *records;
         struct cdi_store *cdi;
         struct prepare *prepare;
         struct reconcile *reconcile;
@@ -67,9 +67,9 @@ struct daemon {
         struct socket_age kubelet_age;
         struct sockets *sockets; /* NULL: the DRA path is off */
         struct registration registration;
-        struct draplugin draplugin;
-        struct health *health;
-        struct pluginside *pluginside;
+        struct claims_service claims_service;
+        struct device_health *health;
+        struct plugin *plugin;
 
         /* API server; all NULL where none is configured. */
         struct kube_credentials credentials;
@@ -98,7 +98,7 @@ static void stop(struct daemon *daemon);
 /* Before it is known what plugin devices hold nothing is offered, and nothing admitted. */
 static bool is_total_in_force(const struct daemon *daemon)
 {
-        return daemon->total.is_known && pluginside_is_known(daemon->pluginside);
+        return daemon->total.is_known && plugin_is_known(daemon->plugin);
 }
 
 /* The one place where facts become offers: whatever has changed, it is called. */
@@ -121,8 +121,9 @@ static void publish(struct daemon *daemon)
         if (daemon->publisher)
                 publisher_set(daemon->publisher, &inventory);
         if (terms.is_known)
-                health_set(daemon->health, inventory.devices, inventory.n_devices, is_schedulable,
-                           attestation_describe(attestation, ATTESTATION_CDI));
+                device_health_set(daemon->health, inventory.devices, inventory.n_devices,
+                                  is_schedulable,
+                                  attestation_describe(attestation, ATTESTATION_CDI));
         inventory_deinit(&inventory);
 }
 
@@ -143,7 +144,7 @@ static void on_held_changed(void *owner)
 {
         struct daemon *daemon = owner;
 
-        pluginside_update(daemon->pluginside);
+        plugin_update(daemon->plugin);
         publish(daemon);
 }
 
@@ -160,7 +161,7 @@ static void warn_once(struct error *known, const struct error *now, const char *
  */
 static void write_cdi_spec(struct daemon *daemon)
 {
-        static const char *const prefixes[] = { PREPARE_CDI_PREFIX, DEVICEPLUGIN_CDI_PREFIX };
+        static const char *const prefixes[] = { PREPARE_CDI_PREFIX, PLUGIN_SERVICE_CDI_PREFIX };
         __attribute__((cleanup(cleanup_free))) char *bytes = NULL;
         unsigned n_devices = ledger_total(daemon->ledger);
         struct error error = ERROR_NULL;
@@ -231,11 +232,10 @@ static void on_attestation_changed(void *owner)
         if (daemon->is_stopping)
                 return;
         prepare_set_mount_source(daemon->prepare, attestation_seen_directory(attestation));
-        pluginside_set_mount(daemon->pluginside, host_directory,
-                             attestation_vm_directory(attestation));
-        pluginside_close(daemon->pluginside,
-                         !attestation_is_known(attestation) ||
-                                 !attestation_is_schedulable(attestation, plugin_means(daemon)));
+        plugin_set_mount(daemon->plugin, host_directory, attestation_vm_directory(attestation));
+        plugin_close(daemon->plugin,
+                     !attestation_is_known(attestation) ||
+                             !attestation_is_schedulable(attestation, plugin_means(daemon)));
         if (!daemon->is_active)
                 return;
         write_cdi_spec(daemon);
@@ -251,7 +251,7 @@ static void put_total_in_force(struct daemon *daemon)
         if (!is_total_in_force(daemon))
                 return;
         ledger_set_total(daemon->ledger, daemon->total.tds);
-        pluginside_update(daemon->pluginside);
+        plugin_update(daemon->plugin);
         write_cdi_spec(daemon);
         prepare_retry_waiting(daemon->prepare);
         publish(daemon);
@@ -271,7 +271,7 @@ static void on_plugin_held_changed(void *owner)
 
 static void read_capacity(struct daemon *daemon)
 {
-        if (total_read(&daemon->total))
+        if (capacity_read(&daemon->total))
                 put_total_in_force(daemon);
 }
 
@@ -341,10 +341,10 @@ static int activate(struct daemon *daemon, struct error *err)
         char boot_id[BOOT_ID_SIZE];
         int r;
 
-        r = checkpoint_open(&daemon->loop, config->state_dir, config->is_durable,
-                            &daemon->checkpoint, err);
+        r = records_open(&daemon->loop, config->state_dir, config->is_durable, &daemon->records,
+                         err);
         if (!r)
-                r = checkpoint_load(daemon->checkpoint, daemon->ledger, on_damaged, daemon, err);
+                r = records_load(daemon->records, daemon->ledger, on_damaged, daemon, err);
         if (!r)
                 r = boot_id_read(NULL, boot_id, err);
         if (r < 0)
@@ -356,9 +356,9 @@ static int activate(struct daemon *daemon, struct error *err)
         daemon->is_active = true;
         daemon->was_schedulable = true;
         on_attestation_changed(daemon);
-        pluginside_start(daemon->pluginside);
+        plugin_start(daemon->plugin);
         read_capacity(daemon);
-        prepare_activate(daemon->prepare, daemon->checkpoint, boot_id);
+        prepare_activate(daemon->prepare, daemon->records, boot_id);
         sweep_sockets(daemon);
         if (daemon->api)
                 daemon->reconcile =
@@ -406,7 +406,7 @@ static int keep_state(struct daemon *daemon)
         r = instance_check(daemon->instance, daemon->err);
         if (r < 0)
                 return r;
-        if (checkpoint_is_lost(daemon->checkpoint)) {
+        if (records_is_lost(daemon->records)) {
                 log_error("the state directory was removed while the driver runs, writing it again",
                           log_str("directory", daemon->config->state_dir));
                 prepare_record_all(daemon->prepare);
@@ -429,7 +429,7 @@ static void look_around(struct daemon *daemon)
         if (daemon->sockets && (daemon->is_active || daemon->config->pod_uid))
                 sockets_keep(daemon->sockets);
         if (daemon->is_active)
-                pluginside_check(daemon->pluginside);
+                plugin_check(daemon->plugin);
 }
 
 static void on_settled(uv_timer_t *timer)
@@ -508,13 +508,13 @@ static void set_up_rpc(struct daemon *daemon)
         daemon->registration = (struct registration){ .endpoint = config->dra_socket,
                                                       .on_status = on_registration_status,
                                                       .owner = daemon };
-        daemon->draplugin = (struct draplugin){ .prepare = daemon->prepare };
+        daemon->claims_service = (struct claims_service){ .prepare = daemon->prepare };
         daemon->pump = rpc_pump_start(&daemon->loop);
         daemon->server = rpc_server_new(&daemon->loop, daemon->pump);
         rpc_server_add_service(daemon->server, registration_methods, registration_n_methods,
                                &daemon->registration);
-        rpc_server_add_service(daemon->server, draplugin_methods, draplugin_n_methods,
-                               &daemon->draplugin);
+        rpc_server_add_service(daemon->server, claims_service_methods, claims_service_n_methods,
+                               &daemon->claims_service);
         if (config->serves_dra)
                 daemon->sockets = sockets_new(&daemon->loop, config, daemon->server);
 }
@@ -522,7 +522,7 @@ static void set_up_rpc(struct daemon *daemon)
 static void set_up_pluginside(struct daemon *daemon)
 {
         const struct config *config = daemon->config;
-        const struct pluginside_options options = {
+        const struct plugin_options options = {
                 .loop = &daemon->loop,
                 .pump = daemon->pump,
                 .server = daemon->server,
@@ -530,14 +530,14 @@ static void set_up_pluginside(struct daemon *daemon)
                 .kubelet_dir = config->kubelet_dir,
                 .state_dir = config->state_dir,
                 .cgroup_root = config->cgroup_root,
-                .inject = config->is_injecting_cdi ? DEVICEPLUGIN_CDI : DEVICEPLUGIN_MOUNTS,
+                .inject = config->is_injecting_cdi ? PLUGIN_SERVICE_CDI : PLUGIN_SERVICE_MOUNTS,
                 .split = config->serves_dra ? config->split : 0,
                 .serves = config->serves_plugin,
                 .on_changed = on_plugin_held_changed,
                 .owner = daemon,
         };
 
-        daemon->pluginside = pluginside_new(&options);
+        daemon->plugin = plugin_new(&options);
 }
 
 static void set_up_attestation(struct daemon *daemon)
@@ -548,13 +548,13 @@ static void set_up_attestation(struct daemon *daemon)
                                                      .api = daemon->api,
                                                      .on_changed = on_attestation_changed,
                                                      .owner = daemon };
-        const struct health_options health_options = { .loop = &daemon->loop,
-                                                       .server = daemon->server,
-                                                       .pool = config->node_name };
+        const struct device_health_options device_health_options = { .loop = &daemon->loop,
+                                                                     .server = daemon->server,
+                                                                     .pool = config->node_name };
 
         daemon->module_version = module_version(MODULE_VERSION_FILE);
         daemon->attestation = attestation_new(&options);
-        daemon->health = health_new(&health_options);
+        daemon->health = device_health_new(&device_health_options);
         on_attestation_changed(daemon);
 }
 
@@ -565,10 +565,10 @@ static int set_up_status(struct daemon *daemon, struct error *err)
                                                 .is_active = &daemon->is_active,
                                                 .ledger = daemon->ledger,
                                                 .prepare = daemon->prepare,
-                                                .draplugin = &daemon->draplugin,
+                                                .claims_service = &daemon->claims_service,
                                                 .attestation = daemon->attestation,
                                                 .sockets = daemon->sockets,
-                                                .pluginside = daemon->pluginside,
+                                                .plugin = daemon->plugin,
                                                 .publisher = daemon->publisher,
                                                 .api = daemon->api };
 
@@ -662,16 +662,16 @@ static void on_pump_stopped(void *owner)
         struct daemon *daemon = owner;
 
         daemon->pump = NULL;
-        pluginside_free(daemon->pluginside);
+        plugin_free(daemon->plugin);
         attestation_free(daemon->attestation);
-        health_free(daemon->health);
+        device_health_free(daemon->health);
 }
 
 /* The server has gone, so no request is left; the last writes end now. */
 static void finish_when_idle(struct daemon *daemon)
 {
         if (daemon->server || !prepare_is_idle(daemon->prepare) ||
-            (daemon->checkpoint && !checkpoint_is_idle(daemon->checkpoint)))
+            (daemon->records && !records_is_idle(daemon->records)))
                 return;
         instance_free(daemon->instance);
         kube_events_free(daemon->events);
@@ -713,15 +713,15 @@ static void stop(struct daemon *daemon)
         publisher_free(take_ptr(daemon->publisher));
         prepare_stop(daemon->prepare);
         attestation_stop(daemon->attestation);
-        health_stop(daemon->health);
-        pluginside_stop(daemon->pluginside);
+        device_health_stop(daemon->health);
+        plugin_stop(daemon->plugin);
         rpc_server_stop(daemon->server, STOP_GRACE_MS, on_server_stopped, daemon);
 }
 
 static void tear_down(struct daemon *daemon)
 {
         prepare_free(daemon->prepare);
-        checkpoint_free(daemon->checkpoint);
+        records_free(daemon->records);
         cdi_store_free(daemon->cdi);
         ledger_free(daemon->ledger);
         kube_credentials_deinit(&daemon->credentials);
@@ -735,7 +735,7 @@ int daemon_run(const struct config *config, struct error *err)
 
         daemon->config = config;
         daemon->err = err;
-        total_init(&daemon->total, config);
+        capacity_init(&daemon->total, config);
         r = uv_loop_init(&daemon->loop);
         if (r < 0) {
                 free(daemon);

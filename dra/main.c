@@ -48,7 +48,7 @@ static int print_version(const struct config *config)
 static const struct command commands[] = {
         { "run", "serve this node until SIGTERM", true, run },
         { "inspect", "what this node has and who holds it, from its files", true, inspect_run },
-        { "check", "whether `run` would work here, item by item", true, preflight_run },
+        { "check", "whether `run` would work here, item by item", true, check_run },
         { "version", "the version", false, print_version },
 };
 

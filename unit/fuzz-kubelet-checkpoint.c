@@ -23,8 +23,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n)
         size_t n_told = 0;
         int r;
 
-        r = devicecheckpoint_parse((const char *)bytes, n, "devices.kubevirt.io/tdx", on_device,
-                                   &n_told, &error);
+        r = kubelet_checkpoint_parse((const char *)bytes, n, "devices.kubevirt.io/tdx", on_device,
+                                     &n_told, &error);
         assert(r == 0 || (r == -EBADMSG && *error.text && !n_told));
         return 0;
 }

@@ -15,7 +15,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n);
 
 static int check_path(const char *path, struct error *err)
 {
-        return qgs_check_socket_path(KUBEVIRT_QGS_SOCKET_FIELD, path, "/nonexistent/root", err);
+        return qgs_path_check(KUBEVIRT_QGS_SOCKET_FIELD, path, "/nonexistent/root", err);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n)
@@ -36,7 +36,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n)
                 return 0;
         }
         assert(!error.code && !*error.text);
-        assert(found.qgs_socket[0] == '/' && strlen(found.qgs_socket) <= QGS_SOCKET_MAX);
+        assert(found.qgs_socket[0] == '/' && strlen(found.qgs_socket) <= QGS_PATH_MAX);
         assert(!strstr(found.qgs_socket, "/../") && !strpbrk(found.qgs_socket, "\n\r\t"));
         return 0;
 }

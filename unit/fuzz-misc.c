@@ -36,8 +36,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n)
         char *found;
         int r;
 
-        r = capacity_parse((const char *)bytes, n, &tds, &error);
-        assert(r == 0 || r == CAPACITY_NO_TDX || r == -EBADMSG);
+        r = misc_parse((const char *)bytes, n, &tds, &error);
+        assert(r == 0 || r == MISC_NO_TDX || r == -EBADMSG);
         assert(r == 0 || tds == 4711);
         assert((r < 0) == (error.code == -EBADMSG) && (r < 0) == (error.text[0] != '\0'));
         if (strlen(text) != n)
@@ -47,10 +47,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n)
         assert(r != 0 || found);
         switch (count_tdx_lines(text)) {
         case 0:
-                assert(r == CAPACITY_NO_TDX);
+                assert(r == MISC_NO_TDX);
                 break;
         case 1:
-                assert(r != CAPACITY_NO_TDX);
+                assert(r != MISC_NO_TDX);
                 break;
         default:
                 assert(r == -EBADMSG);

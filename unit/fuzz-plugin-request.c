@@ -58,7 +58,7 @@ static void allocate(struct sharing *sharing, const Deviceplugin__AllocateReques
         unsigned index;
         size_t n;
 
-        if (devicerequest_collect(request, TOTAL + 1, &ids, &n, &error) < 0) {
+        if (plugin_request_collect(request, TOTAL + 1, &ids, &n, &error) < 0) {
                 assert(error.text[0]);
                 return;
         }
@@ -82,7 +82,7 @@ static void prefer(const Deviceplugin__PreferredAllocationRequest *request)
                 __attribute__((cleanup(cleanup_free))) char **ids = NULL;
                 size_t n;
 
-                ids = devicerequest_prefer(container, &n);
+                ids = plugin_request_prefer(container, &n);
                 assert(!n ||
                        (container->allocation_size > 0 && n <= (size_t)container->allocation_size));
                 for (size_t j = 0; j < n; ++j)

@@ -92,15 +92,15 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n)
         if (!is_made)
                 make_root();
         is_made = true;
-        r = qgs_check_socket_path("--qgs-socket", path, root, &error);
+        r = qgs_path_check("--qgs-socket", path, root, &error);
         assert(r == 0 || r == -EINVAL);
         assert(r == error.code && !r == !error.text[0]);
         if (r) {
                 assert(strstr(error.text, "--qgs-socket: ") == error.text);
-                assert(strstr(error.text, QGS_DEFAULT_SOCKET));
+                assert(strstr(error.text, QGS_PATH_DEFAULT));
                 return 0;
         }
-        assert(path[0] == '/' && strlen(path) <= QGS_SOCKET_MAX && path[strlen(path) - 1] != '/');
+        assert(path[0] == '/' && strlen(path) <= QGS_PATH_MAX && path[strlen(path) - 1] != '/');
         assert(text_utf8_prefix(path, strlen(path)) == strlen(path) &&
                !strpbrk(path, "\n\t\r\x1b"));
         assert(!strstr(path, "//") && !strstr(path, "/../") && !strstr(path, "/./"));

@@ -77,7 +77,7 @@ int unlinkat(int fd, const char *name, int flags)
 
 static char state[64];
 static uv_loop_t loop;
-static struct checkpoint *checkpoint;
+static struct records *records;
 static struct ledger *ledger;
 static char damaged[256]; /* "<uid> <uid> ": what the last load complained of */
 static struct error damage;
@@ -115,16 +115,15 @@ static void start(void)
         ck_assert_int_eq(uv_loop_init(&loop), 0);
         ledger = ledger_new();
         damaged[0] = '\0';
-        ck_assert_msg(checkpoint_open(&loop, state, true, &checkpoint, &error) == 0, "%s",
-                      error.text);
-        ck_assert_msg(checkpoint_load(checkpoint, ledger, on_damaged, damaged, &error) == 0, "%s",
+        ck_assert_msg(records_open(&loop, state, true, &records, &error) == 0, "%s", error.text);
+        ck_assert_msg(records_load(records, ledger, on_damaged, damaged, &error) == 0, "%s",
                       error.text);
 }
 
 static void stop(void)
 {
         uv_run(&loop, UV_RUN_DEFAULT);
-        checkpoint_free(checkpoint);
+        records_free(records);
         ledger_free(ledger);
         ck_assert_int_eq(uv_loop_close(&loop), 0);
 }
@@ -191,14 +190,14 @@ static void on_done(void *owner, const struct error *error)
 
         asked->told->order[asked->told->n++] = asked->number;
         asked->told->error = *error;
-        ck_assert(!checkpoint_is_idle(checkpoint));
+        ck_assert(!records_is_idle(records));
 }
 
 static void save(const char *uid, uint32_t slot, struct asked *asked)
 {
         _cleanup_(ledger_claim) struct ledger_claim *claim = make_claim(uid, 1, slot);
 
-        checkpoint_save(checkpoint, claim, on_done, asked);
+        records_save(records, claim, on_done, asked);
 }
 
 /* One order, to its end. Returns its code. */
@@ -220,7 +219,7 @@ static int remove_now(const char *uid, struct error *ret_error)
         struct told told = { 0 };
         struct asked asked = { &told, 0 };
 
-        checkpoint_remove(checkpoint, uid, on_done, &asked);
+        records_remove(records, uid, on_done, &asked);
         uv_run(&loop, UV_RUN_DEFAULT);
         ck_assert_int_eq(told.n, 1);
         if (ret_error)
@@ -240,7 +239,7 @@ START_TEST(what_was_saved_is_there_after_a_restart_and_what_was_removed_is_not)
 {
         enter();
         start();
-        ck_assert(checkpoint_is_idle(checkpoint));
+        ck_assert(records_is_idle(records));
         ck_assert_int_eq(save_now("a", 3, NULL), 0);
         ck_assert_int_eq(save_now("b", 4, NULL), 0);
         ck_assert_int_eq(save_now("a", 5, NULL), 0);
@@ -269,15 +268,15 @@ START_TEST(orders_are_told_and_carried_out_in_their_order_and_share_a_sync)
         for (int i = 0; i < 40; ++i) {
                 asked[i] = (struct asked){ &told, i };
                 if (i % 4 == 3)
-                        checkpoint_remove(checkpoint, "even", on_done, &asked[i]);
+                        records_remove(records, "even", on_done, &asked[i]);
                 else
                         save(i % 2 ? "odd" : "even", (uint32_t)i, &asked[i]);
         }
-        ck_assert(!checkpoint_is_idle(checkpoint));
+        ck_assert(!records_is_idle(records));
         ck_assert_int_eq(told.n, 0);
         uv_run(&loop, UV_RUN_DEFAULT);
 
-        ck_assert(checkpoint_is_idle(checkpoint));
+        ck_assert(records_is_idle(records));
         ck_assert_int_eq(told.n, 40);
         for (int i = 0; i < 40; ++i)
                 ck_assert_int_eq(told.order[i], i);
@@ -311,7 +310,7 @@ START_TEST(orders_placed_while_others_are_told_go_together)
         n_before = n_directory_syncs;
         for (int i = 0; i < 10; ++i) {
                 asked[i] = (struct asked){ &told, i };
-                checkpoint_remove(checkpoint, "nothing", on_done_save_again, &asked[i]);
+                records_remove(records, "nothing", on_done_save_again, &asked[i]);
         }
         uv_run(&loop, UV_RUN_DEFAULT);
 
@@ -335,7 +334,7 @@ START_TEST(a_directory_that_cannot_be_synced_fails_the_whole_round)
         fsync_errno = EIO;
         save("a", 1, &asked);
         save("b", 2, &asked);
-        checkpoint_remove(checkpoint, "c", on_done, &asked);
+        records_remove(records, "c", on_done, &asked);
         uv_run(&loop, UV_RUN_DEFAULT);
 
         ck_assert_int_eq(told.n, 3);
@@ -467,7 +466,7 @@ START_TEST(a_record_under_another_claims_name_is_damage)
 
         enter();
         start();
-        bytes = checkpoint_encode(claim, &n);
+        bytes = records_encode(claim, &n);
         write_file("claims/a", bytes, n);
         restart();
 
@@ -514,8 +513,8 @@ START_TEST(every_state_between_two_steps_of_a_write_loads)
         __attribute__((cleanup(cleanup_free))) char *old_bytes = NULL, *new_bytes = NULL;
         size_t n_old = 0, n_new = 0;
 
-        old_bytes = checkpoint_encode(old, &n_old);
-        new_bytes = checkpoint_encode(new, &n_new);
+        old_bytes = records_encode(old, &n_old);
+        new_bytes = records_encode(new, &n_new);
         for (size_t n_written = 0; n_written <= n_new + 1; ++n_written) {
                 bool is_renamed = n_written > n_new;
 
@@ -755,8 +754,7 @@ START_TEST(a_state_directory_that_cannot_be_made_is_named)
         struct error error = ERROR_NULL;
 
         ck_assert_int_eq(uv_loop_init(&loop), 0);
-        ck_assert_int_lt(checkpoint_open(&loop, "/proc/self/nowhere", true, &checkpoint, &error),
-                         0);
+        ck_assert_int_lt(records_open(&loop, "/proc/self/nowhere", true, &records, &error), 0);
         ck_assert_ptr_nonnull(strstr(error.text, "/proc/self/nowhere"));
         ck_assert_int_eq(uv_loop_close(&loop), 0);
 }

@@ -19,8 +19,8 @@ static int parse(const char *text)
         struct error error = ERROR_NULL;
 
         told[0] = '\0';
-        return devicecheckpoint_parse(text, strlen(text), "devices.kubevirt.io/tdx", tell, NULL,
-                                      &error);
+        return kubelet_checkpoint_parse(text, strlen(text), "devices.kubevirt.io/tdx", tell, NULL,
+                                        &error);
 }
 
 /* As kubelet 1.37.2 wrote it, and with more of everything. */

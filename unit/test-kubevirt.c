@@ -20,7 +20,7 @@
 /* The driver's own policy, on a host where nothing exists. */
 static int check_path(const char *path, struct error *err)
 {
-        return qgs_check_socket_path(KUBEVIRT_QGS_SOCKET_FIELD, path, "/nonexistent/root", err);
+        return qgs_path_check(KUBEVIRT_QGS_SOCKET_FIELD, path, "/nonexistent/root", err);
 }
 
 static char checked[256];
@@ -331,7 +331,7 @@ START_TEST(values_are_copied_and_compared)
 
         ck_assert(!defaults.is_enforced);
         ck_assert_str_eq(defaults.qgs_socket, KUBEVIRT_QGS_SOCKET);
-        ck_assert_str_eq(KUBEVIRT_QGS_SOCKET, QGS_DEFAULT_SOCKET);
+        ck_assert_str_eq(KUBEVIRT_QGS_SOCKET, QGS_PATH_DEFAULT);
         ck_assert_ptr_ne(copy.qgs_socket, defaults.qgs_socket);
         ck_assert(kubevirt_attestation_equal(&copy, &defaults));
         ck_assert(kubevirt_attestation_equal(&null, &copy_of_null));

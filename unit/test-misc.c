@@ -64,8 +64,7 @@ START_TEST(the_tdx_line_is_found_among_others)
                 struct error error = ERROR_NULL;
                 uint64_t tds = 12345;
 
-                ck_assert_msg(capacity_parse(cases[i].text, strlen(cases[i].text), &tds, &error) ==
-                                      0,
+                ck_assert_msg(misc_parse(cases[i].text, strlen(cases[i].text), &tds, &error) == 0,
                               "%s: %s", cases[i].text, error.text);
                 ck_assert_uint_eq(tds, cases[i].tds);
         }
@@ -80,8 +79,7 @@ START_TEST(a_text_without_a_tdx_line_means_no_tdx)
         for (size_t i = 0; i < array_size(cases); ++i) {
                 uint64_t tds = 12345;
 
-                ck_assert_int_eq(capacity_parse(cases[i], strlen(cases[i]), &tds, NULL),
-                                 CAPACITY_NO_TDX);
+                ck_assert_int_eq(misc_parse(cases[i], strlen(cases[i]), &tds, NULL), MISC_NO_TDX);
                 ck_assert_uint_eq(tds, 12345);
         }
 }
@@ -112,7 +110,7 @@ START_TEST(a_value_that_is_no_number_is_quoted_in_the_error)
                 struct error error = ERROR_NULL;
                 uint64_t tds = 12345;
 
-                ck_assert_int_eq(capacity_parse(cases[i].text, strlen(cases[i].text), &tds, &error),
+                ck_assert_int_eq(misc_parse(cases[i].text, strlen(cases[i].text), &tds, &error),
                                  -EBADMSG);
                 ck_assert_msg(strstr(error.text, cases[i].said) != NULL, "%s: %s", cases[i].text,
                               error.text);
@@ -125,9 +123,9 @@ START_TEST(bytes_after_the_given_ones_are_not_looked_at)
 {
         uint64_t tds = 0;
 
-        ck_assert_int_eq(capacity_parse("tdx 123", 6, &tds, NULL), 0);
+        ck_assert_int_eq(misc_parse("tdx 123", 6, &tds, NULL), 0);
         ck_assert_uint_eq(tds, 12);
-        ck_assert_int_eq(capacity_parse("tdx 123", 2, &tds, NULL), CAPACITY_NO_TDX);
+        ck_assert_int_eq(misc_parse("tdx 123", 2, &tds, NULL), MISC_NO_TDX);
 }
 END_TEST
 
@@ -139,13 +137,13 @@ START_TEST(v2_is_looked_at_before_v1_and_hybrid)
         uint64_t tds = 0;
 
         enter();
-        ck_assert_int_eq(capacity_read(NULL, root, &tds, path, &error), CAPACITY_NO_FILE);
+        ck_assert_int_eq(misc_read(NULL, root, &tds, path, &error), MISC_NO_FILE);
         for (unsigned i = 0; i < array_size(places); ++i) {
                 char text[16];
 
                 write_file(places[i], "misc.capacity", text,
                            (size_t)snprintf(text, sizeof(text), "tdx %u\n", i + 1));
-                ck_assert_int_eq(capacity_read(NULL, root, &tds, path, &error), 0);
+                ck_assert_int_eq(misc_read(NULL, root, &tds, path, &error), 0);
                 ck_assert_uint_eq(tds, i + 1);
                 ck_assert_ptr_eq(strstr(path, root), path);
                 ck_assert_ptr_nonnull(strstr(path, "/misc.capacity"));
@@ -163,10 +161,10 @@ START_TEST(a_file_named_explicitly_is_read_and_must_be_there)
 
         enter();
         file = xasprintf("%s/capacity", root);
-        ck_assert_int_eq(capacity_read(file, NULL, &tds, path, &error), -ENOENT);
+        ck_assert_int_eq(misc_read(file, NULL, &tds, path, &error), -ENOENT);
         ck_assert_ptr_nonnull(strstr(error.text, file));
         write_file("", "capacity", "tdx 3\n", 6);
-        ck_assert_int_eq(capacity_read(file, "/nowhere", &tds, path, &error), 0);
+        ck_assert_int_eq(misc_read(file, "/nowhere", &tds, path, &error), 0);
 
         ck_assert_uint_eq(tds, 3);
         ck_assert_str_eq(path, file);
@@ -187,25 +185,25 @@ START_TEST(whatever_is_wrong_with_the_file_is_said_with_its_name)
         memset(huge, 'x', 1000000);
         write_file("", "misc.capacity", huge, 1000000);
         file = xasprintf("%s/misc.capacity", root);
-        ck_assert_int_eq(capacity_read(NULL, root, &tds, path, &error), -EFBIG);
+        ck_assert_int_eq(misc_read(NULL, root, &tds, path, &error), -EFBIG);
         ck_assert_ptr_nonnull(strstr(error.text, file));
         ck_assert_ptr_nonnull(strstr(error.text, "larger than"));
 
         write_file("", "misc.capacity", "tdx max\n", 8);
-        ck_assert_int_eq(capacity_read(NULL, root, &tds, path, &error), -EBADMSG);
+        ck_assert_int_eq(misc_read(NULL, root, &tds, path, &error), -EBADMSG);
         ck_assert_ptr_nonnull(strstr(error.text, file));
 
         directory = xasprintf("%s/d", root);
         ck_assert_int_eq(mkdir(directory, 0755), 0);
-        ck_assert_int_eq(capacity_read(directory, NULL, &tds, path, &error), -EISDIR);
+        ck_assert_int_eq(misc_read(directory, NULL, &tds, path, &error), -EISDIR);
         ck_assert_ptr_nonnull(strstr(error.text, directory));
 
         memset(huge, 'a', PATH_MAX);
         huge[0] = '/';
         huge[PATH_MAX] = '\0';
         too_long = xstrdup(huge);
-        ck_assert_int_eq(capacity_read(too_long, NULL, &tds, path, &error), -ENAMETOOLONG);
-        ck_assert_int_eq(capacity_read(NULL, too_long, &tds, path, &error), -ENAMETOOLONG);
+        ck_assert_int_eq(misc_read(too_long, NULL, &tds, path, &error), -ENAMETOOLONG);
+        ck_assert_int_eq(misc_read(NULL, too_long, &tds, path, &error), -ENAMETOOLONG);
         ck_assert_uint_eq(tds, 7);
         leave();
 }

@@ -14,19 +14,19 @@
 
 static char state_dir[64], file[96];
 static char seen[256];
-static struct heldrecord *record;
+static struct plugin_record *record;
 
 static void enter(void)
 {
         strcpy(state_dir, "/tmp/test-heldrecord.XXXXXX");
         ck_assert_ptr_nonnull(mkdtemp(state_dir));
         snprintf(file, sizeof(file), "%s/plugin-devices", state_dir);
-        record = heldrecord_new(state_dir);
+        record = plugin_record_new(state_dir);
 }
 
 static void leave(void)
 {
-        heldrecord_free(record);
+        plugin_record_free(record);
         (void)unlink(file);
         ck_assert_int_eq(rmdir(state_dir), 0);
 }
@@ -40,7 +40,7 @@ static void see(void *owner, const char *id)
 static const char *read_all(void)
 {
         seen[0] = '\0';
-        heldrecord_read(state_dir, see, NULL);
+        plugin_record_read(state_dir, see, NULL);
         return seen;
 }
 
@@ -48,14 +48,14 @@ static int write_one(const char *id)
 {
         struct error error = ERROR_NULL;
 
-        return heldrecord_write(record, &id, 1, &error);
+        return plugin_record_write(record, &id, 1, &error);
 }
 
 static int append_one(const char *id)
 {
         struct error error = ERROR_NULL;
 
-        return heldrecord_append(record, &id, 1, &error);
+        return plugin_record_append(record, &id, 1, &error);
 }
 
 START_TEST(what_was_written_and_added_is_read_together)
@@ -64,17 +64,17 @@ START_TEST(what_was_written_and_added_is_read_together)
         struct error error = ERROR_NULL;
 
         enter();
-        ck_assert_uint_eq(heldrecord_read(state_dir, see, NULL), 0);
+        ck_assert_uint_eq(plugin_record_read(state_dir, see, NULL), 0);
         ck_assert_int_eq(write_one("odd \"name\"\n"), 0);
-        ck_assert_int_eq(heldrecord_append(record, ids, 2, &error), 0);
+        ck_assert_int_eq(plugin_record_append(record, ids, 2, &error), 0);
         ck_assert_int_eq(append_one("tdx3"), 0);
         ck_assert_str_eq(read_all(), "odd \"name\"\n tdx1 tdx2 tdx3 ");
-        ck_assert_uint_eq(heldrecord_read(state_dir, NULL, NULL), 4);
+        ck_assert_uint_eq(plugin_record_read(state_dir, NULL, NULL), 4);
 
-        ck_assert_int_eq(heldrecord_write(record, ids, 2, &error), 0);
+        ck_assert_int_eq(plugin_record_write(record, ids, 2, &error), 0);
         ck_assert_int_eq(append_one("tdx4"), 0);
         ck_assert_str_eq(read_all(), "tdx1 tdx2 tdx4 ");
-        ck_assert_int_eq(heldrecord_write(record, NULL, 0, &error), 0);
+        ck_assert_int_eq(plugin_record_write(record, NULL, 0, &error), 0);
         ck_assert_str_eq(read_all(), "");
         leave();
 }
@@ -84,8 +84,8 @@ START_TEST(nothing_is_added_to_a_record_that_another_process_left_or_that_was_re
 {
         enter();
         ck_assert_int_eq(write_one("tdx0"), 0);
-        heldrecord_free(record);
-        record = heldrecord_new(state_dir);
+        plugin_record_free(record);
+        record = plugin_record_new(state_dir);
         ck_assert_int_eq(append_one("tdx1"), -ESTALE);
         ck_assert_int_eq(write_one("tdx1"), 0);
         ck_assert_int_eq(unlink(file), 0);
@@ -130,9 +130,9 @@ START_TEST(a_state_directory_that_is_missing_is_made_and_one_that_cannot_be_is_a
         ck_assert_int_eq(append_one("tdx1"), 0);
         ck_assert_str_eq(read_all(), "tdx0 tdx1 ");
 
-        heldrecord_free(record);
-        record = heldrecord_new("/proc/nowhere");
-        ck_assert_int_lt(heldrecord_write(record, &id, 1, &error), 0);
+        plugin_record_free(record);
+        record = plugin_record_new("/proc/nowhere");
+        ck_assert_int_lt(plugin_record_write(record, &id, 1, &error), 0);
         ck_assert_ptr_nonnull(strstr(error.text, "/proc/nowhere"));
         leave();
 }

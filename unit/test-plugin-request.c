@@ -69,7 +69,7 @@ static char *collect(const char *const *containers, size_t n_containers, size_t 
         size_t n = 0;
 
         ask(&asked, containers, n_containers);
-        *ret_r = devicerequest_collect(&asked.request, n_offered, &ids, &n, &error);
+        *ret_r = plugin_request_collect(&asked.request, n_offered, &ids, &n, &error);
         if (*ret_r < 0) {
                 ck_assert_ptr_null(ids);
                 text_add(&text, error.text);
@@ -145,9 +145,9 @@ START_TEST(as_many_containers_are_served_as_there_is_room_for_and_no_more)
                 snprintf(names[i], sizeof(names[i]), "tdx%u", i);
                 containers[i] = names[i];
         }
-        free(collect(containers, DEVICEREQUEST_CONTAINERS_MAX, DEVICE_INDEX_MAX, &r));
+        free(collect(containers, PLUGIN_REQUEST_CONTAINERS_MAX, DEVICE_INDEX_MAX, &r));
         ck_assert_int_eq(r, 0);
-        free(collect(containers, DEVICEREQUEST_CONTAINERS_MAX + 1, DEVICE_INDEX_MAX, &r));
+        free(collect(containers, PLUGIN_REQUEST_CONTAINERS_MAX + 1, DEVICE_INDEX_MAX, &r));
 
         ck_assert_int_eq(r, -EINVAL);
 }
@@ -190,7 +190,7 @@ START_TEST(what_must_be_included_is_preferred_and_then_the_highest_of_what_is_av
                 request.must_include_deviceids =
                         split(must_include, &request.n_must_include_deviceids);
                 request.allocation_size = cases[i].size;
-                ids = devicerequest_prefer(&request, &n);
+                ids = plugin_request_prefer(&request, &n);
                 text_add(&said, "");
                 for (size_t j = 0; j < n; ++j)
                         text_addf(&said, "%s%s", j ? " " : "", ids[j]);

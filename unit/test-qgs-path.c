@@ -63,8 +63,8 @@ static void ck_assert_fit(const char *path, const char *below)
 {
         struct error error = ERROR_NULL;
 
-        ck_assert_msg(qgs_check_socket_path("--qgs-socket", path, below, &error) == 0, "%s: %s",
-                      path, error.text);
+        ck_assert_msg(qgs_path_check("--qgs-socket", path, below, &error) == 0, "%s: %s", path,
+                      error.text);
 }
 
 /* Refused, and the text has the option, the remedy in full, and what the caller says. */
@@ -72,10 +72,9 @@ static void ck_assert_refused(const char *path, const char *below, const char *s
 {
         struct error error = ERROR_NULL;
 
-        ck_assert_msg(qgs_check_socket_path("--qgs-socket", path, below, &error) == -EINVAL, "%s",
-                      path);
+        ck_assert_msg(qgs_path_check("--qgs-socket", path, below, &error) == -EINVAL, "%s", path);
         ck_assert_ptr_eq(strstr(error.text, "--qgs-socket: "), error.text);
-        ck_assert_msg(strstr(error.text, QGS_DEFAULT_SOCKET " has") != NULL, "%s: %s", path,
+        ck_assert_msg(strstr(error.text, QGS_PATH_DEFAULT " has") != NULL, "%s: %s", path,
                       error.text);
         ck_assert_msg(strstr(error.text, said) != NULL, "%s: %s", path, error.text);
 }
@@ -83,7 +82,7 @@ static void ck_assert_refused(const char *path, const char *below, const char *s
 START_TEST(directories_of_its_own_are_fit)
 {
         static const char *const cases[] = {
-                QGS_DEFAULT_SOCKET,
+                QGS_PATH_DEFAULT,
                 "/run/tdx-qgs/qgs.socket",
                 "/var/run/x/qgs.socket",
                 "/var/lib/tdx-qgs/qgs.socket",
@@ -137,13 +136,13 @@ END_TEST
 
 START_TEST(a_path_must_fit_a_socket_address)
 {
-        char path[QGS_SOCKET_MAX + 2];
+        char path[QGS_PATH_MAX + 2];
 
         memset(path, 'x', sizeof(path));
         memcpy(path, "/run/tdx/", 9);
-        path[QGS_SOCKET_MAX + 1] = '\0';
+        path[QGS_PATH_MAX + 1] = '\0';
         ck_assert_refused(path, NOWHERE, "107 bytes");
-        path[QGS_SOCKET_MAX] = '\0';
+        path[QGS_PATH_MAX] = '\0';
         ck_assert_fit(path, NOWHERE);
 }
 END_TEST
@@ -281,7 +280,7 @@ END_TEST
 
 START_TEST(the_default_is_fit_on_this_very_host)
 {
-        ck_assert_fit(QGS_DEFAULT_SOCKET, "");
+        ck_assert_fit(QGS_PATH_DEFAULT, "");
         ck_assert_refused("/proc/self/root/run/x/s", "", "the kernel's");
 }
 END_TEST

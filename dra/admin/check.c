@@ -45,13 +45,12 @@ static bool check_capacity(const struct config *config)
         if (config->capacity >= 0)
                 capacity = (uint64_t)config->capacity;
         else
-                r = capacity_read(config->misc_capacity, config->cgroup_root, &capacity, path,
-                                  &error);
+                r = misc_read(config->misc_capacity, config->cgroup_root, &capacity, path, &error);
         if (r < 0)
                 return report(false, "capacity", error.text);
-        if (r == CAPACITY_NO_TDX)
+        if (r == MISC_NO_TDX)
                 snprintf(text, sizeof(text), "%s has no tdx line: load kvm_intel with tdx=1", path);
-        else if (r == CAPACITY_NO_FILE)
+        else if (r == MISC_NO_FILE)
                 snprintf(text, sizeof(text), "no misc.capacity below %s: see --misc-capacity",
                          config->cgroup_root);
         else
@@ -76,9 +75,9 @@ static bool check_writable(const char *item, const char *path)
 
 static bool check_qgs(const struct config *config)
 {
-        const char *socket = config->qgs_socket ? config->qgs_socket : QGS_DEFAULT_SOCKET;
+        const char *socket = config->qgs_socket ? config->qgs_socket : QGS_PATH_DEFAULT;
         char text[PATH_MAX + 512];
-        struct verdict_state state;
+        struct qgs_verdict_state state;
 
         qgs_judge_once(config->host_root, socket, &state);
         if (state.state == QGS_ANSWERING)
@@ -144,7 +143,7 @@ static bool check_api(const struct config *config)
         return report(probe.is_ok, "API server", probe.is_ok ? text : probe.error.text);
 }
 
-int preflight_run(const struct config *config)
+int check_run(const struct config *config)
 {
         bool is_ok = check_config(config);
 

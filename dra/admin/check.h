@@ -6,4 +6,4 @@ struct config;
 
 /* Prints an item a line to standard output; returns the exit status: 0 when all are well, 1
  * otherwise. */
-int preflight_run(const struct config *config);
+int check_run(const struct config *config);

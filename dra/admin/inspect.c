@@ -40,12 +40,12 @@ static void print_capacity(const struct config *config)
                        (long long)config->capacity, config->reserve);
                 return;
         }
-        r = capacity_read(config->misc_capacity, config->cgroup_root, &capacity, path, &error);
+        r = misc_read(config->misc_capacity, config->cgroup_root, &capacity, path, &error);
         if (r < 0)
                 printf("capacity   unknown: %s\n", error.text);
-        else if (r == CAPACITY_NO_TDX)
+        else if (r == MISC_NO_TDX)
                 printf("capacity   0 TDs: %s has no tdx line\n", path);
-        else if (r == CAPACITY_NO_FILE)
+        else if (r == MISC_NO_FILE)
                 printf("capacity   0 TDs: no misc.capacity below %s\n", config->cgroup_root);
         else
                 printf("capacity   %llu TDs (%s), %u reserved\n", (unsigned long long)capacity,
@@ -96,10 +96,10 @@ static unsigned print_record(int directory_fd, const char *uid)
 
         r = file_read(directory_fd, uid, RECORD_MAX, &bytes, &n, &error);
         if (!r)
-                r = checkpoint_decode(bytes, n, &claim, &error);
+                r = records_decode(bytes, n, &claim, &error);
         if (r) {
                 printf("  uid %s  unreadable, counted as one TD: %s\n", uid,
-                       r == CHECKPOINT_NEWER ? "written by a newer version" : error.text);
+                       r == RECORDS_NEWER ? "written by a newer version" : error.text);
                 return 1;
         }
         print_claim(claim);
@@ -120,7 +120,7 @@ static void print_claims(const struct config *config)
         }
         printf("claims     in %s\n", path);
         while ((entry = readdir(directory))) {
-                if (!checkpoint_uid_is_valid(entry->d_name))
+                if (!records_uid_is_valid(entry->d_name))
                         continue;
                 n_held += print_record(dirfd(directory), entry->d_name);
                 ++n_claims;
@@ -132,12 +132,12 @@ static void print_claims(const struct config *config)
 static void print_plugin(const struct config *config)
 {
         __attribute__((cleanup(cleanup_free))) char *foreign =
-                xasprintf("%s/device-plugins/" DEVICEPLUGIN_FOREIGN, config->kubelet_dir);
+                xasprintf("%s/device-plugins/" PLUGIN_SERVICE_FOREIGN, config->kubelet_dir);
 
         printf("plugin     %zu devices held or lingering, as last written down\n",
-               pluginside_n_recorded(config->state_dir));
+               plugin_n_recorded(config->state_dir));
         if (rpc_listener_is_served(foreign))
-                printf("           another plugin serves " DEVICEPLUGIN_RESOURCE
+                printf("           another plugin serves " PLUGIN_SERVICE_RESOURCE
                        " (%s): ours stands back, and what\n"
                        "           it hands out is counted. Turn it off, or park KubeVirt's own "
                        "and "
@@ -151,8 +151,8 @@ static void print_qgs(const struct config *config)
                 attestation_recorded_socket(config->state_dir);
         const char *socket = config->qgs_socket ? config->qgs_socket
                              : recorded         ? recorded
-                                                : QGS_DEFAULT_SOCKET;
-        struct verdict_state state;
+                                                : QGS_PATH_DEFAULT;
+        struct qgs_verdict_state state;
 
         qgs_judge_once(config->host_root, socket, &state);
         printf("QGS        %s%s%s\n", qgs_state_name(state.state), *state.reason ? ": " : " at ",

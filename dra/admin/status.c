@@ -43,14 +43,14 @@ static void measure_process(const struct status *status, struct metrics *metrics
         metrics->resident_bytes = resident;
 }
 
-static void measure_plugin(const struct pluginside *side, struct metrics *metrics)
+static void measure_plugin(const struct plugin *side, struct metrics *metrics)
 {
-        struct pluginside_status plugin;
+        struct plugin_status plugin;
 
-        pluginside_status(side, &plugin);
+        plugin_status(side, &plugin);
         metrics->is_served[METRICS_PLUGIN] = plugin.is_served;
-        metrics->is_registered[METRICS_PLUGIN] = plugin.standing == DEVICEPLUGIN_REGISTERED;
-        metrics->is_foreign_plugin = plugin.standing == DEVICEPLUGIN_STANDS_BACK;
+        metrics->is_registered[METRICS_PLUGIN] = plugin.standing == PLUGIN_SERVICE_REGISTERED;
+        metrics->is_foreign_plugin = plugin.standing == PLUGIN_SERVICE_STANDS_BACK;
         metrics->held[METRICS_PLUGIN] = plugin.n_held;
         metrics->refusals[METRICS_PLUGIN] = plugin.n_refused;
         metrics->podresources_errors = plugin.n_unanswered;
@@ -80,7 +80,7 @@ static void measure_publishing(const struct status *status, struct metrics *metr
 
 static void measure_claims(const struct status *status, struct metrics *metrics)
 {
-        const struct draplugin *plugin = status->options.draplugin;
+        const struct claims_service *plugin = status->options.claims_service;
 
         metrics->n_claims = ledger_n_claims(status->options.ledger);
         metrics->n_waiting = prepare_n_waiting(status->options.prepare);
@@ -117,7 +117,7 @@ static unsigned print_metrics(void *owner, struct text *page)
                 .is_schedulable = attestation_is_schedulable(options->attestation, ATTESTATION_CDI),
         };
 
-        measure_plugin(options->pluginside, &metrics);
+        measure_plugin(options->plugin, &metrics);
         measure_capacity(status, &metrics);
         measure_claims(status, &metrics);
         measure_publishing(status, &metrics);
@@ -141,7 +141,7 @@ static unsigned print_healthz(void *owner, struct text *page)
 static const char *why_not_ready(const struct status *status)
 {
         const struct status_options *options = &status->options;
-        struct pluginside_status plugin;
+        struct plugin_status plugin;
 
         if (!*options->is_active)
                 return options->sockets && options->config->pod_uid &&
@@ -154,8 +154,8 @@ static const char *why_not_ready(const struct status *status)
                 return "it is not known yet how many TDs are free";
         if (!attestation_is_known(options->attestation))
                 return "QGS has not been judged yet";
-        pluginside_status(options->pluginside, &plugin);
-        return plugin.is_served && plugin.standing == DEVICEPLUGIN_UNREGISTERED
+        plugin_status(options->plugin, &plugin);
+        return plugin.is_served && plugin.standing == PLUGIN_SERVICE_UNREGISTERED
                        ? "kubelet has not registered the device plugin"
                        : NULL;
 }

@@ -10,11 +10,11 @@
 
 struct attestation;
 struct config;
-struct draplugin;
+struct claims_service;
 struct error;
 struct kube_api;
 struct ledger;
-struct pluginside;
+struct plugin;
 struct prepare;
 struct publisher;
 struct sockets;
@@ -27,10 +27,10 @@ struct status_options {
         const bool *is_active; /* whether this instance holds the node's lock */
         const struct ledger *ledger;
         const struct prepare *prepare;
-        const struct draplugin *draplugin;
+        const struct claims_service *claims_service;
         const struct attestation *attestation;
         const struct sockets *sockets;
-        const struct pluginside *pluginside;
+        const struct plugin *plugin;
         const struct publisher *publisher;
         const struct kube_api *api;
 };

@@ -61,7 +61,7 @@ static void on_removed(void *owner, const struct error *error)
         leftover_free(leftover);
 }
 
-void leftovers_retry(struct leftovers *leftovers, struct checkpoint *checkpoint,
+void leftovers_retry(struct leftovers *leftovers, struct records *records,
                      bool (*is_claimed)(void *owner, const char *uid), void *owner)
 {
         struct list *position, *following;
@@ -76,6 +76,6 @@ void leftovers_retry(struct leftovers *leftovers, struct checkpoint *checkpoint,
                         continue;
                 }
                 leftover->is_trying = true;
-                checkpoint_remove(checkpoint, leftover->uid, on_removed, leftover);
+                records_remove(records, leftover->uid, on_removed, leftover);
         }
 }

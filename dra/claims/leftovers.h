@@ -9,7 +9,7 @@
 
 #include <stdbool.h>
 
-struct checkpoint;
+struct records;
 
 struct leftovers {
         struct list list;
@@ -23,5 +23,5 @@ bool leftovers_has(const struct leftovers *leftovers, const char *uid);
 
 /* Try to remove each again. One whose claim is there again (is_claimed) is a record like any other,
  * and no leftover any more. */
-void leftovers_retry(struct leftovers *leftovers, struct checkpoint *checkpoint,
+void leftovers_retry(struct leftovers *leftovers, struct records *records,
                      bool (*is_claimed)(void *owner, const char *uid), void *owner);

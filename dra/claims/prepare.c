@@ -55,7 +55,7 @@ struct job {
 
 struct prepare {
         struct prepare_options options;
-        struct checkpoint *checkpoint;
+        struct records *records;
         char *boot_id;
         char *mount_source;
         bool is_active;
@@ -350,7 +350,7 @@ static int job_try_hold(struct job *job)
         list_unlink(&job->waiting);
         job->state = JOB_SAVING;
         /* Without a disk to wait for, this answers at once; what the others are told can wait. */
-        checkpoint_save(prepare->checkpoint, claim, on_saved, job);
+        records_save(prepare->records, claim, on_saved, job);
         prepare->options.on_held_changed(prepare->options.owner);
         return 0;
 }
@@ -526,7 +526,7 @@ static bool is_claimed(void *owner, const char *uid)
 
 void prepare_retry_removals(struct prepare *prepare)
 {
-        leftovers_retry(&prepare->leftovers, prepare->checkpoint, is_claimed, prepare);
+        leftovers_retry(&prepare->leftovers, prepare->records, is_claimed, prepare);
 }
 
 static void on_recorded(void *owner, const struct error *error)
@@ -546,7 +546,7 @@ void prepare_record_all(struct prepare *prepare)
 
                 /* What is being written or removed has its order already. */
                 if (!node || container_of(node, struct job, node)->state != JOB_REMOVING)
-                        checkpoint_save(prepare->checkpoint, claim, on_recorded, NULL);
+                        records_save(prepare->records, claim, on_recorded, NULL);
         }
 }
 
@@ -607,7 +607,7 @@ static void job_advance(struct job *job)
                 answer_all(&job->prepares, NULL, &unprepared);
                 if (held || leftovers_has(&prepare->leftovers, job->uid)) {
                         job->state = JOB_REMOVING;
-                        checkpoint_remove(prepare->checkpoint, job->uid, on_removed, job);
+                        records_remove(prepare->records, job->uid, on_removed, job);
                         return;
                 }
                 answer_all(&job->releases, NULL, &success);
@@ -671,9 +671,9 @@ void prepare_set_mount_source(struct prepare *prepare, const char *directory)
         prepare->mount_source = xstrdup(directory);
 }
 
-void prepare_activate(struct prepare *prepare, struct checkpoint *checkpoint, const char *boot_id)
+void prepare_activate(struct prepare *prepare, struct records *records, const char *boot_id)
 {
-        prepare->checkpoint = checkpoint;
+        prepare->records = records;
         prepare->boot_id = xstrdup(boot_id);
         prepare->is_active = true;
         advance_all(prepare);

@@ -21,7 +21,7 @@
 #include <uv.h>
 
 struct cdi_store;
-struct checkpoint;
+struct records;
 struct error;
 struct kube_api;
 struct ledger;
@@ -53,7 +53,7 @@ void prepare_set_mount_source(struct prepare *prepare, const char *directory);
 
 /* From now on requests are served, those held so far first. The checkpoint was loaded into the
  * ledger. */
-void prepare_activate(struct prepare *prepare, struct checkpoint *checkpoint, const char *boot_id);
+void prepare_activate(struct prepare *prepare, struct records *records, const char *boot_id);
 
 struct prepare_claim_id {
         const char *namespace_;

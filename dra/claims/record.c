@@ -39,14 +39,14 @@ static char *make_header(const char *json, size_t n)
         return xasprintf(MAGIC "%d crc32c %08x %zu bytes\n", VERSION, crc32c(json, n), n);
 }
 
-bool checkpoint_uid_is_valid(const char *uid)
+bool records_uid_is_valid(const char *uid)
 {
         size_t n = strspn(uid, "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ-");
 
         return n >= 1 && n <= UID_MAX && !uid[n];
 }
 
-char *checkpoint_encode(const struct ledger_claim *claim, size_t *ret_n)
+char *records_encode(const struct ledger_claim *claim, size_t *ret_n)
 {
         _cleanup_(json) struct json *record = json_new_object();
         __attribute__((cleanup(cleanup_free))) char *json = NULL, *header = NULL;
@@ -177,7 +177,7 @@ static int decode_json(const struct json *record, struct ledger_claim **ret_clai
         _cleanup_(ledger_claim) struct ledger_claim *claim = NULL;
         int r;
 
-        if (!uid || !checkpoint_uid_is_valid(uid) || !namespace_ || !name)
+        if (!uid || !records_uid_is_valid(uid) || !namespace_ || !name)
                 return error_set(err, -EBADMSG, "uid, namespace or name is missing or malformed");
         if (!json_is_array(devices) || json_count(devices) > DEVICES_MAX)
                 return error_set(err, -EBADMSG, "devices is missing or too long");
@@ -192,8 +192,7 @@ static int decode_json(const struct json *record, struct ledger_claim **ret_clai
         return r;
 }
 
-int checkpoint_decode(const char *bytes, size_t n, struct ledger_claim **ret_claim,
-                      struct error *err)
+int records_decode(const char *bytes, size_t n, struct ledger_claim **ret_claim, struct error *err)
 {
         const char *newline = n ? memchr(bytes, '\n', n) : NULL, *version;
         _cleanup_(json) struct json *record = NULL;
@@ -208,7 +207,7 @@ int checkpoint_decode(const char *bytes, size_t n, struct ledger_claim **ret_cla
         if (parse_u64(version, n_version, &number) == 0 && number > VERSION) {
                 error_set(err, -EPROTO, "written by a newer version of this driver (format %llu)",
                           (unsigned long long)number);
-                return CHECKPOINT_NEWER;
+                return RECORDS_NEWER;
         }
         ++newline;
         r = check_header(bytes, (size_t)(newline - bytes), newline, n - (size_t)(newline - bytes),

@@ -20,36 +20,35 @@
 #include <stddef.h>
 #include <uv.h>
 
-struct checkpoint;
+struct records;
 struct error;
 struct ledger;
 struct ledger_claim;
 
-enum checkpoint_outcome {
-        CHECKPOINT_NEWER = 1 /* written by a version of this driver whose format we do not know */
+enum records_outcome {
+        RECORDS_NEWER = 1 /* written by a version of this driver whose format we do not know */
 };
 
-/* The record's bytes; the caller's. These three are pure (checkpoint_record.c). */
-char *checkpoint_encode(const struct ledger_claim *claim, size_t *ret_n);
-/* 0 and a claim of the caller's; CHECKPOINT_NEWER; or -EBADMSG with the reason: truncated,
+/* The record's bytes; the caller's. These three are pure (claims_record.c). */
+char *records_encode(const struct ledger_claim *claim, size_t *ret_n);
+/* 0 and a claim of the caller's; RECORDS_NEWER; or -EBADMSG with the reason: truncated,
  * checksum, not our format. */
-int checkpoint_decode(const char *bytes, size_t n, struct ledger_claim **ret_claim,
-                      struct error *err);
+int records_decode(const char *bytes, size_t n, struct ledger_claim **ret_claim, struct error *err);
 
 /* Whether a claim UID can be a file name: 1 to 64 letters, digits and dashes. */
-bool checkpoint_uid_is_valid(const char *uid);
+bool records_uid_is_valid(const char *uid);
 
 /* Open (creating it where missing, 0700) the directory state_dir/claims. is_durable false leaves
  * out the syncs: for measurements only. */
-int checkpoint_open(uv_loop_t *loop, const char *state_dir, bool is_durable,
-                    struct checkpoint **ret, struct error *err);
-/* Only when nothing is pending (see checkpoint_is_idle). */
-void checkpoint_free(struct checkpoint *checkpoint);
+int records_open(uv_loop_t *loop, const char *state_dir, bool is_durable, struct records **ret,
+                 struct error *err);
+/* Only when nothing is pending (see records_is_idle). */
+void records_free(struct records *records);
 /* Somebody has removed the directory with all its records, and none was written since: the owner
  * knows what they held. */
-bool checkpoint_is_lost(const struct checkpoint *checkpoint);
+bool records_is_lost(const struct records *records);
 
-bool checkpoint_is_idle(const struct checkpoint *checkpoint);
+bool records_is_idle(const struct records *records);
 
 /* Read every record into the ledger. A damaged record goes to state_dir/damaged/<uid>.<unix time>,
  * one of a newer version to state_dir/newer/<uid>.<unix time>; either way its claim goes into the
@@ -58,19 +57,19 @@ bool checkpoint_is_idle(const struct checkpoint *checkpoint);
  * where it is and is found again. Left-over temporary files are removed, foreign files left alone.
  * 0, or -errno where the directory or a record cannot be read for a reason that is not the record's
  * (descriptors, memory, permissions): what is held is then not known. */
-typedef void checkpoint_on_damaged(void *owner, const char *uid, const struct error *reason);
-int checkpoint_load(struct checkpoint *checkpoint, struct ledger *ledger,
-                    checkpoint_on_damaged *on_damaged, void *owner, struct error *err);
+typedef void records_on_damaged(void *owner, const char *uid, const struct error *reason);
+int records_load(struct records *records, struct ledger *ledger, records_on_damaged *on_damaged,
+                 void *owner, struct error *err);
 
 /* Called on the loop thread when the write is durable (error->code 0) or has failed. It then left
  * the disk as it was, unless it was the directory's sync that failed: then all of a round fail, and
  * the next start may find any of them done. */
-typedef void checkpoint_on_done(void *owner, const struct error *error);
+typedef void records_on_done(void *owner, const struct error *error);
 
 /* Write (or replace) the claim's record; the claim is encoded before this returns. Orders per claim
  * are kept. */
-void checkpoint_save(struct checkpoint *checkpoint, const struct ledger_claim *claim,
-                     checkpoint_on_done *on_done, void *owner);
+void records_save(struct records *records, const struct ledger_claim *claim,
+                  records_on_done *on_done, void *owner);
 /* Remove the record of a UID; one that is not there counts as removed. */
-void checkpoint_remove(struct checkpoint *checkpoint, const char *uid, checkpoint_on_done *on_done,
-                       void *owner);
+void records_remove(struct records *records, const char *uid, records_on_done *on_done,
+                    void *owner);

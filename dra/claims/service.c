@@ -34,7 +34,7 @@ struct item {
 
 /* One call. */
 struct batch {
-        struct draplugin *plugin;
+        struct claims_service *plugin;
         struct rpc_call *call;
         bool is_prepare;
         uint64_t began_ns;
@@ -184,7 +184,7 @@ static void on_gone(void *owner)
 static void count(const struct batch *batch, const struct error *error)
 {
         enum metrics_result result = error->code ? METRICS_ERROR : METRICS_SUCCESS;
-        struct draplugin *plugin = batch->plugin;
+        struct claims_service *plugin = batch->plugin;
 
         if (!batch->is_prepare) {
                 ++plugin->unprepares[result];
@@ -212,8 +212,8 @@ static void on_done(void *owner, const struct ledger_claim *claim, const struct 
         batch_end_one(item->batch);
 }
 
-static struct batch *batch_new(struct draplugin *plugin, struct rpc_call *call, bool is_prepare,
-                               Dra__Claim *const *claims, size_t n_claims)
+static struct batch *batch_new(struct claims_service *plugin, struct rpc_call *call,
+                               bool is_prepare, Dra__Claim *const *claims, size_t n_claims)
 {
         struct batch *batch = xcalloc(1, sizeof(*batch) + n_claims * sizeof(batch->items[0]));
 
@@ -241,7 +241,7 @@ static struct batch *batch_new(struct draplugin *plugin, struct rpc_call *call, 
  * outside. */
 static int check_claim(const Dra__Claim *claim, struct error *error)
 {
-        if (!checkpoint_uid_is_valid(claim->uid))
+        if (!records_uid_is_valid(claim->uid))
                 return error_set(error, -EINVAL, "\"%.64s\" is no UID of a claim", claim->uid);
         if (!text_is_dns_label(claim->namespace_))
                 return error_set(error, -EINVAL, "\"%.64s\" is no name of a namespace",
@@ -251,7 +251,7 @@ static int check_claim(const Dra__Claim *claim, struct error *error)
         return 0;
 }
 
-static void start_batch(struct draplugin *plugin, struct rpc_call *call, bool is_prepare,
+static void start_batch(struct claims_service *plugin, struct rpc_call *call, bool is_prepare,
                         Dra__Claim *const *claims, size_t n_claims)
 {
         uint64_t patience_ms = rpc_call_remaining_ms(call);
@@ -297,7 +297,7 @@ static void on_unprepare(void *owner, struct rpc_call *call, const ProtobufCMess
         start_batch(owner, call, false, request->claims, request->n_claims);
 }
 
-const struct rpc_method draplugin_methods[] = {
+const struct rpc_method claims_service_methods[] = {
         { "/k8s.io.kubelet.pkg.apis.dra.v1.DRAPlugin/NodePrepareResources",
           &dra__node_prepare_resources_request__descriptor, on_prepare },
         { "/k8s.io.kubelet.pkg.apis.dra.v1.DRAPlugin/NodeUnprepareResources",
@@ -308,4 +308,4 @@ const struct rpc_method draplugin_methods[] = {
           &dra__node_unprepare_resources_request__descriptor, on_unprepare },
 };
 
-const size_t draplugin_n_methods = array_size(draplugin_methods);
+const size_t claims_service_n_methods = array_size(claims_service_methods);

@@ -13,7 +13,7 @@
 
 struct prepare;
 
-struct draplugin {
+struct claims_service {
         struct prepare *prepare; /* borrowed */
 
         /* Answers since the start, one a claim. */
@@ -23,6 +23,7 @@ struct draplugin {
         struct metrics_histogram durations;
 };
 
-/* The methods of both versions, for rpc_server_add_service() with a struct draplugin as owner. */
-extern const struct rpc_method draplugin_methods[];
-extern const size_t draplugin_n_methods;
+/* The methods of both versions, for rpc_server_add_service() with a struct claims_service as owner.
+ */
+extern const struct rpc_method claims_service_methods[];
+extern const size_t claims_service_n_methods;

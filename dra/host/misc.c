@@ -30,7 +30,7 @@ static const char *value_of(const char *line, size_t n, size_t *ret_n)
         return line + at;
 }
 
-int capacity_parse(const char *bytes, size_t n, uint64_t *ret_tds, struct error *err)
+int misc_parse(const char *bytes, size_t n, uint64_t *ret_tds, struct error *err)
 {
         bool is_found = false;
         uint64_t tds = 0;
@@ -56,7 +56,7 @@ int capacity_parse(const char *bytes, size_t n, uint64_t *ret_tds, struct error 
                 is_found = true;
         }
         if (!is_found)
-                return CAPACITY_NO_TDX;
+                return MISC_NO_TDX;
         *ret_tds = tds;
         return 0;
 }
@@ -70,14 +70,14 @@ static int read_one(const char *path, uint64_t *ret_tds, struct error *err)
         r = file_read(AT_FDCWD, path, FILE_MAX, &bytes, &n, err);
         if (r < 0)
                 return r;
-        r = capacity_parse(bytes, n, ret_tds, err);
+        r = misc_parse(bytes, n, ret_tds, err);
         if (r < 0)
                 error_prefix(err, "%s", path);
         return r;
 }
 
-int capacity_read(const char *file, const char *cgroup_root, uint64_t *ret_tds, char *path_buffer,
-                  struct error *err)
+int misc_read(const char *file, const char *cgroup_root, uint64_t *ret_tds, char *path_buffer,
+              struct error *err)
 {
         static const char *const places[] = { "misc.capacity", "misc/misc.capacity",
                                               "unified/misc.capacity" };
@@ -99,5 +99,5 @@ int capacity_read(const char *file, const char *cgroup_root, uint64_t *ret_tds, 
                         return r;
         }
         path_buffer[0] = '\0';
-        return CAPACITY_NO_FILE;
+        return MISC_NO_FILE;
 }

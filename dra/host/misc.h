@@ -13,22 +13,22 @@
 
 struct error;
 
-enum capacity_outcome {
-        CAPACITY_NO_TDX =
+enum misc_outcome {
+        MISC_NO_TDX =
                 1, /* readable, but without a tdx line: TDX is off, or kvm_intel not loaded yet */
-        CAPACITY_NO_FILE = 2 /* no misc.capacity at any known place: no misc controller, or a
+        MISC_NO_FILE = 2 /* no misc.capacity at any known place: no misc controller, or a
                                 private cgroup namespace */
 };
 
 /* The tdx line of a misc.capacity text of n bytes ("name value\n" lines, the last newline
- * optional). 0; CAPACITY_NO_TDX; or -EBADMSG where the line is there but its value is no decimal
+ * optional). 0; MISC_NO_TDX; or -EBADMSG where the line is there but its value is no decimal
  * number that fits 64 bits, or it is there twice. */
-int capacity_parse(const char *bytes, size_t n, uint64_t *ret_tds, struct error *err);
+int misc_parse(const char *bytes, size_t n, uint64_t *ret_tds, struct error *err);
 
 /* Read file (an explicit path, which must exist) or, when it is NULL, below cgroup_root
  * ("/sys/fs/cgroup") the first that exists of the places of cgroup v2, v1 and hybrid:
- * misc.capacity, misc/misc.capacity, unified/misc.capacity. As capacity_parse(), or
- * CAPACITY_NO_FILE, or -errno with the file's name in err; at most 64 KiB are read. path_buffer
- * (PATH_MAX bytes) receives the path that was read or complained of, "" with CAPACITY_NO_FILE. */
-int capacity_read(const char *file, const char *cgroup_root, uint64_t *ret_tds, char *path_buffer,
-                  struct error *err);
+ * misc.capacity, misc/misc.capacity, unified/misc.capacity. As misc_parse(), or
+ * MISC_NO_FILE, or -errno with the file's name in err; at most 64 KiB are read. path_buffer
+ * (PATH_MAX bytes) receives the path that was read or complained of, "" with MISC_NO_FILE. */
+int misc_read(const char *file, const char *cgroup_root, uint64_t *ret_tds, char *path_buffer,
+              struct error *err);

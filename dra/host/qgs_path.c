@@ -12,7 +12,7 @@
 #include <sys/stat.h>
 
 #define LINKS_MAX 40 /* as the kernel's own bound, fs/namei.c MAXSYMLINKS */
-#define REMEDY    "give QGS a directory of its own, as its default " QGS_DEFAULT_SOCKET " has"
+#define REMEDY    "give QGS a directory of its own, as its default " QGS_PATH_DEFAULT " has"
 
 struct shared {
         const char *path; /* in the names of a host where /var/run is /run */
@@ -89,7 +89,7 @@ static const char *const foreign_sockets[] = {
 
 static int refuse(const char *what, const char *path, const char *reason, struct error *err)
 {
-        return error_set(err, -EINVAL, "%s: \"%.*s\" %s; " REMEDY, what, QGS_SOCKET_MAX, path,
+        return error_set(err, -EINVAL, "%s: \"%.*s\" %s; " REMEDY, what, QGS_PATH_MAX, path,
                          reason);
 }
 
@@ -113,7 +113,7 @@ static int check_form(const char *what, const char *path, struct error *err)
                                 err, -EINVAL,
                                 "%s: the path has a control character as byte %zu; " REMEDY, what,
                                 i + 1);
-        if (n > QGS_SOCKET_MAX)
+        if (n > QGS_PATH_MAX)
                 return refuse(
                         what, path,
                         "and what follows is longer than the 107 bytes of a unix socket's path",
@@ -288,7 +288,7 @@ static int check_contents(const char *what, const char *path, const char *root,
         return 0;
 }
 
-int qgs_check_socket_path(const char *what, const char *path, const char *root, struct error *err)
+int qgs_path_check(const char *what, const char *path, const char *root, struct error *err)
 {
         __attribute__((cleanup(cleanup_free))) char *directory = NULL;
         struct walk walk = { .root = root };

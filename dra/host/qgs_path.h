@@ -13,8 +13,8 @@
 
 struct error;
 
-#define QGS_DEFAULT_SOCKET "/var/run/tdx-qgs/qgs.socket"
-#define QGS_SOCKET_MAX     107 /* bytes of a path that fit sun_path with its NUL (unix(7)) */
+#define QGS_PATH_DEFAULT "/var/run/tdx-qgs/qgs.socket"
+#define QGS_PATH_MAX     107 /* bytes of a path that fit sun_path with its NUL (unix(7)) */
 
 /* Check a socket path, given by the option or field called what. Refused with -EINVAL, the reason
  * and the remedy: not absolute, "." or "..", empty components, control characters, too long, a
@@ -22,4 +22,4 @@ struct error;
  * /usr/..., /home/..., kubelet's, container runtimes', ...), both as written and after resolving
  * symbolic links below root ("" for the host itself; a path that does not exist yet is resolved as
  * far as it does). */
-int qgs_check_socket_path(const char *what, const char *path, const char *root, struct error *err);
+int qgs_path_check(const char *what, const char *path, const char *root, struct error *err);

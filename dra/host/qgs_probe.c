@@ -15,12 +15,12 @@
 #define HEADER_SIZE            16
 #define ANSWER_MAX             4096 /* 68 with Intel's own library */
 
-struct qgsprobe {
+struct qgs_probe {
         uv_poll_t poll;
         uv_timer_t timeout;
         int fd;
         unsigned n_open; /* handles, while closing */
-        qgsprobe_on_done *on_done;
+        qgs_probe_on_done *on_done;
         void *owner;
         size_t n;
         unsigned char answer[ANSWER_MAX];
@@ -68,7 +68,8 @@ static uint32_t read_be32(const unsigned char *bytes)
                (uint32_t)bytes[3];
 }
 
-int qgsprobe_parse_answer(const unsigned char *bytes, size_t n, char *ret_failure, size_t n_failure)
+int qgs_probe_parse_answer(const unsigned char *bytes, size_t n, char *ret_failure,
+                           size_t n_failure)
 {
         uint32_t length, error;
 
@@ -96,7 +97,7 @@ int qgsprobe_parse_answer(const unsigned char *bytes, size_t n, char *ret_failur
 
 static void on_closed(uv_handle_t *handle)
 {
-        struct qgsprobe *probe = handle->data;
+        struct qgs_probe *probe = handle->data;
 
         if (--probe->n_open)
                 return;
@@ -104,19 +105,19 @@ static void on_closed(uv_handle_t *handle)
         free(probe);
 }
 
-void qgsprobe_cancel(struct qgsprobe *probe)
+void qgs_probe_cancel(struct qgs_probe *probe)
 {
         probe->n_open = 2;
         uv_close((uv_handle_t *)&probe->poll, on_closed);
         uv_close((uv_handle_t *)&probe->timeout, on_closed);
 }
 
-static void finish(struct qgsprobe *probe, enum qgs_probe result, const char *failure)
+static void finish(struct qgs_probe *probe, enum qgs_probe_result result, const char *failure)
 {
-        qgsprobe_on_done *on_done = probe->on_done;
+        qgs_probe_on_done *on_done = probe->on_done;
         void *owner = probe->owner;
 
-        qgsprobe_cancel(probe);
+        qgs_probe_cancel(probe);
         on_done(owner, result, failure);
 }
 
@@ -127,7 +128,7 @@ static void on_timeout(uv_timer_t *timeout)
 
 static void on_readable(uv_poll_t *poll, int status, int events)
 {
-        struct qgsprobe *probe = poll->data;
+        struct qgs_probe *probe = poll->data;
         char failure[64] = "";
         ssize_t n;
         int r;
@@ -140,7 +141,7 @@ static void on_readable(uv_poll_t *poll, int status, int events)
                 return;
         }
         probe->n += (size_t)n;
-        r = qgsprobe_parse_answer(probe->answer, probe->n, failure, sizeof(failure));
+        r = qgs_probe_parse_answer(probe->answer, probe->n, failure, sizeof(failure));
         if (r <= 0)
                 finish(probe, r ? QGS_PROBE_HUNG : QGS_PROBE_CONNECTED, failure);
 }
@@ -166,19 +167,19 @@ static int open_connection(const char *socket_path)
         return fd;
 }
 
-static enum qgs_probe classify(int code)
+static enum qgs_probe_result classify(int code)
 {
         if (code == -ECONNREFUSED)
                 return QGS_PROBE_REFUSED;
         return code == -EAGAIN ? QGS_PROBE_HUNG : QGS_PROBE_FAILED;
 }
 
-struct qgsprobe *qgsprobe_start(uv_loop_t *loop, const char *socket, bool asks, uint32_t timeout_ms,
-                                qgsprobe_on_done *on_done, void *owner)
+struct qgs_probe *qgs_probe_start(uv_loop_t *loop, const char *socket, bool asks,
+                                  uint32_t timeout_ms, qgs_probe_on_done *on_done, void *owner)
 {
         static const unsigned char request[] = { 0, 0, 0,  16, 1, 0, 1, 0, 4, 0,
                                                  0, 0, 16, 0,  0, 0, 0, 0, 0, 0 };
-        struct qgsprobe *probe;
+        struct qgs_probe *probe;
         int fd = open_connection(socket);
 
         if (fd < 0) {
@@ -206,21 +207,21 @@ struct qgsprobe *qgsprobe_start(uv_loop_t *loop, const char *socket, bool asks, 
         return probe;
 }
 
-static void on_judged(void *owner, enum qgs_probe result, const char *failure)
+static void on_judged(void *owner, enum qgs_probe_result result, const char *failure)
 {
-        (void)verdict_probed(owner, result, failure, 0);
+        (void)qgs_verdict_probed(owner, result, failure, 0);
 }
 
-void qgs_judge_once(const char *root, const char *socket, struct verdict_state *ret)
+void qgs_judge_once(const char *root, const char *socket, struct qgs_verdict_state *ret)
 {
         __attribute__((cleanup(cleanup_free))) char *path = xasprintf("%s%s", root, socket);
-        struct verdict verdict;
+        struct qgs_verdict verdict;
         struct qgs_sight sight;
 
-        verdict_init(&verdict, socket, VERDICT_PROBE_MS, 0);
+        qgs_verdict_init(&verdict, socket, QGS_VERDICT_PROBE_MS, 0);
         qgs_look(path, &sight);
-        (void)verdict_see(&verdict, &sight, 0);
-        if (verdict_next_probe_ms(&verdict) == 0)
-                (void)qgsprobe_start(NULL, path, false, 0, on_judged, &verdict);
+        (void)qgs_verdict_see(&verdict, &sight, 0);
+        if (qgs_verdict_next_probe_ms(&verdict) == 0)
+                (void)qgs_probe_start(NULL, path, false, 0, on_judged, &verdict);
         *ret = verdict.in_force;
 }

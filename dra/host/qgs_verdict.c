@@ -23,9 +23,9 @@ const char *qgs_state_name(enum qgs_state state)
  * the first class that fits decides. ACLs are left out; with one, the group bits are its mask. */
 static bool is_permitted(mode_t mode, uid_t uid, gid_t gid, mode_t wanted, gid_t group)
 {
-        if (uid == VERDICT_VM_ID)
+        if (uid == QGS_VERDICT_VM_ID)
                 return mode & (wanted << 6);
-        if (gid == VERDICT_VM_ID || (group != VERDICT_NO_GROUP && gid == group))
+        if (gid == QGS_VERDICT_VM_ID || (group != QGS_VERDICT_NO_GROUP && gid == group))
                 return mode & (wanted << 3);
         return mode & wanted;
 }
@@ -46,7 +46,7 @@ static bool can_connect(const struct qgs_sight *sight, gid_t group)
  * files are not to be opened that way. */
 static bool find_group(const struct qgs_sight *sight, gid_t *ret_group)
 {
-        const gid_t candidates[] = { VERDICT_NO_GROUP, sight->gid, sight->directory_gid };
+        const gid_t candidates[] = { QGS_VERDICT_NO_GROUP, sight->gid, sight->directory_gid };
 
         for (size_t i = 0; i < array_size(candidates); ++i)
                 if (candidates[i] != 0 && can_connect(sight, candidates[i])) {
@@ -58,12 +58,12 @@ static bool find_group(const struct qgs_sight *sight, gid_t *ret_group)
 
 /* ---- what it looks like ---- */
 
-static void judge_sight(const struct verdict *verdict, struct verdict_state *ret)
+static void judge_sight(const struct qgs_verdict *verdict, struct qgs_verdict_state *ret)
 {
         const struct qgs_sight *sight = &verdict->sight;
         const char *socket = verdict->socket;
 
-        ret->group = VERDICT_NO_GROUP;
+        ret->group = QGS_VERDICT_NO_GROUP;
         ret->reason[0] = '\0';
         if (sight->code == -ENOENT || sight->code == -ENOTDIR) {
                 ret->state = QGS_ABSENT;
@@ -83,9 +83,9 @@ static void judge_sight(const struct verdict *verdict, struct verdict_state *ret
 
                 ret->state = QGS_REFUSED;
                 snprintf(ret->reason, sizeof(ret->reason),
-                         "QEMU runs as uid %d, and %s %s is %04o %u:%u: make it %s", VERDICT_VM_ID,
-                         is_directory ? "the directory of" : "the socket", socket,
-                         is_directory ? sight->directory_mode : sight->mode,
+                         "QEMU runs as uid %d, and %s %s is %04o %u:%u: make it %s",
+                         QGS_VERDICT_VM_ID, is_directory ? "the directory of" : "the socket",
+                         socket, is_directory ? sight->directory_mode : sight->mode,
                          is_directory ? sight->directory_uid : sight->uid,
                          is_directory ? sight->directory_gid : sight->gid,
                          is_directory ? "0755" : "0666, or 0660 with a group of its own");
@@ -94,7 +94,7 @@ static void judge_sight(const struct verdict *verdict, struct verdict_state *ret
         }
 }
 
-static void judge(const struct verdict *verdict, struct verdict_state *ret)
+static void judge(const struct qgs_verdict *verdict, struct qgs_verdict_state *ret)
 {
         const char *what = NULL;
 
@@ -106,7 +106,7 @@ static void judge(const struct verdict *verdict, struct verdict_state *ret)
                 ret->state = QGS_STALE;
                 what = "nobody listens on it, restart QGS (qgsd)";
         } else if (verdict->probe == QGS_PROBE_HUNG &&
-                   (verdict->n_hung >= VERDICT_HUNG_PROBES || !verdict->is_confirmed ||
+                   (verdict->n_hung >= QGS_VERDICT_HUNG_PROBES || !verdict->is_confirmed ||
                     verdict->in_force.state != QGS_ANSWERING)) {
                 ret->state = QGS_HUNG;
                 what = "it does not answer, see its log and restart QGS (qgsd)";
@@ -118,23 +118,23 @@ static void judge(const struct verdict *verdict, struct verdict_state *ret)
 
 /* ---- what is in force ---- */
 
-static bool is_same(const struct verdict_state *a, const struct verdict_state *b)
+static bool is_same(const struct qgs_verdict_state *a, const struct qgs_verdict_state *b)
 {
         return a->state == b->state && a->group == b->group && strcmp(a->reason, b->reason) == 0;
 }
 
-static void refill(struct verdict *verdict, uint64_t now_ms)
+static void refill(struct qgs_verdict *verdict, uint64_t now_ms)
 {
-        while (verdict->n_recoveries < VERDICT_RECOVERIES &&
-               now_ms - verdict->refilled_ms >= VERDICT_RECOVERY_MS) {
+        while (verdict->n_recoveries < QGS_VERDICT_RECOVERIES &&
+               now_ms - verdict->refilled_ms >= QGS_VERDICT_RECOVERY_MS) {
                 ++verdict->n_recoveries;
-                verdict->refilled_ms += VERDICT_RECOVERY_MS;
+                verdict->refilled_ms += QGS_VERDICT_RECOVERY_MS;
         }
-        if (verdict->n_recoveries == VERDICT_RECOVERIES)
+        if (verdict->n_recoveries == QGS_VERDICT_RECOVERIES)
                 verdict->refilled_ms = now_ms;
 }
 
-static bool enforce(struct verdict *verdict, uint64_t now_ms)
+static bool enforce(struct qgs_verdict *verdict, uint64_t now_ms)
 {
         enum qgs_state before = verdict->in_force.state;
         bool is_recovery = verdict->latest.state == QGS_ANSWERING && before != QGS_ANSWERING &&
@@ -151,20 +151,21 @@ static bool enforce(struct verdict *verdict, uint64_t now_ms)
         return true;
 }
 
-static bool reconsider(struct verdict *verdict, uint64_t now_ms)
+static bool reconsider(struct qgs_verdict *verdict, uint64_t now_ms)
 {
         judge(verdict, &verdict->latest);
         return enforce(verdict, now_ms);
 }
 
-void verdict_init(struct verdict *verdict, const char *socket, uint64_t period_ms, uint64_t now_ms)
+void qgs_verdict_init(struct qgs_verdict *verdict, const char *socket, uint64_t period_ms,
+                      uint64_t now_ms)
 {
-        *verdict = (struct verdict){ .n_recoveries = VERDICT_RECOVERIES,
-                                     .refilled_ms = now_ms,
-                                     .since_ms = now_ms,
-                                     .next_probe_ms = now_ms,
-                                     .period_ms = period_ms,
-                                     .in_force.group = VERDICT_NO_GROUP };
+        *verdict = (struct qgs_verdict){ .n_recoveries = QGS_VERDICT_RECOVERIES,
+                                         .refilled_ms = now_ms,
+                                         .since_ms = now_ms,
+                                         .next_probe_ms = now_ms,
+                                         .period_ms = period_ms,
+                                         .in_force.group = QGS_VERDICT_NO_GROUP };
         snprintf(verdict->socket, sizeof(verdict->socket), "%s", socket);
 }
 
@@ -176,27 +177,27 @@ static bool is_same_socket(const struct qgs_sight *a, const struct qgs_sight *b)
                a->changed.tv_sec == b->changed.tv_sec && a->changed.tv_nsec == b->changed.tv_nsec;
 }
 
-bool verdict_see(struct verdict *verdict, const struct qgs_sight *sight, uint64_t now_ms)
+bool qgs_verdict_see(struct qgs_verdict *verdict, const struct qgs_sight *sight, uint64_t now_ms)
 {
         if (!verdict->is_seen || !is_same_socket(&verdict->sight, sight)) {
                 verdict->is_confirmed = false;
                 verdict->probe = QGS_PROBE_CONNECTED;
                 verdict->n_hung = 0;
                 if (verdict->is_ever_probed)
-                        verdict->next_probe_ms = verdict->probed_ms + VERDICT_PROBE_MS;
+                        verdict->next_probe_ms = verdict->probed_ms + QGS_VERDICT_PROBE_MS;
         }
         verdict->is_seen = true;
         verdict->sight = *sight;
         return reconsider(verdict, now_ms);
 }
 
-bool verdict_probed(struct verdict *verdict, enum qgs_probe probe, const char *failure,
-                    uint64_t now_ms)
+bool qgs_verdict_probed(struct qgs_verdict *verdict, enum qgs_probe_result probe,
+                        const char *failure, uint64_t now_ms)
 {
         verdict->is_ever_probed = true;
         verdict->probed_ms = now_ms;
         verdict->next_probe_ms =
-                now_ms + (probe == QGS_PROBE_CONNECTED ? verdict->period_ms : VERDICT_PROBE_MS);
+                now_ms + (probe == QGS_PROBE_CONNECTED ? verdict->period_ms : QGS_VERDICT_PROBE_MS);
         if (probe == QGS_PROBE_FAILED)
                 return false;
         verdict->is_confirmed |= probe == QGS_PROBE_CONNECTED;
@@ -206,19 +207,19 @@ bool verdict_probed(struct verdict *verdict, enum qgs_probe probe, const char *f
         return reconsider(verdict, now_ms);
 }
 
-bool verdict_expire(struct verdict *verdict, uint64_t now_ms)
+bool qgs_verdict_expire(struct qgs_verdict *verdict, uint64_t now_ms)
 {
         return verdict->is_seen && enforce(verdict, now_ms);
 }
 
-uint64_t verdict_next_probe_ms(const struct verdict *verdict)
+uint64_t qgs_verdict_next_probe_ms(const struct qgs_verdict *verdict)
 {
         return verdict->is_seen && !verdict->sight.code ? verdict->next_probe_ms : UINT64_MAX;
 }
 
-uint64_t verdict_next_expiry_ms(const struct verdict *verdict)
+uint64_t qgs_verdict_next_expiry_ms(const struct qgs_verdict *verdict)
 {
         if (verdict->n_recoveries || is_same(&verdict->in_force, &verdict->latest))
                 return UINT64_MAX;
-        return verdict->refilled_ms + VERDICT_RECOVERY_MS;
+        return verdict->refilled_ms + QGS_VERDICT_RECOVERY_MS;
 }

@@ -15,41 +15,41 @@
 #define ANSWER_TIMEOUT_MS 5000  /* of a PLATFORM_INFO request, */
 #define ASK_PERIOD_MS     60000 /* which costs the service an enclave call */
 
-struct qgswatch {
-        struct qgswatch_options options;
-        struct verdict verdict;
+struct qgs_watch {
+        struct qgs_watch_options options;
+        struct qgs_verdict verdict;
         char *socket; /* NULL before there is one */
         struct dirwatch *directories[DEPTH_MAX];
-        struct qgsprobe *probe; /* under way */
-        bool is_silent;         /* inside qgswatch_set_socket() */
+        struct qgs_probe *probe; /* under way */
+        bool is_silent;          /* inside qgs_watch_set_socket() */
         uv_timer_t settling;
         uv_timer_t clock; /* for what is due next */
         unsigned n_open;  /* handles, while closing */
 };
 
-static uint64_t now(const struct qgswatch *watch)
+static uint64_t now(const struct qgs_watch *watch)
 {
         return uv_now(watch->options.loop);
 }
 
-static bool asks(const struct qgswatch *watch)
+static bool asks(const struct qgs_watch *watch)
 {
-        return watch->options.probe == QGSWATCH_PLATFORM_INFO;
+        return watch->options.probe == QGS_WATCH_PLATFORM_INFO;
 }
 
-static void tell(struct qgswatch *watch, bool is_changed)
+static void tell(struct qgs_watch *watch, bool is_changed)
 {
         if (is_changed && !watch->is_silent)
                 watch->options.on_changed(watch->options.owner);
 }
 
-static void on_probed(void *owner, enum qgs_probe result, const char *failure)
+static void on_probed(void *owner, enum qgs_probe_result result, const char *failure)
 {
-        struct qgswatch *watch = owner;
-        bool was_known = qgswatch_state(watch)->state != QGS_UNKNOWN, is_changed;
+        struct qgs_watch *watch = owner;
+        bool was_known = qgs_watch_state(watch)->state != QGS_UNKNOWN, is_changed;
 
         watch->probe = NULL;
-        is_changed = verdict_probed(&watch->verdict, result, failure, now(watch));
+        is_changed = qgs_verdict_probed(&watch->verdict, result, failure, now(watch));
         tell(watch, is_changed || !was_known);
 }
 
@@ -57,21 +57,21 @@ static void on_clock(uv_timer_t *clock);
 
 /* Look, connect where that is due, and be back when something is due next: at the latest when
  * inotify could have missed something. */
-static void look(struct qgswatch *watch)
+static void look(struct qgs_watch *watch)
 {
-        uint64_t due_ms = now(watch) + VERDICT_PROBE_MS, probe_ms, expiry_ms;
+        uint64_t due_ms = now(watch) + QGS_VERDICT_PROBE_MS, probe_ms, expiry_ms;
         struct qgs_sight sight;
 
         for (size_t i = 0; i < DEPTH_MAX && watch->directories[i]; ++i)
                 dirwatch_check(watch->directories[i]);
         qgs_look(watch->socket, &sight);
-        tell(watch, verdict_see(&watch->verdict, &sight, now(watch)));
-        if (!watch->probe && verdict_next_probe_ms(&watch->verdict) <= now(watch))
-                watch->probe = qgsprobe_start(watch->options.loop, watch->socket, asks(watch),
-                                              ANSWER_TIMEOUT_MS, on_probed, watch);
-        tell(watch, verdict_expire(&watch->verdict, now(watch)));
-        probe_ms = watch->probe ? UINT64_MAX : verdict_next_probe_ms(&watch->verdict);
-        expiry_ms = verdict_next_expiry_ms(&watch->verdict);
+        tell(watch, qgs_verdict_see(&watch->verdict, &sight, now(watch)));
+        if (!watch->probe && qgs_verdict_next_probe_ms(&watch->verdict) <= now(watch))
+                watch->probe = qgs_probe_start(watch->options.loop, watch->socket, asks(watch),
+                                               ANSWER_TIMEOUT_MS, on_probed, watch);
+        tell(watch, qgs_verdict_expire(&watch->verdict, now(watch)));
+        probe_ms = watch->probe ? UINT64_MAX : qgs_verdict_next_probe_ms(&watch->verdict);
+        expiry_ms = qgs_verdict_next_expiry_ms(&watch->verdict);
         due_ms = probe_ms < due_ms ? probe_ms : due_ms;
         due_ms = expiry_ms < due_ms ? expiry_ms : due_ms;
         uv_timer_start(&watch->clock, on_clock, due_ms > now(watch) ? due_ms - now(watch) : 0, 0);
@@ -84,14 +84,14 @@ static void on_clock(uv_timer_t *clock)
 
 static void on_directory_changed(void *owner)
 {
-        struct qgswatch *watch = owner;
+        struct qgs_watch *watch = owner;
 
         if (!uv_is_active((uv_handle_t *)&watch->settling))
                 uv_timer_start(&watch->settling, on_clock, SETTLE_MS, 0);
 }
 
 /* One watch for each directory on the way to the socket, for the one name in it that matters. */
-static void watch_directories(struct qgswatch *watch)
+static void watch_directories(struct qgs_watch *watch)
 {
         size_t n = 0;
 
@@ -108,46 +108,46 @@ static void watch_directories(struct qgswatch *watch)
         }
 }
 
-static void let_go(struct qgswatch *watch)
+static void let_go(struct qgs_watch *watch)
 {
         for (size_t i = 0; i < DEPTH_MAX; ++i)
                 dirwatch_free(take_ptr(watch->directories[i]));
         if (watch->probe)
-                qgsprobe_cancel(take_ptr(watch->probe));
+                qgs_probe_cancel(take_ptr(watch->probe));
         free(take_ptr(watch->socket));
 }
 
-struct qgswatch *qgswatch_new(const struct qgswatch_options *options)
+struct qgs_watch *qgs_watch_new(const struct qgs_watch_options *options)
 {
-        struct qgswatch *watch = xcalloc(1, sizeof(*watch));
+        struct qgs_watch *watch = xcalloc(1, sizeof(*watch));
 
         watch->options = *options;
         uv_timer_init(options->loop, &watch->settling);
         uv_timer_init(options->loop, &watch->clock);
         watch->settling.data = watch;
         watch->clock.data = watch;
-        watch->verdict.in_force.group = VERDICT_NO_GROUP;
+        watch->verdict.in_force.group = QGS_VERDICT_NO_GROUP;
         return watch;
 }
 
-void qgswatch_set_socket(struct qgswatch *watch, const char *socket)
+void qgs_watch_set_socket(struct qgs_watch *watch, const char *socket)
 {
         if (watch->socket && strcmp(watch->socket + strlen(watch->options.root), socket) == 0)
                 return;
         let_go(watch);
         watch->socket = xasprintf("%s%s", watch->options.root, socket);
-        verdict_init(&watch->verdict, socket, asks(watch) ? ASK_PERIOD_MS : VERDICT_PROBE_MS,
-                     now(watch));
+        qgs_verdict_init(&watch->verdict, socket,
+                         asks(watch) ? ASK_PERIOD_MS : QGS_VERDICT_PROBE_MS, now(watch));
         watch_directories(watch);
         watch->is_silent = true;
         look(watch);
         watch->is_silent = false;
 }
 
-const struct verdict_state *qgswatch_state(const struct qgswatch *watch)
+const struct qgs_verdict_state *qgs_watch_state(const struct qgs_watch *watch)
 {
-        static const struct verdict_state unknown = { .group = VERDICT_NO_GROUP };
-        const struct verdict *verdict = &watch->verdict;
+        static const struct qgs_verdict_state unknown = { .group = QGS_VERDICT_NO_GROUP };
+        const struct qgs_verdict *verdict = &watch->verdict;
 
         /* Who wants an answer takes no socket for one. */
         if (asks(watch) && verdict->in_force.state == QGS_ANSWERING && !verdict->is_ever_probed)
@@ -155,20 +155,20 @@ const struct verdict_state *qgswatch_state(const struct qgswatch *watch)
         return &verdict->in_force;
 }
 
-uint64_t qgswatch_age_ms(const struct qgswatch *watch)
+uint64_t qgs_watch_age_ms(const struct qgs_watch *watch)
 {
         return now(watch) - watch->verdict.since_ms;
 }
 
 static void on_closed(uv_handle_t *handle)
 {
-        struct qgswatch *watch = handle->data;
+        struct qgs_watch *watch = handle->data;
 
         if (!--watch->n_open)
                 free(watch);
 }
 
-void qgswatch_free(struct qgswatch *watch)
+void qgs_watch_free(struct qgs_watch *watch)
 {
         if (!watch)
                 return;

@@ -14,28 +14,28 @@
 
 #include <uv.h>
 
-struct qgswatch;
+struct qgs_watch;
 
-enum qgswatch_probe { QGSWATCH_CONNECT, QGSWATCH_PLATFORM_INFO };
+enum qgs_watch_probe { QGS_WATCH_CONNECT, QGS_WATCH_PLATFORM_INFO };
 
-struct qgswatch_options {
+struct qgs_watch_options {
         uv_loop_t *loop;
-        enum qgswatch_probe probe;
+        enum qgs_watch_probe probe;
         const char *root; /* the sockets' paths are below it, though not in words; "": / */
         void (*on_changed)(void *owner); /* what is in force has */
         void *owner;
 };
 
-struct qgswatch *qgswatch_new(const struct qgswatch_options *options);
+struct qgs_watch *qgs_watch_new(const struct qgs_watch_options *options);
 
-/* Follow this socket from now on. With QGSWATCH_CONNECT its verdict is in force when this returns;
+/* Follow this socket from now on. With QGS_WATCH_CONNECT its verdict is in force when this returns;
  * otherwise when the service has answered or had its time. on_changed is not called from here. */
-void qgswatch_set_socket(struct qgswatch *watch, const char *socket);
+void qgs_watch_set_socket(struct qgs_watch *watch, const char *socket);
 
 /* What is in force; QGS_UNKNOWN before there is anything. */
-const struct verdict_state *qgswatch_state(const struct qgswatch *watch);
+const struct qgs_verdict_state *qgs_watch_state(const struct qgs_watch *watch);
 /* For how long it has been that. */
-uint64_t qgswatch_age_ms(const struct qgswatch *watch);
+uint64_t qgs_watch_age_ms(const struct qgs_watch *watch);
 
 /* The memory goes when the loop has turned. NULL is fine. */
-void qgswatch_free(struct qgswatch *watch);
+void qgs_watch_free(struct qgs_watch *watch);

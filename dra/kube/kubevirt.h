@@ -32,7 +32,7 @@ struct kubevirt_attestation {
 
 /* Checks a path of the host, as KUBEVIRT_QGS_SOCKET_FIELD has it: 0, or -errno with a text for the
  * person who wrote the CR. The text is passed on as it is: it names that field, the value and the
- * remedy, as qgs_check_socket_path() does when what is that field. */
+ * remedy, as qgs_path_check() does when what is that field. */
 typedef int kubevirt_check_path(const char *path, struct error *err);
 
 /* Read one CR. The defaults stand for what is absent or null; an explicit path is checked also

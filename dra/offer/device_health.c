@@ -23,8 +23,8 @@ struct device {
         char name[sizeof("tdx4095")];
 };
 
-struct health {
-        struct health_options options;
+struct device_health {
+        struct device_health_options options;
         struct rpc_streams streams;
         uint16_t *indexes; /* what there is, n_devices of them */
         size_t n_devices;
@@ -39,7 +39,7 @@ struct health {
         uv_timer_t repeat;
 };
 
-static void fill_device(const struct health *health, struct device *device, uint16_t index)
+static void fill_device(const struct device_health *health, struct device *device, uint16_t index)
 {
         snprintf(device->name, sizeof(device->name), "tdx%u", index % DEVICE_INDEX_MAX);
         drahealth__device_identifier__init(&device->identifier);
@@ -53,7 +53,7 @@ static void fill_device(const struct health *health, struct device *device, uint
         device->health.message = health->message;
 }
 
-static void fill_devices(struct health *health)
+static void fill_devices(struct device_health *health)
 {
         size_t n = health->n_devices;
 
@@ -68,7 +68,7 @@ static void fill_devices(struct health *health)
 
 static const ProtobufCMessage *snapshot(void *owner)
 {
-        struct health *health = owner;
+        struct device_health *health = owner;
         int64_t now = (int64_t)time(NULL);
 
         if (health->is_outdated)
@@ -83,7 +83,7 @@ static const ProtobufCMessage *snapshot(void *owner)
 
 static void on_repeat(uv_timer_t *repeat)
 {
-        struct health *health = repeat->data;
+        struct device_health *health = repeat->data;
 
         health->is_soon = false;
         if (rpc_streams_is_empty(&health->streams))
@@ -94,7 +94,7 @@ static void on_repeat(uv_timer_t *repeat)
 
 static void on_watch(void *owner, struct rpc_call *call, const ProtobufCMessage *message)
 {
-        struct health *health = owner;
+        struct device_health *health = owner;
 
         rpc_streams_open(&health->streams, call, 0);
         if (!uv_is_active((uv_handle_t *)&health->repeat))
@@ -108,21 +108,21 @@ static const struct rpc_method methods[] = {
           &drahealth__node_watch_resources_request__descriptor, on_watch },
 };
 
-static bool is_same_state(const struct health *health, bool is_healthy, const char *message)
+static bool is_same_state(const struct device_health *health, bool is_healthy, const char *message)
 {
         return health->is_set && health->is_healthy == is_healthy &&
                strcmp(health->message, message) == 0;
 }
 
-static bool is_same_pool(const struct health *health, const uint16_t *indexes, size_t n)
+static bool is_same_pool(const struct device_health *health, const uint16_t *indexes, size_t n)
 {
         return health->n_devices == n &&
                (!n || memcmp(health->indexes, indexes, n * sizeof(*indexes)) == 0);
 }
 
 /* Every claim may call this, however many devices there are: what it costs is a comparison. */
-void health_set(struct health *health, const uint16_t *indexes, size_t n, bool is_healthy,
-                const char *message)
+void device_health_set(struct device_health *health, const uint16_t *indexes, size_t n,
+                       bool is_healthy, const char *message)
 {
         char *known = xstrndup(message, text_utf8_prefix(message, strnlen(message, MESSAGE_MAX)));
         bool has_same_state = is_same_state(health, is_healthy, known);
@@ -148,9 +148,9 @@ void health_set(struct health *health, const uint16_t *indexes, size_t n, bool i
         }
 }
 
-struct health *health_new(const struct health_options *options)
+struct device_health *device_health_new(const struct device_health_options *options)
 {
-        struct health *health = xcalloc(1, sizeof(*health));
+        struct device_health *health = xcalloc(1, sizeof(*health));
 
         health->options = *options;
         health->streams = (struct rpc_streams){ .message = snapshot, .owner = health };
@@ -161,7 +161,7 @@ struct health *health_new(const struct health_options *options)
         return health;
 }
 
-void health_stop(struct health *health)
+void device_health_stop(struct device_health *health)
 {
         uv_timer_stop(&health->repeat);
         rpc_streams_close(&health->streams, "the driver is stopping");
@@ -169,7 +169,7 @@ void health_stop(struct health *health)
 
 static void on_closed(uv_handle_t *handle)
 {
-        struct health *health = handle->data;
+        struct device_health *health = handle->data;
 
         free(health->indexes);
         free(health->devices);
@@ -178,7 +178,7 @@ static void on_closed(uv_handle_t *handle)
         free(health);
 }
 
-void health_free(struct health *health)
+void device_health_free(struct device_health *health)
 {
         if (health)
                 uv_close((uv_handle_t *)&health->repeat, on_closed);

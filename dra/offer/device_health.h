@@ -12,21 +12,21 @@
 #include <stddef.h>
 #include <stdint.h>
 
-struct health;
+struct device_health;
 
-struct health_options {
+struct device_health_options {
         uv_loop_t *loop;
         struct rpc_server *server; /* the service is added to it */
         const char *pool;
 };
 
 /* Borrows what options points to. */
-struct health *health_new(const struct health_options *options);
+struct device_health *device_health_new(const struct device_health_options *options);
 
 /* indexes of "tdx<index>", all with one state: message says why in words. Both copied. */
-void health_set(struct health *health, const uint16_t *indexes, size_t n, bool is_healthy,
-                const char *message);
+void device_health_set(struct device_health *health, const uint16_t *indexes, size_t n,
+                       bool is_healthy, const char *message);
 
-void health_stop(struct health *health);
+void device_health_stop(struct device_health *health);
 /* After the server has stopped. The memory goes when the loop has turned. NULL is fine. */
-void health_free(struct health *health);
+void device_health_free(struct device_health *health);

@@ -7,9 +7,9 @@
 #include <errno.h>
 #include <string.h>
 
-int devicecheckpoint_parse(const char *bytes, size_t n, const char *resource,
-                           void (*on_device)(void *owner, const char *id, const char *pod_uid),
-                           void *owner, struct error *err)
+int kubelet_checkpoint_parse(const char *bytes, size_t n, const char *resource,
+                             void (*on_device)(void *owner, const char *id, const char *pod_uid),
+                             void *owner, struct error *err)
 {
         _cleanup_(json) struct json *checkpoint = NULL;
         const struct json *data, *entry, *node, *id;

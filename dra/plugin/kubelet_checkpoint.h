@@ -11,10 +11,10 @@
 
 struct error;
 
-#define DEVICECHECKPOINT_NAME "kubelet_internal_checkpoint"
+#define KUBELET_CHECKPOINT_NAME "kubelet_internal_checkpoint"
 
 /* Call on_device for each device of the resource (ID and UID are borrowed for the call). 0, or
  * -EBADMSG with the reason in err where this is no such checkpoint. */
-int devicecheckpoint_parse(const char *bytes, size_t n, const char *resource,
-                           void (*on_device)(void *owner, const char *id, const char *pod_uid),
-                           void *owner, struct error *err);
+int kubelet_checkpoint_parse(const char *bytes, size_t n, const char *resource,
+                             void (*on_device)(void *owner, const char *id, const char *pod_uid),
+                             void *owner, struct error *err);

@@ -15,19 +15,19 @@
 #include <errno.h>
 #include <fcntl.h>
 
-#define CHECKPOINT_MAX (8 << 20)
+#define RECORDS_MAX (8 << 20)
 
 /* Changes of this long go out as one list: with thousands of devices a list is 100 KiB and more,
  * and every claim changes it. What is admitted meanwhile is checked against the ledger, not against
  * the list. */
 #define OFFER_DELAY_MS 50
 
-struct pluginside {
-        struct pluginside_options options;
-        struct sharing *sharing; /* NULL before pluginside_start(), and until it has a use */
-        struct deviceplugin *plugin;
+struct plugin {
+        struct plugin_options options;
+        struct sharing *sharing; /* NULL before plugin_start(), and until it has a use */
+        struct plugin_service *plugin;
         struct podresources *podresources;
-        struct heldrecord *record;
+        struct plugin_record *record;
         char *directory;
         char *podresources_socket;
         uv_timer_t question;
@@ -43,7 +43,7 @@ struct pluginside {
         unsigned n_open; /* handles, while closing */
 };
 
-static uint64_t now(const struct pluginside *side)
+static uint64_t now(const struct plugin *side)
 {
         return uv_now(side->options.loop);
 }
@@ -52,7 +52,7 @@ static uint64_t now(const struct pluginside *side)
  * asked ---- */
 
 /* Of a write: whether the record is behind now. */
-static void note_written(struct pluginside *side, int r, const struct error *error)
+static void note_written(struct plugin *side, int r, const struct error *error)
 {
         side->is_unwritten = r < 0;
         if (side->is_unwritten)
@@ -60,7 +60,7 @@ static void note_written(struct pluginside *side, int r, const struct error *err
                          log_str("reason", error->text));
 }
 
-static void write_down(struct pluginside *side)
+static void write_down(struct plugin *side)
 {
         __attribute__((cleanup(cleanup_free))) const char **ids = NULL;
         struct error error = ERROR_NULL;
@@ -72,13 +72,13 @@ static void write_down(struct pluginside *side)
                 ids[n++] = id;
         while ((id = sharing_next_lingering(side->sharing, id)))
                 ids[n++] = id;
-        note_written(side, heldrecord_write(side->record, ids, n, &error), &error);
+        note_written(side, plugin_record_write(side->record, ids, n, &error), &error);
 }
 
-static void add_to_record(struct pluginside *side, const char *const *ids, size_t n)
+static void add_to_record(struct plugin *side, const char *const *ids, size_t n)
 {
         struct error error = ERROR_NULL;
-        int r = heldrecord_append(side->record, ids, n, &error);
+        int r = plugin_record_append(side->record, ids, n, &error);
 
         if (r == -ESTALE)
                 write_down(side);
@@ -88,39 +88,39 @@ static void add_to_record(struct pluginside *side, const char *const *ids, size_
 
 static void on_recorded_id(void *owner, const char *id)
 {
-        struct pluginside *side = owner;
+        struct plugin *side = owner;
 
         sharing_restore(side->sharing, id);
 }
 
-size_t pluginside_n_recorded(const char *state_dir)
+size_t plugin_n_recorded(const char *state_dir)
 {
-        return heldrecord_read(state_dir, NULL, NULL);
+        return plugin_record_read(state_dir, NULL, NULL);
 }
 
 /* ---- the offer, and the clock ---- */
 
 static void on_offering(uv_timer_t *offering)
 {
-        struct pluginside *side = offering->data;
+        struct plugin *side = offering->data;
         __attribute__((cleanup(cleanup_free))) struct sharing_device *devices = NULL;
-        __attribute__((cleanup(cleanup_free))) struct deviceplugin_device *offered = NULL;
+        __attribute__((cleanup(cleanup_free))) struct plugin_service_device *offered = NULL;
         size_t n;
 
         /* Not even what is held: as long as kubelet has one healthy device the scheduler sends no
          * plain pod to DRA. A pod that runs does not mind. */
         if (!side->options.serves) {
-                deviceplugin_set(side->plugin, NULL, 0);
+                plugin_service_set(side->plugin, NULL, 0);
                 return;
         }
         devices = sharing_offer(side->sharing, &n);
         offered = xcalloc(n, sizeof(*offered));
         for (size_t i = 0; i < n; ++i)
-                offered[i] = (struct deviceplugin_device){ devices[i].id, devices[i].is_healthy };
-        deviceplugin_set(side->plugin, offered, n);
+                offered[i] = (struct plugin_service_device){ devices[i].id, devices[i].is_healthy };
+        plugin_service_set(side->plugin, offered, n);
 }
 
-static void offer_soon(struct pluginside *side)
+static void offer_soon(struct plugin *side)
 {
         if (!side->is_stopping && !uv_is_active((uv_handle_t *)&side->offering))
                 uv_timer_start(&side->offering, on_offering, OFFER_DELAY_MS, 0);
@@ -128,15 +128,14 @@ static void offer_soon(struct pluginside *side)
 
 static void on_question(uv_timer_t *question)
 {
-        struct pluginside *side = question->data;
+        struct plugin *side = question->data;
 
         podresources_ask(side->podresources);
 }
 
 static void on_expiry(uv_timer_t *expiry);
 
-static void arm(const struct pluginside *side, uv_timer_t *timer, uv_timer_cb on_due,
-                uint64_t due_ms)
+static void arm(const struct plugin *side, uv_timer_t *timer, uv_timer_cb on_due, uint64_t due_ms)
 {
         if (due_ms == UINT64_MAX)
                 uv_timer_stop(timer);
@@ -144,7 +143,7 @@ static void arm(const struct pluginside *side, uv_timer_t *timer, uv_timer_cb on
                 uv_timer_start(timer, on_due, due_ms > now(side) ? due_ms - now(side) : 0, 0);
 }
 
-static void schedule(struct pluginside *side)
+static void schedule(struct plugin *side)
 {
         uint64_t question_ms = sharing_next_question_ms(side->sharing);
 
@@ -157,7 +156,7 @@ static void schedule(struct pluginside *side)
         arm(side, &side->expiry, on_expiry, sharing_next_expiry_ms(side->sharing));
 }
 
-static void take_in(struct pluginside *side, bool is_changed)
+static void take_in(struct plugin *side, bool is_changed)
 {
         if (is_changed) {
                 log_info("plugin devices held", log_int("devices", sharing_n_held(side->sharing)));
@@ -174,14 +173,14 @@ static void take_in(struct pluginside *side, bool is_changed)
 
 static void on_expiry(uv_timer_t *expiry)
 {
-        struct pluginside *side = expiry->data;
+        struct plugin *side = expiry->data;
 
         take_in(side, sharing_expire(side->sharing, now(side)));
 }
 
 static void on_device(void *owner, const char *id, const char *pod_uid)
 {
-        struct pluginside *side = owner;
+        struct plugin *side = owner;
         __attribute__((cleanup(cleanup_free))) char *cgroup = NULL;
 
         if (!sharing_is_unplaced(side->sharing, id))
@@ -193,7 +192,7 @@ static void on_device(void *owner, const char *id, const char *pod_uid)
 
 /* So that the end of a pod is seen before kubelet forgets it. After a list only: an ID that is not
  * listed yet may stand there with the pod before. */
-static void place_held(struct pluginside *side)
+static void place_held(struct plugin *side)
 {
         __attribute__((cleanup(cleanup_free))) char *path = NULL, *bytes = NULL;
         struct error error = ERROR_NULL;
@@ -201,9 +200,10 @@ static void place_held(struct pluginside *side)
 
         if (!sharing_is_unplaced(side->sharing, NULL))
                 return;
-        path = xasprintf("%s/" DEVICECHECKPOINT_NAME, side->directory);
-        if (file_read(AT_FDCWD, path, CHECKPOINT_MAX, &bytes, &n, &error) < 0 ||
-            devicecheckpoint_parse(bytes, n, DEVICEPLUGIN_RESOURCE, on_device, side, &error) < 0)
+        path = xasprintf("%s/" KUBELET_CHECKPOINT_NAME, side->directory);
+        if (file_read(AT_FDCWD, path, RECORDS_MAX, &bytes, &n, &error) < 0 ||
+            kubelet_checkpoint_parse(bytes, n, PLUGIN_SERVICE_RESOURCE, on_device, side, &error) <
+                    0)
                 log_debug("kubelet's device checkpoint does not tell which pod has what",
                           log_str("file", path), log_str("reason", error.text));
 }
@@ -211,12 +211,13 @@ static void place_held(struct pluginside *side)
 static void on_list(void *owner, const char *const *ids, size_t n, bool has_pods,
                     const struct error *error)
 {
-        struct pluginside *side = owner;
+        struct plugin *side = owner;
 
         if (!error->code) {
                 side->is_silent = false;
-                take_in(side, sharing_listed(side->sharing, ids, n, has_pods,
-                                             deviceplugin_kubelet_age_ms(side->plugin), now(side)));
+                take_in(side,
+                        sharing_listed(side->sharing, ids, n, has_pods,
+                                       plugin_service_kubelet_age_ms(side->plugin), now(side)));
                 place_held(side);
                 return;
         }
@@ -232,7 +233,7 @@ static void on_list(void *owner, const char *const *ids, size_t n, bool has_pods
 
 static int on_allocate(void *owner, const char *const *ids, size_t n, struct error *err)
 {
-        struct pluginside *side = owner;
+        struct plugin *side = owner;
         bool is_dropped = sharing_drop_ended(side->sharing, ids, n);
         unsigned before = sharing_n_held(side->sharing);
         int r;
@@ -262,56 +263,56 @@ static int on_allocate(void *owner, const char *const *ids, size_t n, struct err
 
 static void on_kubelet_started(void *owner)
 {
-        struct pluginside *side = owner;
+        struct plugin *side = owner;
 
         podresources_ask(side->podresources);
 }
 
 /* Where plain pods are not ours to serve, too: somebody else's devices, or an earlier run's, take
  * TDs from the claims. */
-static void come_into_use(struct pluginside *side)
+static void come_into_use(struct plugin *side)
 {
         side->sharing = sharing_new(side->options.ledger, side->options.split, podcgroup_is_running,
                                     now(side));
         sharing_close(side->sharing, side->is_closed);
-        heldrecord_read(side->options.state_dir, on_recorded_id, side);
+        plugin_record_read(side->options.state_dir, on_recorded_id, side);
         schedule(side);
 }
 
-static void log_foreign(const struct pluginside *side, const char *socket)
+static void log_foreign(const struct plugin *side, const char *socket)
 {
         if (side->options.serves)
-                log_error("another device plugin serves " DEVICEPLUGIN_RESOURCE
+                log_error("another device plugin serves " PLUGIN_SERVICE_RESOURCE
                           " on this node, ours stands back; what it hands out is counted. Turn it "
                           "off, or run with --serve=dra and park it (README: Beside KubeVirt's own "
                           "device plugin)",
                           log_str("socket", socket));
         else
-                log_warn("another device plugin serves " DEVICEPLUGIN_RESOURCE
+                log_warn("another device plugin serves " PLUGIN_SERVICE_RESOURCE
                          " on this node: while it has healthy devices plain pods go to it and not "
                          "to DRA; what it hands out is counted. To park it see README: Beside "
                          "KubeVirt's own device plugin",
                          log_str("socket", socket));
 }
 
-static void on_standing(void *owner, enum deviceplugin_standing standing, const char *reason)
+static void on_standing(void *owner, enum plugin_service_standing standing, const char *reason)
 {
-        struct pluginside *side = owner;
+        struct plugin *side = owner;
 
-        side->stands_back = standing == DEVICEPLUGIN_STANDS_BACK;
+        side->stands_back = standing == PLUGIN_SERVICE_STANDS_BACK;
         if (side->is_started && side->stands_back && !side->sharing)
                 come_into_use(side);
         if (side->sharing)
                 podresources_ask(side->podresources);
         switch (standing) {
-        case DEVICEPLUGIN_REGISTERED:
+        case PLUGIN_SERVICE_REGISTERED:
                 log_info("the device plugin is registered",
-                         log_str("resource", DEVICEPLUGIN_RESOURCE));
+                         log_str("resource", PLUGIN_SERVICE_RESOURCE));
                 return;
-        case DEVICEPLUGIN_STANDS_BACK:
+        case PLUGIN_SERVICE_STANDS_BACK:
                 log_foreign(side, reason);
                 return;
-        case DEVICEPLUGIN_UNREGISTERED:
+        case PLUGIN_SERVICE_UNREGISTERED:
                 log_info(side->options.serves
                                  ? "the device plugin takes over"
                                  : "the device plugin keeps the name, offering nothing",
@@ -322,14 +323,14 @@ static void on_standing(void *owner, enum deviceplugin_standing standing, const 
 
 /* ---- life ---- */
 
-struct pluginside *pluginside_new(const struct pluginside_options *options)
+struct plugin *plugin_new(const struct plugin_options *options)
 {
-        struct pluginside *side = xcalloc(1, sizeof(*side));
+        struct plugin *side = xcalloc(1, sizeof(*side));
         struct podresources_options podresources_options;
-        struct deviceplugin_options plugin_options;
+        struct plugin_service_options plugin_options;
 
         side->options = *options;
-        side->record = heldrecord_new(options->state_dir);
+        side->record = plugin_record_new(options->state_dir);
         side->directory = xasprintf("%s/device-plugins", options->kubelet_dir);
         side->podresources_socket =
                 xasprintf("%s/pod-resources/kubelet.sock", options->kubelet_dir);
@@ -341,42 +342,40 @@ struct pluginside *pluginside_new(const struct pluginside_options *options)
         side->offering.data = side;
         podresources_options = (struct podresources_options){ .pump = options->pump,
                                                               .socket = side->podresources_socket,
-                                                              .resource = DEVICEPLUGIN_RESOURCE,
+                                                              .resource = PLUGIN_SERVICE_RESOURCE,
                                                               .on_list = on_list,
                                                               .owner = side };
         side->podresources = podresources_new(&podresources_options);
         plugin_options =
-                (struct deviceplugin_options){ .loop = options->loop,
-                                               .pump = options->pump,
-                                               .server = options->server,
-                                               .directory = side->directory,
-                                               .podresources_socket = side->podresources_socket,
-                                               .inject = options->inject,
-                                               .on_allocate = on_allocate,
-                                               .on_kubelet_started = on_kubelet_started,
-                                               .on_standing = on_standing,
-                                               .owner = side };
-        side->plugin = deviceplugin_new(&plugin_options);
+                (struct plugin_service_options){ .loop = options->loop,
+                                                 .pump = options->pump,
+                                                 .server = options->server,
+                                                 .directory = side->directory,
+                                                 .podresources_socket = side->podresources_socket,
+                                                 .inject = options->inject,
+                                                 .on_allocate = on_allocate,
+                                                 .on_kubelet_started = on_kubelet_started,
+                                                 .on_standing = on_standing,
+                                                 .owner = side };
+        side->plugin = plugin_service_new(&plugin_options);
         return side;
 }
 
-void pluginside_start(struct pluginside *side)
+void plugin_start(struct plugin *side)
 {
         side->is_started = true;
-        if (side->options.serves || side->stands_back ||
-            pluginside_n_recorded(side->options.state_dir))
+        if (side->options.serves || side->stands_back || plugin_n_recorded(side->options.state_dir))
                 come_into_use(side);
         else
-                deviceplugin_check(side->plugin);
+                plugin_service_check(side->plugin);
 }
 
-void pluginside_set_mount(struct pluginside *side, const char *host_path,
-                          const char *container_path)
+void plugin_set_mount(struct plugin *side, const char *host_path, const char *container_path)
 {
-        deviceplugin_set_mount(side->plugin, host_path, container_path);
+        plugin_service_set_mount(side->plugin, host_path, container_path);
 }
 
-void pluginside_close(struct pluginside *side, bool is_closed)
+void plugin_close(struct plugin *side, bool is_closed)
 {
         if (side->is_closed == is_closed)
                 return;
@@ -388,27 +387,26 @@ void pluginside_close(struct pluginside *side, bool is_closed)
                 offer_soon(side);
 }
 
-bool pluginside_is_known(const struct pluginside *side)
+bool plugin_is_known(const struct plugin *side)
 {
         if (!side->sharing)
                 return side->is_started;
         return sharing_is_known(side->sharing);
 }
 
-void pluginside_status(const struct pluginside *side, struct pluginside_status *ret)
+void plugin_status(const struct plugin *side, struct plugin_status *ret)
 {
         bool is_name_kept = side->sharing && !side->stands_back;
 
-        *ret = (struct pluginside_status){ .is_served = side->options.serves || is_name_kept,
-                                           .standing = deviceplugin_standing(side->plugin),
-                                           .n_held = side->sharing ? sharing_n_held(side->sharing)
-                                                                   : 0,
-                                           .n_refused = side->n_refused,
-                                           .n_unanswered = side->n_unanswered,
-                                           .n_lists = deviceplugin_n_lists(side->plugin) };
+        *ret = (struct plugin_status){ .is_served = side->options.serves || is_name_kept,
+                                       .standing = plugin_service_standing(side->plugin),
+                                       .n_held = side->sharing ? sharing_n_held(side->sharing) : 0,
+                                       .n_refused = side->n_refused,
+                                       .n_unanswered = side->n_unanswered,
+                                       .n_lists = plugin_service_n_lists(side->plugin) };
 }
 
-void pluginside_update(struct pluginside *side)
+void plugin_update(struct plugin *side)
 {
         if (!side->sharing || !sharing_is_known(side->sharing))
                 return;
@@ -416,40 +414,40 @@ void pluginside_update(struct pluginside *side)
         offer_soon(side);
 }
 
-void pluginside_check(struct pluginside *side)
+void plugin_check(struct plugin *side)
 {
-        deviceplugin_check(side->plugin);
+        plugin_service_check(side->plugin);
 }
 
-void pluginside_stop(struct pluginside *side)
+void plugin_stop(struct plugin *side)
 {
         side->is_stopping = true;
         uv_timer_stop(&side->question);
         uv_timer_stop(&side->expiry);
         uv_timer_stop(&side->offering);
         podresources_stop(side->podresources);
-        deviceplugin_stop(side->plugin);
+        plugin_service_stop(side->plugin);
 }
 
 static void on_closed(uv_handle_t *handle)
 {
-        struct pluginside *side = handle->data;
+        struct plugin *side = handle->data;
 
         if (--side->n_open)
                 return;
         sharing_free(side->sharing);
-        heldrecord_free(side->record);
+        plugin_record_free(side->record);
         free(side->directory);
         free(side->podresources_socket);
         free(side);
 }
 
-void pluginside_free(struct pluginside *side)
+void plugin_free(struct plugin *side)
 {
         if (!side)
                 return;
         podresources_free(side->podresources);
-        deviceplugin_free(side->plugin);
+        plugin_service_free(side->plugin);
         side->n_open = 3;
         uv_close((uv_handle_t *)&side->question, on_closed);
         uv_close((uv_handle_t *)&side->expiry, on_closed);

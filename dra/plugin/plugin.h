@@ -17,9 +17,9 @@ struct error;
 struct ledger;
 struct rpc_pump;
 struct rpc_server;
-struct pluginside;
+struct plugin;
 
-struct pluginside_options {
+struct plugin_options {
         uv_loop_t *loop;
         struct rpc_pump *pump;
         struct rpc_server *server;
@@ -27,7 +27,7 @@ struct pluginside_options {
         const char *kubelet_dir;
         const char *state_dir;
         const char *cgroup_root; /* where the pods' cgroups are: /sys/fs/cgroup */
-        enum deviceplugin_inject inject;
+        enum plugin_service_inject inject;
         int64_t split; /* TDs reserved to DRA; -1: none, all are shared */
         /* Plain pods are ours to serve. Otherwise nothing is offered, and until another's or an
          * earlier run's devices may be in use nothing is done at all. */
@@ -39,40 +39,39 @@ struct pluginside_options {
 /* Plugin devices that were in use when this node's driver wrote them down last. If any, its
  * endpoint is kept, also where the plugin path is off now: without one, kubelet fails the
  * containers of DRA pods as long as a pod holds a device of that name. */
-size_t pluginside_n_recorded(const char *state_dir);
+size_t plugin_n_recorded(const char *state_dir);
 
 /* Borrows what options points to. */
-struct pluginside *pluginside_new(const struct pluginside_options *options);
+struct plugin *plugin_new(const struct plugin_options *options);
 /* This instance is the node's active one: learn who holds what, then offer. */
-void pluginside_start(struct pluginside *side);
+void plugin_start(struct plugin *side);
 /* What pods are given from now on: a directory, and where they have it. Copied. To be called before
  * the first pod comes. */
-void pluginside_set_mount(struct pluginside *side, const char *host_path,
-                          const char *container_path);
+void plugin_set_mount(struct plugin *side, const char *host_path, const char *container_path);
 /* Closed: nothing new is offered. What is held stays Healthy. */
-void pluginside_close(struct pluginside *side, bool is_closed);
+void plugin_close(struct plugin *side, bool is_closed);
 /* The total or what claims hold has changed. */
-void pluginside_update(struct pluginside *side);
+void plugin_update(struct plugin *side);
 /* For a slow timer. */
-void pluginside_check(struct pluginside *side);
+void plugin_check(struct plugin *side);
 
 /* Whether it is known what plugin devices hold, if any are in use; before that, nothing new may be
  * admitted. */
-bool pluginside_is_known(const struct pluginside *side);
+bool plugin_is_known(const struct plugin *side);
 
 /* For the metrics; the counts are since the start. */
-struct pluginside_status {
+struct plugin_status {
         bool is_served; /* kubelet is to know our endpoint: plain pods are ours, or the name is kept
                          */
-        enum deviceplugin_standing standing;
+        enum plugin_service_standing standing;
         unsigned n_held;       /* TDs */
         uint64_t n_refused;    /* requests of pods, because no TD was free */
         uint64_t n_unanswered; /* questions to podresources */
         uint64_t n_lists;      /* sent to kubelet */
 };
 
-void pluginside_status(const struct pluginside *side, struct pluginside_status *ret);
+void plugin_status(const struct plugin *side, struct plugin_status *ret);
 
-void pluginside_stop(struct pluginside *side);
+void plugin_stop(struct plugin *side);
 /* After the pump has stopped. The memory goes when the loop has turned. NULL is fine. */
-void pluginside_free(struct pluginside *side);
+void plugin_free(struct plugin *side);

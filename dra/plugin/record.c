@@ -15,22 +15,22 @@
 #define NAME     "plugin-devices"
 #define READ_MAX (1 << 20)
 
-struct heldrecord {
+struct plugin_record {
         char *state_dir;
         char *path;
         bool is_whole; /* what is on disk is ours, and up to date */
 };
 
-struct heldrecord *heldrecord_new(const char *state_dir)
+struct plugin_record *plugin_record_new(const char *state_dir)
 {
-        struct heldrecord *record = xcalloc(1, sizeof(*record));
+        struct plugin_record *record = xcalloc(1, sizeof(*record));
 
         record->state_dir = xstrdup(state_dir);
         record->path = xasprintf("%s/" NAME, state_dir);
         return record;
 }
 
-void heldrecord_free(struct heldrecord *record)
+void plugin_record_free(struct plugin_record *record)
 {
         if (!record)
                 return;
@@ -52,7 +52,8 @@ static char *print_line(const char *const *ids, size_t n)
         return xasprintf("%s\n", text);
 }
 
-int heldrecord_write(struct heldrecord *record, const char *const *ids, size_t n, struct error *err)
+int plugin_record_write(struct plugin_record *record, const char *const *ids, size_t n,
+                        struct error *err)
 {
         __attribute__((cleanup(cleanup_free))) char *line = print_line(ids, n);
         __attribute__((cleanup(cleanup_close))) int directory = -1;
@@ -69,8 +70,8 @@ int heldrecord_write(struct heldrecord *record, const char *const *ids, size_t n
         return 0;
 }
 
-int heldrecord_append(struct heldrecord *record, const char *const *ids, size_t n,
-                      struct error *err)
+int plugin_record_append(struct plugin_record *record, const char *const *ids, size_t n,
+                         struct error *err)
 {
         __attribute__((cleanup(cleanup_free))) char *line = NULL;
         int r = -ENOENT;
@@ -106,8 +107,8 @@ static size_t read_line(const char *line, size_t n, void (*on_id)(void *owner, c
         return n_ids;
 }
 
-size_t heldrecord_read(const char *state_dir, void (*on_id)(void *owner, const char *id),
-                       void *owner)
+size_t plugin_record_read(const char *state_dir, void (*on_id)(void *owner, const char *id),
+                          void *owner)
 {
         __attribute__((cleanup(cleanup_free))) char *path = xasprintf("%s/" NAME, state_dir);
         __attribute__((cleanup(cleanup_free))) char *bytes = NULL;

@@ -33,15 +33,15 @@ static int check_ids(char *const *ids, size_t n, size_t n_offered, struct error 
         return 0;
 }
 
-int devicerequest_collect(const Deviceplugin__AllocateRequest *request, size_t n_offered,
-                          const char ***ret_ids, size_t *ret_n, struct error *err)
+int plugin_request_collect(const Deviceplugin__AllocateRequest *request, size_t n_offered,
+                           const char ***ret_ids, size_t *ret_n, struct error *err)
 {
         __attribute__((cleanup(cleanup_free))) char **all = NULL;
         size_t n = 0;
         int r;
 
         if (!request->n_container_requests ||
-            request->n_container_requests > DEVICEREQUEST_CONTAINERS_MAX)
+            request->n_container_requests > PLUGIN_REQUEST_CONTAINERS_MAX)
                 return error_set(err, -EINVAL, "%zu containers in one request",
                                  request->n_container_requests);
         for (size_t i = 0; i < request->n_container_requests; ++i)
@@ -67,8 +67,8 @@ int devicerequest_collect(const Deviceplugin__AllocateRequest *request, size_t n
 
 /* The last of what is available: the scheduler gives claims the first devices of the slice, so the
  * two sides meet as late as they can. What has a name that we never gave is left to kubelet. */
-char **devicerequest_prefer(const Deviceplugin__ContainerPreferredAllocationRequest *request,
-                            size_t *ret_n)
+char **plugin_request_prefer(const Deviceplugin__ContainerPreferredAllocationRequest *request,
+                             size_t *ret_n)
 {
         size_t n_known = request->n_must_include_deviceids + request->n_available_deviceids;
         size_t n_wanted = request->allocation_size > 0 ? (size_t)request->allocation_size : 0;

@@ -26,8 +26,8 @@
 #define STREAM_TIMEOUT_MS   10000 /* from Register's answer to ListAndWatch */
 #define LISTEN_DELAY_MS     100   /* at most, from a socket in the directory to its listener */
 
-struct deviceplugin {
-        struct deviceplugin_options options;
+struct plugin_service {
+        struct plugin_service_options options;
         struct rpc_listener *listener;
         struct dirwatch *watch;
         char *kubelet_socket;
@@ -50,7 +50,7 @@ struct deviceplugin {
         unsigned n_refusals;     /* of the last one, in a row */
         uint64_t registered_ms;
         bool is_stopping;
-        enum deviceplugin_standing standing;
+        enum plugin_service_standing standing;
         uint64_t n_lists;
         struct backoff backoff;
         uv_timer_t retry;
@@ -58,7 +58,7 @@ struct deviceplugin {
 
 /* ---- what is offered ---- */
 
-static void free_devices(struct deviceplugin *plugin)
+static void free_devices(struct plugin_service *plugin)
 {
         for (size_t i = 0; i < plugin->n_devices; ++i)
                 free(plugin->ids[i]);
@@ -73,7 +73,7 @@ static char *health(bool is_healthy)
         return is_healthy ? (char *)"Healthy" : (char *)"Unhealthy";
 }
 
-static void copy_devices(struct deviceplugin *plugin, const struct deviceplugin_device *devices,
+static void copy_devices(struct plugin_service *plugin, const struct plugin_service_device *devices,
                          size_t n)
 {
         plugin->ids = xcalloc(n, sizeof(*plugin->ids));
@@ -89,8 +89,8 @@ static void copy_devices(struct deviceplugin *plugin, const struct deviceplugin_
         }
 }
 
-static bool is_same_list(const struct deviceplugin *plugin,
-                         const struct deviceplugin_device *devices, size_t n)
+static bool is_same_list(const struct plugin_service *plugin,
+                         const struct plugin_service_device *devices, size_t n)
 {
         if (!plugin->is_set || plugin->n_devices != n)
                 return false;
@@ -105,7 +105,7 @@ static bool is_same_list(const struct deviceplugin *plugin,
 
 static const ProtobufCMessage *current_list(void *owner)
 {
-        struct deviceplugin *plugin = owner;
+        struct plugin_service *plugin = owner;
 
         ++plugin->n_lists;
         deviceplugin__list_and_watch_response__init(&plugin->list);
@@ -114,14 +114,14 @@ static const ProtobufCMessage *current_list(void *owner)
         return &plugin->list.base;
 }
 
-static void register_soon(struct deviceplugin *plugin);
+static void register_soon(struct plugin_service *plugin);
 
 /* kubelet has let go of the stream of our last registration: it no longer knows us. That may come
  * before its answer to the registration does. The end of an older stream says nothing: some
  * kubelets close it when we register again. */
 static void on_stream_gone(void *owner, unsigned n_requests)
 {
-        struct deviceplugin *plugin = owner;
+        struct plugin_service *plugin = owner;
 
         if (plugin->is_stopping || n_requests != plugin->n_requests)
                 return;
@@ -132,13 +132,13 @@ static void on_stream_gone(void *owner, unsigned n_requests)
 
 static void on_list_and_watch(void *owner, struct rpc_call *call, const ProtobufCMessage *message)
 {
-        struct deviceplugin *plugin = owner;
+        struct plugin_service *plugin = owner;
 
         rpc_streams_open(&plugin->streams, call, plugin->n_requests);
 }
 
-void deviceplugin_set(struct deviceplugin *plugin, const struct deviceplugin_device *devices,
-                      size_t n)
+void plugin_service_set(struct plugin_service *plugin, const struct plugin_service_device *devices,
+                        size_t n)
 {
         if (is_same_list(plugin, devices, n))
                 return;
@@ -146,10 +146,10 @@ void deviceplugin_set(struct deviceplugin *plugin, const struct deviceplugin_dev
         copy_devices(plugin, devices, n);
         if (!plugin->is_set) {
                 plugin->is_set = true;
-                deviceplugin_check(plugin);
+                plugin_service_check(plugin);
         }
         /* Beside a foreign plugin the last list wins in kubelet: ours must not. */
-        if (plugin->standing == DEVICEPLUGIN_STANDS_BACK)
+        if (plugin->standing == PLUGIN_SERVICE_STANDS_BACK)
                 return;
         rpc_streams_push(&plugin->streams);
 }
@@ -178,11 +178,12 @@ static void on_prefer(void *owner, struct rpc_call *call, const ProtobufCMessage
         const Deviceplugin__PreferredAllocationRequest *request = (const void *)message;
         Deviceplugin__PreferredAllocationResponse response =
                 DEVICEPLUGIN__PREFERRED_ALLOCATION_RESPONSE__INIT;
-        Deviceplugin__ContainerPreferredAllocationResponse containers[DEVICEREQUEST_CONTAINERS_MAX],
-                *pointers[DEVICEREQUEST_CONTAINERS_MAX];
+        Deviceplugin__ContainerPreferredAllocationResponse
+                containers[PLUGIN_REQUEST_CONTAINERS_MAX],
+                *pointers[PLUGIN_REQUEST_CONTAINERS_MAX];
         size_t n = request->n_container_requests;
 
-        if (n > DEVICEREQUEST_CONTAINERS_MAX) {
+        if (n > PLUGIN_REQUEST_CONTAINERS_MAX) {
                 rpc_call_fail(call, RPC_INVALID_ARGUMENT, "too many containers in one request");
                 return;
         }
@@ -192,7 +193,7 @@ static void on_prefer(void *owner, struct rpc_call *call, const ProtobufCMessage
 
                 deviceplugin__container_preferred_allocation_response__init(&containers[i]);
                 containers[i].deviceids =
-                        devicerequest_prefer(container, &containers[i].n_deviceids);
+                        plugin_request_prefer(container, &containers[i].n_deviceids);
                 pointers[i] = &containers[i];
         }
         response.n_container_responses = n;
@@ -205,14 +206,14 @@ static void on_prefer(void *owner, struct rpc_call *call, const ProtobufCMessage
 /* ---- Allocate ---- */
 
 /* All containers of the request or none. */
-static int allocate_all(struct deviceplugin *plugin, const Deviceplugin__AllocateRequest *request,
+static int allocate_all(struct plugin_service *plugin, const Deviceplugin__AllocateRequest *request,
                         struct error *err)
 {
         __attribute__((cleanup(cleanup_free))) const char **ids = NULL;
         size_t n;
         int r;
 
-        r = devicerequest_collect(request, plugin->n_devices, &ids, &n, err);
+        r = plugin_request_collect(request, plugin->n_devices, &ids, &n, err);
         return r < 0 ? r : plugin->options.on_allocate(plugin->options.owner, ids, n, err);
 }
 
@@ -222,7 +223,7 @@ struct injection {
         Deviceplugin__CDIDevice *cdi, **cdi_pointers;
 };
 
-static void inject_mount(const struct deviceplugin *plugin, struct injection *injection)
+static void inject_mount(const struct plugin_service *plugin, struct injection *injection)
 {
         deviceplugin__mount__init(&injection->mount);
         injection->mount.host_path = plugin->mount_source;
@@ -244,7 +245,7 @@ static void inject_cdi(struct injection *injection,
         for (size_t i = 0; i < n; ++i) {
                 deviceplugin__cdidevice__init(&injection->cdi[i]);
                 (void)parse_device_name(request->devices_ids[i], &index); /* checked before */
-                injection->cdi[i].name = cdi_device_id(DEVICEPLUGIN_CDI_PREFIX, index);
+                injection->cdi[i].name = cdi_device_id(PLUGIN_SERVICE_CDI_PREFIX, index);
                 injection->cdi_pointers[i] = &injection->cdi[i];
         }
         injection->response.n_cdi_devices = n;
@@ -259,7 +260,7 @@ static void injection_deinit(struct injection *injection)
         free(injection->cdi_pointers);
 }
 
-void deviceplugin_set_mount(struct deviceplugin *plugin, const char *source, const char *target)
+void plugin_service_set_mount(struct plugin_service *plugin, const char *source, const char *target)
 {
         free(plugin->mount_source);
         free(plugin->mount_target);
@@ -270,21 +271,21 @@ void deviceplugin_set_mount(struct deviceplugin *plugin, const char *source, con
 static void on_allocate(void *owner, struct rpc_call *call, const ProtobufCMessage *message)
 {
         const Deviceplugin__AllocateRequest *request = (const void *)message;
-        Deviceplugin__ContainerAllocateResponse *pointers[DEVICEREQUEST_CONTAINERS_MAX];
+        Deviceplugin__ContainerAllocateResponse *pointers[PLUGIN_REQUEST_CONTAINERS_MAX];
         Deviceplugin__AllocateResponse response = DEVICEPLUGIN__ALLOCATE_RESPONSE__INIT;
-        struct injection injections[DEVICEREQUEST_CONTAINERS_MAX] = { 0 };
-        struct deviceplugin *plugin = owner;
+        struct injection injections[PLUGIN_REQUEST_CONTAINERS_MAX] = { 0 };
+        struct plugin_service *plugin = owner;
         struct error error = ERROR_NULL;
 
         if (allocate_all(plugin, request, &error) < 0) {
-                log_warn("pod refused", log_str("resource", DEVICEPLUGIN_RESOURCE),
+                log_warn("pod refused", log_str("resource", PLUGIN_SERVICE_RESOURCE),
                          log_str("reason", error.text));
                 rpc_call_fail(call, RPC_FAILED_PRECONDITION, error.text);
                 return;
         }
         for (size_t i = 0; i < request->n_container_requests; ++i) {
                 deviceplugin__container_allocate_response__init(&injections[i].response);
-                if (plugin->options.inject == DEVICEPLUGIN_CDI)
+                if (plugin->options.inject == PLUGIN_SERVICE_CDI)
                         inject_cdi(&injections[i], request->container_requests[i]);
                 else
                         inject_mount(plugin, &injections[i]);
@@ -312,7 +313,7 @@ static const struct rpc_method methods[] = {
 
 /* ---- registration ---- */
 
-static void set_standing(struct deviceplugin *plugin, enum deviceplugin_standing standing,
+static void set_standing(struct plugin_service *plugin, enum plugin_service_standing standing,
                          const char *reason)
 {
         if (plugin->standing == standing)
@@ -323,10 +324,10 @@ static void set_standing(struct deviceplugin *plugin, enum deviceplugin_standing
 
 static void on_retry(uv_timer_t *retry)
 {
-        deviceplugin_check(retry->data);
+        plugin_service_check(retry->data);
 }
 
-static void register_soon(struct deviceplugin *plugin)
+static void register_soon(struct plugin_service *plugin)
 {
         uint64_t ms = backoff_next_ms(&plugin->backoff, 0, backoff_random());
 
@@ -338,7 +339,7 @@ static void on_connection(void *owner, int fd);
 /* kubelet >= 1.37 keeps one connection a socket name. Where it was asked again before it had seen
  * the end of the last one, it refuses and forgets to ever drop that, so that the name is lost until
  * kubelet restarts (devicemanager: PluginConnected, deregisterClient). */
-static void take_another_name(struct deviceplugin *plugin)
+static void take_another_name(struct plugin_service *plugin)
 {
         __attribute__((cleanup(cleanup_free))) char *path =
                 plugin->n_names ? xasprintf("%s/" ENDPOINT "-%u.sock", plugin->options.directory,
@@ -353,7 +354,7 @@ static void take_another_name(struct deviceplugin *plugin)
 
 static void on_registered(void *owner, const ProtobufCMessage *reply, const struct error *error)
 {
-        struct deviceplugin *plugin = owner;
+        struct plugin_service *plugin = owner;
 
         if (plugin->is_stopping)
                 return;
@@ -362,7 +363,7 @@ static void on_registered(void *owner, const ProtobufCMessage *reply, const stru
                 plugin->is_registered = plugin->is_request_current;
                 plugin->registered_ms = uv_now(plugin->options.loop);
                 plugin->n_refusals = 0;
-                set_standing(plugin, DEVICEPLUGIN_REGISTERED, "");
+                set_standing(plugin, PLUGIN_SERVICE_REGISTERED, "");
                 if (!plugin->is_registered) /* overtaken while kubelet answered */
                         register_soon(plugin);
                 return;
@@ -374,7 +375,7 @@ static void on_registered(void *owner, const ProtobufCMessage *reply, const stru
         register_soon(plugin);
 }
 
-static void register_now(struct deviceplugin *plugin)
+static void register_now(struct plugin_service *plugin)
 {
         Deviceplugin__DevicePluginOptions options = DEVICEPLUGIN__DEVICE_PLUGIN_OPTIONS__INIT;
         Deviceplugin__RegisterRequest request = DEVICEPLUGIN__REGISTER_REQUEST__INIT;
@@ -382,7 +383,7 @@ static void register_now(struct deviceplugin *plugin)
         options.get_preferred_allocation_available = true;
         request.version = (char *)"v1beta1";
         request.endpoint = strrchr(rpc_listener_path(plugin->listener), '/') + 1;
-        request.resource_name = (char *)DEVICEPLUGIN_RESOURCE;
+        request.resource_name = (char *)PLUGIN_SERVICE_RESOURCE;
         request.options = &options;
         plugin->is_request_current = true;
         ++plugin->n_requests;
@@ -392,7 +393,7 @@ static void register_now(struct deviceplugin *plugin)
                         plugin);
 }
 
-static bool listen_if_gone(struct deviceplugin *plugin)
+static bool listen_if_gone(struct plugin_service *plugin)
 {
         struct error error = ERROR_NULL;
 
@@ -411,7 +412,7 @@ static bool listen_if_gone(struct deviceplugin *plugin)
         return false;
 }
 
-void deviceplugin_check(struct deviceplugin *plugin)
+void plugin_service_check(struct plugin_service *plugin)
 {
         struct socket_identity kubelet;
 
@@ -419,12 +420,12 @@ void deviceplugin_check(struct deviceplugin *plugin)
                 return;
         dirwatch_check(plugin->watch);
         if (rpc_listener_is_served(plugin->foreign_socket)) {
-                set_standing(plugin, DEVICEPLUGIN_STANDS_BACK, plugin->foreign_socket);
+                set_standing(plugin, PLUGIN_SERVICE_STANDS_BACK, plugin->foreign_socket);
                 return;
         }
-        if (plugin->standing == DEVICEPLUGIN_STANDS_BACK) {
+        if (plugin->standing == PLUGIN_SERVICE_STANDS_BACK) {
                 plugin->is_registered = false;
-                set_standing(plugin, DEVICEPLUGIN_UNREGISTERED, "the foreign plugin has gone");
+                set_standing(plugin, PLUGIN_SERVICE_UNREGISTERED, "the foreign plugin has gone");
                 /* Our connection of before is in the way of the next registration. */
                 rpc_streams_close(&plugin->streams, "the device plugin registers anew");
                 register_soon(plugin);
@@ -457,23 +458,23 @@ void deviceplugin_check(struct deviceplugin *plugin)
 /* A socket is there before anybody listens on it. */
 static void on_directory_changed(void *owner)
 {
-        struct deviceplugin *plugin = owner;
+        struct plugin_service *plugin = owner;
 
-        deviceplugin_check(plugin);
+        plugin_service_check(plugin);
         if (!plugin->is_stopping && !uv_is_active((uv_handle_t *)&plugin->retry))
                 uv_timer_start(&plugin->retry, on_retry, LISTEN_DELAY_MS, 0);
 }
 
 static void on_connection(void *owner, int fd)
 {
-        struct deviceplugin *plugin = owner;
+        struct plugin_service *plugin = owner;
 
         rpc_server_adopt(plugin->options.server, fd);
 }
 
 /* kubelet makes the one socket at once and the other when its runtime is up. Between the two it
  * answers already, with an empty list, while the other socket still is its predecessor's. */
-uint64_t deviceplugin_kubelet_age_ms(struct deviceplugin *plugin)
+uint64_t plugin_service_kubelet_age_ms(struct plugin_service *plugin)
 {
         uint64_t plugins_ms = socket_age_ms(&plugin->kubelet_age, plugin->kubelet_socket,
                                             uv_now(plugin->options.loop));
@@ -488,13 +489,13 @@ uint64_t deviceplugin_kubelet_age_ms(struct deviceplugin *plugin)
 
 /* ---- the plugin ---- */
 
-struct deviceplugin *deviceplugin_new(const struct deviceplugin_options *options)
+struct plugin_service *plugin_service_new(const struct plugin_service_options *options)
 {
-        struct deviceplugin *plugin = xcalloc(1, sizeof(*plugin));
+        struct plugin_service *plugin = xcalloc(1, sizeof(*plugin));
 
         plugin->options = *options;
         plugin->kubelet_socket = xasprintf("%s/kubelet.sock", options->directory);
-        plugin->foreign_socket = xasprintf("%s/" DEVICEPLUGIN_FOREIGN, options->directory);
+        plugin->foreign_socket = xasprintf("%s/" PLUGIN_SERVICE_FOREIGN, options->directory);
         plugin->backoff = (struct backoff){ .first_ms = 50, .cap_ms = 10000 };
         plugin->streams = (struct rpc_streams){ .message = current_list,
                                                 .on_gone = on_stream_gone,
@@ -509,19 +510,19 @@ struct deviceplugin *deviceplugin_new(const struct deviceplugin_options *options
         return plugin;
 }
 
-enum deviceplugin_standing deviceplugin_standing(const struct deviceplugin *plugin)
+enum plugin_service_standing plugin_service_standing(const struct plugin_service *plugin)
 {
-        if (plugin->standing == DEVICEPLUGIN_STANDS_BACK)
-                return DEVICEPLUGIN_STANDS_BACK;
-        return plugin->is_registered ? DEVICEPLUGIN_REGISTERED : DEVICEPLUGIN_UNREGISTERED;
+        if (plugin->standing == PLUGIN_SERVICE_STANDS_BACK)
+                return PLUGIN_SERVICE_STANDS_BACK;
+        return plugin->is_registered ? PLUGIN_SERVICE_REGISTERED : PLUGIN_SERVICE_UNREGISTERED;
 }
 
-uint64_t deviceplugin_n_lists(const struct deviceplugin *plugin)
+uint64_t plugin_service_n_lists(const struct plugin_service *plugin)
 {
         return plugin->n_lists;
 }
 
-void deviceplugin_stop(struct deviceplugin *plugin)
+void plugin_service_stop(struct plugin_service *plugin)
 {
         if (!plugin)
                 return;
@@ -535,7 +536,7 @@ void deviceplugin_stop(struct deviceplugin *plugin)
 
 static void on_closed(uv_handle_t *handle)
 {
-        struct deviceplugin *plugin = handle->data;
+        struct plugin_service *plugin = handle->data;
 
         free_devices(plugin);
         free(plugin->kubelet_socket);
@@ -545,7 +546,7 @@ static void on_closed(uv_handle_t *handle)
         free(plugin);
 }
 
-void deviceplugin_free(struct deviceplugin *plugin)
+void plugin_service_free(struct plugin_service *plugin)
 {
         if (plugin)
                 uv_close((uv_handle_t *)&plugin->retry, on_closed);

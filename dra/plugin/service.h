@@ -19,70 +19,71 @@
 #include <stdint.h>
 #include <uv.h>
 
-struct deviceplugin;
+struct plugin_service;
 struct error;
 struct rpc_pump;
 
-#define DEVICEPLUGIN_FOREIGN    "kubevirt-tdx.sock" /* of KubeVirt's own plugin */
-#define DEVICEPLUGIN_RESOURCE   "devices.kubevirt.io/tdx"
-#define DEVICEPLUGIN_CDI_PREFIX "plugin-tdx" /* "plugin-tdx5" */
+#define PLUGIN_SERVICE_FOREIGN    "kubevirt-tdx.sock" /* of KubeVirt's own plugin */
+#define PLUGIN_SERVICE_RESOURCE   "devices.kubevirt.io/tdx"
+#define PLUGIN_SERVICE_CDI_PREFIX "plugin-tdx" /* "plugin-tdx5" */
 
-enum deviceplugin_inject {
-        DEVICEPLUGIN_MOUNTS, /* plain mounts: any container runtime */
-        DEVICEPLUGIN_CDI     /* names of CDI devices */
+enum plugin_service_inject {
+        PLUGIN_SERVICE_MOUNTS, /* plain mounts: any container runtime */
+        PLUGIN_SERVICE_CDI     /* names of CDI devices */
 };
 
-enum deviceplugin_standing {
-        DEVICEPLUGIN_UNREGISTERED,
-        DEVICEPLUGIN_REGISTERED,
-        DEVICEPLUGIN_STANDS_BACK /* a foreign plugin serves the name */
+enum plugin_service_standing {
+        PLUGIN_SERVICE_UNREGISTERED,
+        PLUGIN_SERVICE_REGISTERED,
+        PLUGIN_SERVICE_STANDS_BACK /* a foreign plugin serves the name */
 };
 
-struct deviceplugin_device {
+struct plugin_service_device {
         const char *id;
         bool is_healthy;
 };
 
-struct deviceplugin_options {
+struct plugin_service_options {
         uv_loop_t *loop;
         struct rpc_pump *pump;
         struct rpc_server *server;       /* the service is added to it; connections go there */
         const char *directory;           /* <kubelet>/device-plugins */
         const char *podresources_socket; /* its age is kubelet's, too */
-        enum deviceplugin_inject inject;
+        enum plugin_service_inject inject;
         /* kubelet wants to give these IDs (known names, none twice) to a container. 0: they are
          * held from now on; or a negative errno with the reason for the pod's user in err, and
          * nothing changed. */
         int (*on_allocate)(void *owner, const char *const *ids, size_t n, struct error *err);
         void (*on_kubelet_started)(void *owner); /* kubelet.sock is a new one */
-        void (*on_standing)(void *owner, enum deviceplugin_standing standing, const char *reason);
+        void (*on_standing)(void *owner, enum plugin_service_standing standing, const char *reason);
         void *owner;
 };
 
-/* Borrows what options points to. Nothing is served before deviceplugin_set(); a foreign plugin is
- * told of before, too. */
-struct deviceplugin *deviceplugin_new(const struct deviceplugin_options *options);
+/* Borrows what options points to. Nothing is served before plugin_service_set(); a foreign plugin
+ * is told of before, too. */
+struct plugin_service *plugin_service_new(const struct plugin_service_options *options);
 
-/* What a pod is given with DEVICEPLUGIN_MOUNTS, from now on: a directory of the host, read-only,
+/* What a pod is given with PLUGIN_SERVICE_MOUNTS, from now on: a directory of the host, read-only,
  * and where its container has it. Copied; to be called before the first Allocate. */
-void deviceplugin_set_mount(struct deviceplugin *plugin, const char *source, const char *target);
+void plugin_service_set_mount(struct plugin_service *plugin, const char *source,
+                              const char *target);
 
 /* What ListAndWatch says from now on; copied, IDs too. Streams are told when it differs. */
-void deviceplugin_set(struct deviceplugin *plugin, const struct deviceplugin_device *devices,
-                      size_t n);
+void plugin_service_set(struct plugin_service *plugin, const struct plugin_service_device *devices,
+                        size_t n);
 
 /* Look again at sockets and registrants; for a slow timer. */
-void deviceplugin_check(struct deviceplugin *plugin);
+void plugin_service_check(struct plugin_service *plugin);
 
 /* How long ago kubelet started, by the younger of kubelet.sock and podresources' socket;
  * UINT64_MAX: kubelet.sock is not there. */
-uint64_t deviceplugin_kubelet_age_ms(struct deviceplugin *plugin);
+uint64_t plugin_service_kubelet_age_ms(struct plugin_service *plugin);
 
-enum deviceplugin_standing deviceplugin_standing(const struct deviceplugin *plugin);
+enum plugin_service_standing plugin_service_standing(const struct plugin_service *plugin);
 /* Lists sent to kubelet so far. */
-uint64_t deviceplugin_n_lists(const struct deviceplugin *plugin);
+uint64_t plugin_service_n_lists(const struct plugin_service *plugin);
 
 /* End the streams, at which kubelet takes all devices for Unhealthy; take the socket away. */
-void deviceplugin_stop(struct deviceplugin *plugin);
+void plugin_service_stop(struct plugin_service *plugin);
 /* After the server has stopped. The memory goes when the loop has turned. NULL is fine. */
-void deviceplugin_free(struct deviceplugin *plugin);
+void plugin_service_free(struct plugin_service *plugin);

@@ -22,7 +22,7 @@ struct record {
         size_t n;
         unsigned weight; /* of the claim */
         bool is_damaged;
-        checkpoint_on_done *on_done;
+        records_on_done *on_done;
         void *owner;
 };
 
@@ -86,7 +86,7 @@ static void carry_out(struct record *order, bool is_done)
 {
         struct record *old = find(&records, order->uid);
         struct error error = ERROR_NULL;
-        checkpoint_on_done *on_done = order->on_done;
+        records_on_done *on_done = order->on_done;
         void *owner = order->owner;
 
         list_unlink(&order->link);
@@ -126,13 +126,13 @@ static void place(struct record *order, const char *uid)
                 clock_plan(&worker, chance_between(1, 8), on_worker, NULL);
 }
 
-void checkpoint_save(struct checkpoint *checkpoint, const struct ledger_claim *claim,
-                     checkpoint_on_done *on_done, void *owner)
+void records_save(struct records *unused, const struct ledger_claim *claim,
+                  records_on_done *on_done, void *owner)
 {
         struct record *order = xcalloc(1, sizeof(*order));
         bool is_new;
 
-        order->bytes = checkpoint_encode(claim, &order->n);
+        order->bytes = records_encode(claim, &order->n);
         order->weight = ledger_claim_weight(claim);
         order->on_done = on_done;
         order->owner = owner;
@@ -142,8 +142,7 @@ void checkpoint_save(struct checkpoint *checkpoint, const struct ledger_claim *c
                 truth_claimed();
 }
 
-void checkpoint_remove(struct checkpoint *checkpoint, const char *uid, checkpoint_on_done *on_done,
-                       void *owner)
+void records_remove(struct records *unused, const char *uid, records_on_done *on_done, void *owner)
 {
         struct record *order = xcalloc(1, sizeof(*order));
 
@@ -152,8 +151,8 @@ void checkpoint_remove(struct checkpoint *checkpoint, const char *uid, checkpoin
         place(order, uid);
 }
 
-/* As checkpoint_load(): what cannot be read is held by its UID. */
-void disk_load(struct checkpoint *checkpoint, struct ledger *ledger)
+/* As records_load(): what cannot be read is held by its UID. */
+void disk_load(struct records *unused, struct ledger *ledger)
 {
         const struct list *position;
 
@@ -161,7 +160,7 @@ void disk_load(struct checkpoint *checkpoint, struct ledger *ledger)
                 const struct record *record = record_at(position);
                 struct ledger_claim *claim = NULL;
 
-                if (checkpoint_decode(record->bytes, record->n, &claim, NULL) != 0) {
+                if (records_decode(record->bytes, record->n, &claim, NULL) != 0) {
                         claim = ledger_claim_new(record->uid, "", "", 0);
                         claim->is_uncertain = true;
                         claim->uncertain_tds = record->weight;
@@ -220,7 +219,7 @@ int file_read(int dir_fd, const char *path, size_t max, char **ret_bytes, size_t
 {
         char *text = NULL;
 
-        if (strstr(path, DEVICECHECKPOINT_NAME))
+        if (strstr(path, KUBELET_CHECKPOINT_NAME))
                 text = chance_percent(90) ? kubelet_device_checkpoint() : NULL;
         else if (plugin_devices && driver.fault != FAULT_FORGET)
                 text = xstrdup(plugin_devices);

@@ -178,7 +178,7 @@ void driver_slices_changed(void)
 /* is_total_in_force() */
 static bool is_total_in_force(void)
 {
-        return driver.is_capacity_known && pluginside_is_known(driver.pluginside);
+        return driver.is_capacity_known && plugin_is_known(driver.plugin);
 }
 
 /* publish() */
@@ -197,7 +197,7 @@ static void publish(void)
 /* on_held_changed() */
 static void on_held_changed(void *unused)
 {
-        pluginside_update(driver.pluginside);
+        plugin_update(driver.plugin);
         publish();
 }
 
@@ -207,7 +207,7 @@ static void put_total_in_force(void)
         if (!is_total_in_force())
                 return;
         ledger_set_total(driver.ledger, driver.total);
-        pluginside_update(driver.pluginside);
+        plugin_update(driver.plugin);
         prepare_retry_waiting(driver.prepare);
         publish();
 }
@@ -236,7 +236,7 @@ static void read_capacity(void)
 static void on_housekeeping(void *unused)
 {
         clock_plan(&driver.housekeeping, POLL_INTERVAL_MS, on_housekeeping, NULL);
-        pluginside_check(driver.pluginside);
+        plugin_check(driver.plugin);
         prepare_retry_removals(driver.prepare);
         read_capacity();
 }
@@ -263,18 +263,18 @@ static void set_up(void)
                                                          .pool = NODE,
                                                          .wait_ms = PREPARE_WAIT_MS,
                                                          .on_held_changed = on_held_changed };
-        const struct pluginside_options side_options = { .loop = &loop,
-                                                         .ledger = driver.ledger,
-                                                         .kubelet_dir = "/kubelet",
-                                                         .state_dir = "/state",
-                                                         .split = driver.split,
-                                                         .serves = true,
-                                                         .on_changed = on_plugin_held_changed };
+        const struct plugin_options side_options = { .loop = &loop,
+                                                     .ledger = driver.ledger,
+                                                     .kubelet_dir = "/kubelet",
+                                                     .state_dir = "/state",
+                                                     .split = driver.split,
+                                                     .serves = true,
+                                                     .on_changed = on_plugin_held_changed };
 
         driver.prepare = prepare_new(&prepare_options);
         prepare_set_mount_source(driver.prepare, "/run/qgs");
-        driver.pluginside = pluginside_new(&side_options);
-        pluginside_set_mount(driver.pluginside, "/run/qgs", "/run/qgs");
+        driver.plugin = plugin_new(&side_options);
+        plugin_set_mount(driver.plugin, "/run/qgs", "/run/qgs");
 }
 
 /* activate() */
@@ -287,7 +287,7 @@ static void activate(void)
                 disk_load((void *)&nothing, driver.ledger);
         read_capacity();
         prepare_activate(driver.prepare, (void *)&nothing, boot_id);
-        pluginside_start(driver.pluginside);
+        plugin_start(driver.plugin);
         driver.reconcile = reconcile_start(&loop, (void *)&nothing, driver.ledger, driver.prepare,
                                            boot_id, RECONCILE_AFTER_MS, kubelet_age_ms, NULL);
         publish();
@@ -332,9 +332,9 @@ void driver_stop(bool is_orderly, uint64_t down_ms, int64_t split)
                 stop_publishing();
                 kubelet_driver_gone();
                 driver.is_active = false;
-                pluginside_stop(driver.pluginside);
+                plugin_stop(driver.plugin);
                 prepare_free(driver.prepare);
-                pluginside_free(driver.pluginside);
+                plugin_free(driver.plugin);
                 clock_turn();
                 ledger_free(driver.ledger);
         }

@@ -51,12 +51,12 @@ void kubelet_plugin_gone(void)
 
 char *kubelet_device_checkpoint(void)
 {
-        __attribute__((cleanup(cleanup_text))) struct text checkpoint = TEXT_NULL;
+        __attribute__((cleanup(cleanup_text))) struct text records = TEXT_NULL;
         const char *separator = "", *names[N_IDS];
         struct list *position;
         size_t n;
 
-        text_add(&checkpoint, "{\"Data\":{\"PodDeviceEntries\":[");
+        text_add(&records, "{\"Data\":{\"PodDeviceEntries\":[");
         list_for_each (position, &pods) {
                 const struct pod *pod = pod_at(position);
 
@@ -64,15 +64,15 @@ char *kubelet_device_checkpoint(void)
                         continue;
                 n = names_of(pod->ids, names);
                 for (size_t i = 0; i < n; ++i) {
-                        text_addf(&checkpoint,
+                        text_addf(&records,
                                   "%s{\"PodUID\":\"%s\",\"ResourceName\":\"%s\","
                                   "\"DeviceIDs\":{\"-1\":[\"%s\"]}}",
-                                  separator, pod->uid, DEVICEPLUGIN_RESOURCE, names[i]);
+                                  separator, pod->uid, PLUGIN_SERVICE_RESOURCE, names[i]);
                         separator = ",";
                 }
         }
-        text_add(&checkpoint, "]}}");
-        return text_take(&checkpoint);
+        text_add(&records, "]}}");
+        return text_take(&records);
 }
 
 /* Final for a bare pod; whoever made it removes it. */

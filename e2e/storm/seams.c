@@ -306,8 +306,8 @@ void podresources_free(struct podresources *podresources)
 
 /* ---- dra/deviceplugin: registers with each kubelet, pushes each list ---- */
 
-struct deviceplugin {
-        struct deviceplugin_options options;
+struct plugin_service {
+        struct plugin_service_options options;
         uint64_t healthy, known;
         bool is_set;
         bool is_registered;
@@ -317,23 +317,23 @@ struct deviceplugin {
         struct event retry;
 };
 
-static struct deviceplugin *plugin; /* of the living driver */
+static struct plugin_service *plugin; /* of the living driver */
 static struct event socket_news;
 
-static bool is_registered(const struct deviceplugin *of)
+static bool is_registered(const struct plugin_service *of)
 {
         return of->is_registered && kubelet.is_up && of->incarnation == kubelet.incarnation;
 }
 
 static void on_push(void *owner)
 {
-        struct deviceplugin *of = owner;
+        struct plugin_service *of = owner;
 
         if (is_registered(of))
                 kubelet_plugin_list(of->healthy);
 }
 
-static void push_soon(struct deviceplugin *of)
+static void push_soon(struct plugin_service *of)
 {
         if (is_registered(of) && !clock_is_planned(&of->push))
                 clock_plan(&of->push, chance_between(1, 5), on_push, of);
@@ -341,12 +341,12 @@ static void push_soon(struct deviceplugin *of)
 
 static void on_retry(void *owner)
 {
-        deviceplugin_check(owner);
+        plugin_service_check(owner);
 }
 
 static void on_registering(void *owner)
 {
-        struct deviceplugin *of = owner;
+        struct plugin_service *of = owner;
 
         if (!kubelet.is_up || of->incarnation != kubelet.incarnation) {
                 clock_plan(&of->retry, chance_between(50, 1000), on_retry, of);
@@ -356,7 +356,7 @@ static void on_registering(void *owner)
         push_soon(of);
 }
 
-void deviceplugin_check(struct deviceplugin *of)
+void plugin_service_check(struct plugin_service *of)
 {
         if (!of->is_set || !kubelet.is_up)
                 return;
@@ -369,7 +369,8 @@ void deviceplugin_check(struct deviceplugin *of)
                 clock_plan(&of->registering, chance_between(5, 300), on_registering, of);
 }
 
-void deviceplugin_set(struct deviceplugin *of, const struct deviceplugin_device *devices, size_t n)
+void plugin_service_set(struct plugin_service *of, const struct plugin_service_device *devices,
+                        size_t n)
 {
         uint64_t healthy = 0, known = 0;
         unsigned index;
@@ -386,39 +387,39 @@ void deviceplugin_set(struct deviceplugin *of, const struct deviceplugin_device 
         of->known = known;
         if (!of->is_set) {
                 of->is_set = true;
-                deviceplugin_check(of);
+                plugin_service_check(of);
         }
         push_soon(of);
 }
 
-struct deviceplugin *deviceplugin_new(const struct deviceplugin_options *options)
+struct plugin_service *plugin_service_new(const struct plugin_service_options *options)
 {
         plugin = xcalloc(1, sizeof(*plugin));
         plugin->options = *options;
         return plugin;
 }
 
-void deviceplugin_set_mount(struct deviceplugin *of, const char *source, const char *target)
+void plugin_service_set_mount(struct plugin_service *of, const char *source, const char *target)
 {
 }
 
-uint64_t deviceplugin_kubelet_age_ms(struct deviceplugin *of)
+uint64_t plugin_service_kubelet_age_ms(struct plugin_service *of)
 {
         return kubelet.is_up ? clock_now() - kubelet.started_ms : UINT64_MAX;
 }
 
-enum deviceplugin_standing deviceplugin_standing(const struct deviceplugin *of)
+enum plugin_service_standing plugin_service_standing(const struct plugin_service *of)
 {
-        return of->is_registered ? DEVICEPLUGIN_REGISTERED : DEVICEPLUGIN_UNREGISTERED;
+        return of->is_registered ? PLUGIN_SERVICE_REGISTERED : PLUGIN_SERVICE_UNREGISTERED;
 }
 
 /* Nobody measures here. */
-uint64_t deviceplugin_n_lists(const struct deviceplugin *of)
+uint64_t plugin_service_n_lists(const struct plugin_service *of)
 {
         return 0;
 }
 
-void deviceplugin_stop(struct deviceplugin *of)
+void plugin_service_stop(struct plugin_service *of)
 {
         clock_cancel(&of->registering);
         clock_cancel(&of->push);
@@ -426,7 +427,7 @@ void deviceplugin_stop(struct deviceplugin *of)
         plugin = NULL;
 }
 
-void deviceplugin_free(struct deviceplugin *of)
+void plugin_service_free(struct plugin_service *of)
 {
         free(of);
 }
@@ -434,7 +435,7 @@ void deviceplugin_free(struct deviceplugin *of)
 static void on_socket_news(void *unused)
 {
         if (plugin)
-                deviceplugin_check(plugin);
+                plugin_service_check(plugin);
 }
 
 void seam_kubelet_socket_changed(void)

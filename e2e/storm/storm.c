@@ -4,7 +4,7 @@
  * driver, API server, podresources, disk and capacity fail, and after every step it is checked that
  * the promises hold. `storm --help` tells the options.
  *
- * Of the driver, prepare, pluginside, reconcile and the modules below them run as they are; only
+ * Of the driver, prepare, plugin, reconcile and the modules below them run as they are; only
  * daemon.c's wiring is repeated (driver.c), and the modules' ways to the world are stood in for
  * (seams.c, disk.c, clock.c). An operation is one thing that somebody does, a step is anything that
  * happens, with all it leads to at once.

@@ -181,9 +181,9 @@ struct driver {
         unsigned total;
         struct ledger *ledger;
         struct prepare *prepare;
-        struct pluginside *pluginside;
+        struct plugin *plugin;
         struct reconcile *reconcile;
-        const struct sharing *sharing;   /* pluginside's */
+        const struct sharing *sharing;   /* plugin's */
         const struct holdings *holdings; /* sharing's */
         uint64_t wanted;                 /* names in the inventory published last */
         bool is_wanted_known;
@@ -206,8 +206,8 @@ void seam_kubelet_socket_changed(void);
 #define N_IDS 64U
 size_t names_of(uint64_t ids, const char *ret_names[N_IDS]);
 
-struct checkpoint;
-void disk_load(struct checkpoint *checkpoint, struct ledger *ledger);
+struct records;
+void disk_load(struct records *records, struct ledger *ledger);
 /* How many TDs the claims that are written down, or being written down, have. */
 unsigned disk_claimed(void);
 bool disk_has(const char *uid);
