@@ -42,11 +42,21 @@ void attestation_free(struct attestation *attestation);
 bool attestation_is_known(const struct attestation *attestation);
 bool attestation_is_enforced(const struct attestation *attestation);
 const char *attestation_socket(const struct attestation *attestation); /* on the host */
-/* What is mounted, where this process sees it (--host-root), and where the VM's container has it.
+/* What is mounted; where this process sees it (--host-root), NULL if it neither sees nor can make
+ * it (the container runtime, on the host, may well have it); and where the VM's container has it.
  */
 const char *attestation_host_directory(const struct attestation *attestation);
 const char *attestation_seen_directory(const struct attestation *attestation);
 const char *attestation_vm_directory(const struct attestation *attestation);
+
+/* A field of the KubeVirt CR is not followed: its last value stays in force. While the path is
+ * refused no VM attests, for KubeVirt writes it into the VM's definition all the same. */
+bool attestation_refuses_path(const struct attestation *attestation);
+bool attestation_refuses_enforced(const struct attestation *attestation);
+/* Why the cluster's settings are not known, neither from the CR nor from an earlier run, so that
+ * the defaults are in force; borrowed until anything changes. NULL: they are known, or not needed.
+ */
+const char *attestation_doubt(const struct attestation *attestation);
 
 enum attestation_means {
         ATTESTATION_CDI,   /* the edits of a CDI device, which can give a group */
@@ -61,6 +71,8 @@ bool attestation_is_schedulable(const struct attestation *attestation,
 /* The group a VM needs besides its own; 0: none. */
 gid_t attestation_group(const struct attestation *attestation);
 
-enum qgs_state attestation_state(const struct attestation *attestation);
-/* "answering", or the state with its reason and remedy; borrowed until anything changes. */
+/* In one word what keeps VMs from attesting: a state of QGS ("stale"), "path-refused" (the CR's
+ * qgsSocketPath), or "not-seen" (its directory is not mounted into the driver's pod). Static. */
+const char *attestation_obstacle(const struct attestation *attestation);
+/* "QGS answers", or the obstacle with its reason and remedy; borrowed until the next call. */
 const char *attestation_describe(struct attestation *attestation, enum attestation_means means);

@@ -109,7 +109,7 @@ static void publish(struct daemon *daemon)
         const struct inventory_terms terms = {
                 .is_known = is_total_in_force(daemon) && attestation_is_known(attestation),
                 .is_attesting = attestation_works(attestation, ATTESTATION_CDI),
-                .taint = is_schedulable ? NULL : qgs_state_name(attestation_state(attestation)),
+                .taint = is_schedulable ? NULL : attestation_obstacle(attestation),
                 .is_withdrawing = daemon->are_taints_dropped,
                 .module_version = daemon->module_version,
         };
@@ -187,14 +187,14 @@ static void write_cdi_spec(struct daemon *daemon)
 
 static void verify_cdi_spec(struct daemon *daemon)
 {
+        const char *mount_source = attestation_seen_directory(daemon->attestation);
         struct error error = ERROR_NULL;
 
         if (cdi_store_verify(daemon->cdi, &error) == CDI_STORE_WRITTEN)
                 log_warn("the CDI spec was missing or changed, restored",
                          log_str("directory", daemon->config->cdi_dir));
-        if (!error.code)
-                (void)cdi_ensure_mount_source(attestation_seen_directory(daemon->attestation),
-                                              &error);
+        if (!error.code && mount_source)
+                (void)cdi_ensure_mount_source(mount_source, &error);
         warn_once(&daemon->cdi_error, &error, "VMs cannot be given their devices");
 }
 

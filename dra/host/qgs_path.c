@@ -7,9 +7,9 @@
 
 #include <errno.h>
 #include <limits.h>
-#include <stdbool.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #define LINKS_MAX 40 /* as the kernel's own bound, fs/namei.c MAXSYMLINKS */
 #define REMEDY    "give QGS a directory of its own, as its default " QGS_PATH_DEFAULT " has"
@@ -147,9 +147,64 @@ static bool is_within(const char *path, const char *directory)
 
 /* A container image may lack the host's link from /var/run to /run, so these two are one place by
  * name already. */
-static const char *usual_name(const char *directory)
+static const char *usual_name(const char *path)
 {
-        return is_within(directory, "/var/run") ? directory + strlen("/var") : directory;
+        return is_within(path, "/var/run") ? path + strlen("/var") : path;
+}
+
+bool qgs_path_is_within(const char *path, const char *directory)
+{
+        return is_within(usual_name(path), usual_name(directory));
+}
+
+bool qgs_path_is_same(const char *a, const char *b)
+{
+        return strcmp(usual_name(a), usual_name(b)) == 0;
+}
+
+static bool is_real_directory(const char *root, const char *path)
+{
+        __attribute__((cleanup(cleanup_free))) char *full = xasprintf("%s%s", root, path);
+        struct stat file;
+
+        return lstat(full, &file) == 0 && S_ISDIR(file.st_mode);
+}
+
+/* The same place by the name that leads there below root; the caller's. */
+static char *spell(const char *root, const char *path)
+{
+        const char *usual = usual_name(path);
+        bool is_var = usual != path;
+
+        if (!is_within(usual, "/run") || is_real_directory(root, is_var ? "/var/run" : "/run") ||
+            !is_real_directory(root, is_var ? "/run" : "/var/run"))
+                return xstrdup(path);
+        return is_var ? xstrdup(usual) : xasprintf("/var%s", usual);
+}
+
+char *qgs_path_seen(const char *root, const char *path)
+{
+        __attribute__((cleanup(cleanup_free))) char *below = spell(root, path);
+
+        return xasprintf("%s%s", root, below);
+}
+
+bool qgs_path_is_visible(const char *root, const char *seen_directory)
+{
+        __attribute__((cleanup(cleanup_free))) char *nearest = xstrdup(seen_directory);
+        size_t n_root = strlen(root);
+        char *slash;
+
+        if (!n_root)
+                return true;
+        while (access(nearest, F_OK) < 0) {
+                slash = strrchr(nearest, '/');
+                if (errno != ENOENT || !slash || slash < nearest + n_root)
+                        return errno == ENOTDIR || errno == ELOOP;
+                *slash = '\0';
+        }
+        return strlen(nearest) == strlen(seen_directory) || access(nearest, W_OK | X_OK) == 0 ||
+               errno == ENOTDIR;
 }
 
 /* directory is absolute, without a final slash except for "/" itself. */
@@ -291,6 +346,7 @@ static int check_contents(const char *what, const char *path, const char *root,
 int qgs_path_check(const char *what, const char *path, const char *root, struct error *err)
 {
         __attribute__((cleanup(cleanup_free))) char *directory = NULL;
+        __attribute__((cleanup(cleanup_free))) char *below = NULL;
         struct walk walk = { .root = root };
         int r;
 
@@ -301,7 +357,8 @@ int qgs_path_check(const char *what, const char *path, const char *root, struct 
         r = check_shared(what, path, *directory ? directory : "/", err);
         if (r < 0)
                 return r;
-        r = resolve(&walk, directory);
+        below = spell(root, directory);
+        r = resolve(&walk, below);
         if (r < 0)
                 return error_set(err, -EINVAL,
                                  "%s: the directory of \"%s\" cannot be resolved (%s); " REMEDY,

@@ -2,6 +2,7 @@
 #include "host/qgs_probe.h"
 
 #include "base/memory.h"
+#include "host/qgs_path.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -214,7 +215,7 @@ static void on_judged(void *owner, enum qgs_probe_result result, const char *fai
 
 void qgs_judge_once(const char *root, const char *socket, struct qgs_verdict_state *ret)
 {
-        __attribute__((cleanup(cleanup_free))) char *path = xasprintf("%s%s", root, socket);
+        __attribute__((cleanup(cleanup_free))) char *path = qgs_path_seen(root, socket);
         struct qgs_verdict verdict;
         struct qgs_sight sight;
 

@@ -3,6 +3,7 @@
 
 #include "base/memory.h"
 #include "host/dirwatch.h"
+#include "host/qgs_path.h"
 #include "host/qgs_probe.h"
 
 #include <string.h>
@@ -132,10 +133,15 @@ struct qgs_watch *qgs_watch_new(const struct qgs_watch_options *options)
 
 void qgs_watch_set_socket(struct qgs_watch *watch, const char *socket)
 {
-        if (watch->socket && strcmp(watch->socket + strlen(watch->options.root), socket) == 0)
+        __attribute__((cleanup(cleanup_free))) char *seen =
+                qgs_path_seen(watch->options.root, socket);
+
+        /* Another spelling of the same place is another name in what a person reads. */
+        if (watch->socket && strcmp(watch->socket, seen) == 0 &&
+            strcmp(watch->verdict.socket, socket) == 0)
                 return;
         let_go(watch);
-        watch->socket = xasprintf("%s%s", watch->options.root, socket);
+        watch->socket = take_ptr(seen);
         qgs_verdict_init(&watch->verdict, socket,
                          asks(watch) ? ASK_PERIOD_MS : QGS_VERDICT_PROBE_MS, now(watch));
         watch_directories(watch);
