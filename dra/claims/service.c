@@ -3,11 +3,11 @@
 
 #include "base/error.h"
 #include "base/memory.h"
-#include "base/parse.h"
 #include "base/text.h"
 #include "cdi/spec.h"
 #include "claims/prepare.h"
 #include "claims/records.h"
+#include "device.h"
 #include "dra.pb-c.h"
 #include "ledger.h"
 
@@ -192,7 +192,7 @@ static void count(const struct batch *batch, const struct error *error)
         }
         ++plugin->prepares[result];
         plugin->n_refused += error->code == -ENOSPC;
-        metrics_observe(&plugin->durations, (double)(uv_hrtime() - batch->began_ns) / 1e9);
+        histogram_observe(&plugin->durations, (double)(uv_hrtime() - batch->began_ns) / 1e9);
 }
 
 static void on_done(void *owner, const struct ledger_claim *claim, const struct error *error)

@@ -6,7 +6,7 @@
  */
 #pragma once
 
-#include "admin/metrics.h"
+#include "base/histogram.h"
 #include "rpc/server.h"
 
 #include <stdint.h>
@@ -20,7 +20,7 @@ struct claims_service {
         uint64_t prepares[METRICS_N_RESULTS];
         uint64_t unprepares[METRICS_N_RESULTS];
         uint64_t n_refused; /* because no TD was free */
-        struct metrics_histogram durations;
+        struct histogram durations;
 };
 
 /* The methods of both versions, for rpc_server_add_service() with a struct claims_service as owner.
