@@ -181,16 +181,23 @@ static void on_gone(void *owner)
         batch_free(batch);
 }
 
+static void count_answer(struct claims_answers *answers, const struct error *error)
+{
+        if (error->code)
+                ++answers->n_errors;
+        else
+                ++answers->n_well;
+}
+
 static void count(const struct batch *batch, const struct error *error)
 {
-        enum metrics_result result = error->code ? METRICS_ERROR : METRICS_SUCCESS;
         struct claims_service *plugin = batch->plugin;
 
         if (!batch->is_prepare) {
-                ++plugin->unprepares[result];
+                count_answer(&plugin->unprepares, error);
                 return;
         }
-        ++plugin->prepares[result];
+        count_answer(&plugin->prepares, error);
         plugin->n_refused += error->code == -ENOSPC;
         histogram_observe(&plugin->durations, (double)(uv_hrtime() - batch->began_ns) / 1e9);
 }

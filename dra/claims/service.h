@@ -13,12 +13,15 @@
 
 struct prepare;
 
+struct claims_answers {
+        uint64_t n_well, n_errors;
+};
+
 struct claims_service {
         struct prepare *prepare; /* borrowed */
 
         /* Answers since the start, one a claim. */
-        uint64_t prepares[METRICS_N_RESULTS];
-        uint64_t unprepares[METRICS_N_RESULTS];
+        struct claims_answers prepares, unprepares;
         uint64_t n_refused; /* because no TD was free */
         struct histogram durations;
 };
