@@ -337,17 +337,8 @@ static void on_patience_over(uv_timer_t *timer)
         settle_with_last_known(timer->data);
 }
 
-bool attestation_refuses_path(const struct attestation *attestation)
-{
-        return attestation->path_refusal;
-}
-
-bool attestation_refuses_enforced(const struct attestation *attestation)
-{
-        return attestation->is_enforced_refused;
-}
-
-const char *attestation_doubt(const struct attestation *attestation)
+/* Why the cluster's settings are not known, neither from the CR nor from an earlier run. */
+static const char *describe_doubt(const struct attestation *attestation)
 {
         if (!attestation->settings || !attestation->is_settled || attestation->is_remembered)
                 return NULL;
@@ -406,88 +397,63 @@ static void on_verdict(void *owner)
         attestation->options.on_changed(attestation->options.owner);
 }
 
-bool attestation_is_known(const struct attestation *attestation)
-{
-        return attestation->is_settled && qgs_watch_state(attestation->watch)->state != QGS_UNKNOWN;
-}
+/* ---- what it means ---- */
 
-bool attestation_is_enforced(const struct attestation *attestation)
+static bool works(const struct attestation *attestation, const struct qgs_verdict_state *state,
+                  enum attestation_means means)
 {
-        return attestation->is_enforced;
-}
-
-const char *attestation_socket(const struct attestation *attestation)
-{
-        return attestation->host_socket;
-}
-
-const char *attestation_host_directory(const struct attestation *attestation)
-{
-        return attestation->host_directory;
-}
-
-const char *attestation_seen_directory(const struct attestation *attestation)
-{
-        return qgs_path_is_visible(attestation->options.config->host_root,
-                                   attestation->seen_directory)
-                       ? attestation->seen_directory
-                       : NULL;
-}
-
-const char *attestation_vm_directory(const struct attestation *attestation)
-{
-        return attestation->vm_directory;
-}
-
-bool attestation_works(const struct attestation *attestation, enum attestation_means means)
-{
-        const struct qgs_verdict_state *state = qgs_watch_state(attestation->watch);
-
         return !attestation->path_refusal && state->state == QGS_ANSWERING &&
                (means == ATTESTATION_CDI || state->group == QGS_VERDICT_NO_GROUP);
 }
 
-bool attestation_is_schedulable(const struct attestation *attestation, enum attestation_means means)
-{
-        return !attestation->is_enforced || attestation_works(attestation, means);
-}
-
-gid_t attestation_group(const struct attestation *attestation)
-{
-        gid_t group = qgs_watch_state(attestation->watch)->group;
-
-        return group == QGS_VERDICT_NO_GROUP ? 0 : group;
-}
-
-const char *attestation_obstacle(const struct attestation *attestation)
+/* In one word what keeps VMs from attesting. */
+static const char *obstacle(const struct attestation *attestation,
+                            const struct qgs_verdict_state *state)
 {
         if (attestation->path_refusal)
                 return "path-refused";
-        if (is_out_of_sight(attestation))
-                return "not-seen";
-        return qgs_state_name(qgs_watch_state(attestation->watch)->state);
+        return is_out_of_sight(attestation) ? "not-seen" : qgs_state_name(state->state);
 }
 
-const char *attestation_describe(struct attestation *attestation, enum attestation_means means)
+/* "QGS answers", or the obstacle with its reason and remedy. */
+static const char *describe(struct attestation *attestation, const struct qgs_verdict_state *state)
 {
-        const struct qgs_verdict_state *state = qgs_watch_state(attestation->watch);
         char *text = attestation->description;
         size_t n = sizeof(attestation->description);
 
-        if (attestation_works(attestation, means))
-                snprintf(text, n, "QGS answers");
-        else if (attestation->path_refusal)
+        if (attestation->path_refusal)
                 snprintf(text, n, "%s", attestation->path_refusal);
         else if (is_out_of_sight(attestation))
                 describe_sight(attestation, text, n);
         else if (state->state == QGS_ANSWERING)
-                snprintf(text, n,
-                         "QGS answers only to group %u, which a device plugin's mount cannot give: "
-                         "run with --plugin-inject=cdi, or make the socket 0666",
-                         state->group);
+                snprintf(text, n, "QGS answers");
         else
                 snprintf(text, n, "QGS is %s: %s", qgs_state_name(state->state), state->reason);
         return text;
+}
+
+void attestation_facts(struct attestation *attestation, struct attestation_facts *ret)
+{
+        const struct qgs_verdict_state *state = qgs_watch_state(attestation->watch);
+
+        *ret = (struct attestation_facts){
+                .is_known = attestation->is_settled && state->state != QGS_UNKNOWN,
+                .group = state->group == QGS_VERDICT_NO_GROUP ? 0 : state->group,
+                .state = obstacle(attestation, state),
+                .description = describe(attestation, state),
+                .host_directory = attestation->host_directory,
+                .vm_directory = attestation->vm_directory,
+                .refuses_path = attestation->path_refusal,
+                .refuses_enforced = attestation->is_enforced_refused,
+                .doubt = describe_doubt(attestation),
+        };
+        if (qgs_path_is_visible(attestation->options.config->host_root,
+                                attestation->seen_directory))
+                ret->seen_directory = attestation->seen_directory;
+        for (int means = 0; means < ATTESTATION_N_MEANS; ++means) {
+                ret->works[means] = works(attestation, state, (enum attestation_means)means);
+                ret->is_schedulable[means] = !attestation->is_enforced || ret->works[means];
+        }
 }
 
 /* ---- life ---- */

@@ -8,6 +8,8 @@
  */
 #pragma once
 
+#include "base/histogram.h"
+
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -26,15 +28,6 @@ enum metrics_api_error {
         METRICS_N_API_ERRORS
 };
 
-#define METRICS_N_BOUNDS 7
-
-struct metrics_histogram {
-        uint64_t counts[METRICS_N_BOUNDS + 1]; /* of each bucket alone; the last has no bound */
-        double sum_seconds;
-};
-
-void metrics_observe(struct metrics_histogram *histogram, double seconds);
-
 struct metrics {
         const char *version; /* goes into a label as it is */
 
@@ -44,8 +37,9 @@ struct metrics {
         bool is_foreign_plugin;
 
         bool is_qgs_known;
-        bool is_attesting;   /* QGS answers a VM */
-        bool is_schedulable; /* false: attestation is enforced, and QGS does not answer */
+        bool is_attesting;                   /* QGS answers a VM */
+        bool is_schedulable;                 /* false: no new VM is placed here */
+        bool refuses_path, refuses_enforced; /* fields of the KubeVirt CR, not followed */
 
         bool is_capacity_known;
         unsigned capacity; /* TDs */
@@ -56,7 +50,7 @@ struct metrics {
         size_t n_waiting;
         uint64_t prepares[METRICS_N_RESULTS];
         uint64_t unprepares[METRICS_N_RESULTS];
-        struct metrics_histogram prepare_durations;
+        struct histogram prepare_durations;
         uint64_t refusals[METRICS_N_PATHS];
 
         bool is_publishing; /* there is an API server, and DRA is served */

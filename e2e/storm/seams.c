@@ -8,11 +8,12 @@
 #include "base/error.h"
 #include "base/json.h"
 #include "base/memory.h"
-#include "base/parse.h"
 #include "base/text.h"
 #include "cdi/store.h"
 #include "config.h"
+#include "device.h"
 #include "e2e/storm/world.h"
+#include "host/boot.h"
 #include "host/podcgroup.h"
 #include "kube/api.h"
 #include "plugin/podresources.h"
@@ -54,6 +55,8 @@ struct sharing *__wrap_sharing_new(struct ledger *ledger, int64_t split,
                                    bool (*is_running)(const char *cgroup), uint64_t now_ms);
 struct holdings *__real_holdings_new(bool (*is_running)(const char *cgroup));
 struct holdings *__wrap_holdings_new(bool (*is_running)(const char *cgroup));
+struct ledger *__real_ledger_new(void);
+struct ledger *__wrap_ledger_new(void);
 uint32_t __wrap_backoff_random(void);
 
 struct sharing *__wrap_sharing_new(struct ledger *ledger, int64_t split,
@@ -73,9 +76,25 @@ struct holdings *__wrap_holdings_new(bool (*is_running)(const char *cgroup))
         return holdings;
 }
 
+struct ledger *__wrap_ledger_new(void)
+{
+        struct ledger *ledger = __real_ledger_new();
+
+        driver.ledger = ledger;
+        return ledger;
+}
+
 uint32_t __wrap_backoff_random(void)
 {
         return chance();
+}
+
+/* ---- host/boot ---- */
+
+int boot_id_read(const char *path, char ret_id[BOOT_ID_SIZE], struct error *err)
+{
+        snprintf(ret_id, BOOT_ID_SIZE, "boot-%u", host.boot);
+        return 0;
 }
 
 /* ---- host/podcgroup: named by the pod's UID ---- */
@@ -208,6 +227,20 @@ struct kube_call *kube_get(struct kube_api *api, const char *path, const char *e
 }
 
 /* ---- cdi/store ---- */
+
+struct cdi_store *cdi_store_new(const char *directory)
+{
+        return (struct cdi_store *)&host; /* there is one file */
+}
+
+void cdi_store_free(struct cdi_store *store)
+{
+}
+
+int cdi_store_set(struct cdi_store *store, const char *bytes, size_t n, struct error *err)
+{
+        return 0;
+}
 
 int cdi_store_verify(struct cdi_store *store, struct error *err)
 {
@@ -376,7 +409,7 @@ void plugin_service_set(struct plugin_service *of, const struct plugin_service_d
         unsigned index;
 
         for (size_t i = 0; i < n; ++i) {
-                if (parse_device_name(devices[i].id, &index) < 0 || index >= N_IDS)
+                if (device_parse(devices[i].id, &index) < 0 || index >= N_IDS)
                         trace_violation("a device named %s is offered to kubelet", devices[i].id);
                 known |= UINT64_C(1) << index;
                 healthy |= (uint64_t)devices[i].is_healthy << index;
