@@ -23,6 +23,8 @@ struct attestation {
         bool is_enforced;
         char *host_socket, *vm_socket;
         char *host_directory, *seen_directory, *vm_directory;
+        bool is_one_cr;     /* there is one, and the settings go by it */
+        bool are_crs_known; /* what the API server said of them last decides the settings */
         char *doubt;        /* why the cluster's settings cannot be had; NULL: they can */
         char *path_refusal; /* why the CR's qgsSocketPath is not followed; NULL: it is */
         bool is_enforced_refused;
@@ -220,6 +222,8 @@ static bool is_same(const char *a, const char *b)
         return a && b ? strcmp(a, b) == 0 : a == b;
 }
 
+static void log_verdict(struct attestation *attestation);
+
 /* What the cluster's settings are: tell if that is new. */
 static void put_in_force(struct attestation *attestation, const char *source)
 {
@@ -244,6 +248,7 @@ static void put_in_force(struct attestation *attestation, const char *source)
         if (!was_settled || is_refusal_new || was_enforced != attestation->is_enforced)
                 log_refusal(attestation);
         qgs_watch_set_socket(attestation->watch, attestation->host_socket);
+        log_verdict(attestation);
         attestation->options.on_changed(attestation->options.owner);
 }
 
@@ -259,29 +264,30 @@ static void settle_with_last_known(struct attestation *attestation)
         put_in_force(attestation, attestation->is_remembered ? "last known" : "defaults");
 }
 
-static void on_settings(void *owner, const struct kubevirt_attestation *in_force)
-{
-        struct attestation *attestation = owner;
-
-        /* Forbidden, or several CRs, from the start on. */
-        if (attestation->doubt && !attestation->is_settled)
-                settle_with_last_known(attestation);
-}
-
-/* The CRs themselves are known, and one at most counts. */
-static void follow_news(struct attestation *attestation, enum settings_news news)
+/* The CRs are known, and at most one counts. */
+static void follow_cluster(struct attestation *attestation)
 {
         const struct kubevirt_attestation *values = settings_in_force(attestation->settings);
         bool was_remembered = attestation->is_remembered;
 
         replace(&attestation->doubt, NULL);
-        if (news == SETTINGS_ONE_CR || news == SETTINGS_INVALID)
+        if (attestation->is_one_cr)
                 warn_of_vm_path(attestation, values);
         attestation->is_remembered = true;
         put_in_force(attestation, "KubeVirt");
         write_down(attestation, values);
         if (!was_remembered)
                 attestation->options.on_changed(attestation->options.owner);
+}
+
+static void on_settings(void *owner, const struct kubevirt_attestation *in_force)
+{
+        struct attestation *attestation = owner;
+
+        if (attestation->are_crs_known)
+                follow_cluster(attestation);
+        else if (!attestation->is_settled) /* forbidden, or several CRs, from the start on */
+                settle_with_last_known(attestation);
 }
 
 static void on_news(void *owner, enum settings_news news, const char *text)
@@ -299,9 +305,14 @@ static void on_news(void *owner, enum settings_news news, const char *text)
         case SETTINGS_NO_CR:
         case SETTINGS_ONE_CR:
         case SETTINGS_INVALID:
-                follow_news(attestation, news);
+                attestation->are_crs_known = true;
+                attestation->is_one_cr = news == SETTINGS_ONE_CR || news == SETTINGS_INVALID;
+                follow_cluster(attestation);
                 return;
         case SETTINGS_SEVERAL:
+                attestation->are_crs_known = false;
+                replace(&attestation->doubt, text);
+                return;
         case SETTINGS_FORBIDDEN:
         case SETTINGS_UNREACHABLE:
                 replace(&attestation->doubt, text);
