@@ -49,7 +49,7 @@ struct daemon {
 
         /* What the host says. */
         struct capacity total;
-        char *module_version; /* NULL: not known */
+        struct module module;
         struct attestation *attestation;
         bool was_schedulable;
 
@@ -111,7 +111,7 @@ static void publish(struct daemon *daemon)
                 .is_attesting = attestation_works(attestation, ATTESTATION_CDI),
                 .taint = is_schedulable ? NULL : qgs_state_name(attestation_state(attestation)),
                 .is_withdrawing = daemon->are_taints_dropped,
-                .module_version = daemon->module_version,
+                .module_version = daemon->module.version,
         };
         struct inventory inventory = INVENTORY_NULL;
 
@@ -269,8 +269,26 @@ static void on_plugin_held_changed(void *owner)
         publish(daemon);
 }
 
+/* Linux 7.2 exchanges the TDX module at run time. */
+static void read_module(struct daemon *daemon)
+{
+        enum module_news news = module_read(&daemon->module);
+
+        if (news == MODULE_SAME)
+                return;
+        if (news == MODULE_CHANGED)
+                log_info("TDX module", log_str("version", daemon->module.version));
+        else
+                log_warn("the TDX module's version cannot be read any more, no longer publishing "
+                         "it. If an update of the module has failed, TDX is lost until the host "
+                         "boots again: see dmesg for virt/tdx",
+                         log_str("file", daemon->module.file));
+        publish(daemon);
+}
+
 static void read_capacity(struct daemon *daemon)
 {
+        read_module(daemon);
         if (capacity_read(&daemon->total))
                 put_total_in_force(daemon);
 }
@@ -552,7 +570,6 @@ static void set_up_attestation(struct daemon *daemon)
                                                                      .server = daemon->server,
                                                                      .pool = config->node_name };
 
-        daemon->module_version = module_version(MODULE_VERSION_FILE);
         daemon->attestation = attestation_new(&options);
         daemon->health = device_health_new(&device_health_options);
         on_attestation_changed(daemon);
@@ -725,7 +742,7 @@ static void tear_down(struct daemon *daemon)
         cdi_store_free(daemon->cdi);
         ledger_free(daemon->ledger);
         kube_credentials_deinit(&daemon->credentials);
-        free(daemon->module_version);
+        module_deinit(&daemon->module);
 }
 
 int daemon_run(const struct config *config, struct error *err)
@@ -736,6 +753,7 @@ int daemon_run(const struct config *config, struct error *err)
         daemon->config = config;
         daemon->err = err;
         capacity_init(&daemon->total, config);
+        daemon->module.file = MODULE_VERSION_FILE;
         r = uv_loop_init(&daemon->loop);
         if (r < 0) {
                 free(daemon);

@@ -7,6 +7,14 @@
 
 #include <string.h>
 
+static void own_version(struct inventory *inventory)
+{
+        const char *version = inventory->terms.module_version;
+
+        inventory->module_version = version ? xstrdup(version) : NULL;
+        inventory->terms.module_version = inventory->module_version;
+}
+
 void inventory_compute(const struct ledger *ledger, const struct inventory_terms *terms,
                        struct inventory *ret)
 {
@@ -15,6 +23,7 @@ void inventory_compute(const struct ledger *ledger, const struct inventory_terms
 
         *ret = (struct inventory)INVENTORY_NULL;
         ret->terms = *terms;
+        own_version(ret);
         if (!terms->is_known)
                 return;
         ret->n_tds = total;
@@ -41,6 +50,7 @@ void inventory_compute(const struct ledger *ledger, const struct inventory_terms
 void inventory_copy(const struct inventory *inventory, struct inventory *ret)
 {
         *ret = *inventory;
+        own_version(ret);
         ret->devices = xcalloc(inventory->n_devices, sizeof(*ret->devices));
         if (inventory->n_devices)
                 memcpy(ret->devices, inventory->devices,
@@ -71,5 +81,6 @@ bool inventory_equal(const struct inventory *a, const struct inventory *b)
 void inventory_deinit(struct inventory *inventory)
 {
         free(inventory->devices);
+        free(inventory->module_version);
         *inventory = (struct inventory)INVENTORY_NULL;
 }
