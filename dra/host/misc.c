@@ -30,6 +30,18 @@ static const char *value_of(const char *line, size_t n, size_t *ret_n)
         return line + at;
 }
 
+static int refuse_value(const char *value, size_t n, int r, struct error *err)
+{
+        bool is_limit = n == 3 && memcmp(value, "max", 3) == 0;
+
+        return error_set(err, -EBADMSG, "the tdx line's value \"%.*s\" %s%s",
+                         (int)(n < 64 ? n : 64), value,
+                         r == -ERANGE ? "does not fit 64 bits" : "is no decimal number",
+                         is_limit ? ": the file is a misc.max, the limit of a cgroup; name the "
+                                    "root cgroup's misc.capacity"
+                                  : "");
+}
+
 int misc_parse(const char *bytes, size_t n, uint64_t *ret_tds, struct error *err)
 {
         bool is_found = false;
@@ -49,10 +61,7 @@ int misc_parse(const char *bytes, size_t n, uint64_t *ret_tds, struct error *err
                         return error_set(err, -EBADMSG, "the tdx line is there twice");
                 r = parse_u64(value, n_value, &tds);
                 if (r < 0)
-                        return error_set(err, -EBADMSG, "the tdx line's value \"%.*s\" %s",
-                                         (int)(n_value < 64 ? n_value : 64), value,
-                                         r == -ERANGE ? "does not fit 64 bits"
-                                                      : "is no decimal number");
+                        return refuse_value(value, n_value, r, err);
                 is_found = true;
         }
         if (!is_found)
