@@ -258,6 +258,7 @@ async def qgs_has_the_rights_of_its_packages_user(rig):
 
 @test
 async def a_vm_takes_no_reply_of_another_major_version(rig):
+    rig.directory.chmod(0o711)
     path = rig.directory / "major.socket"
     reply = wire.quote_response(b"A QUOTE")
 
@@ -268,6 +269,7 @@ async def a_vm_takes_no_reply_of_another_major_version(rig):
         writer.close()
 
     async with await asyncio.start_unix_server(serve, path):
+        path.chmod(0o666)
         status, text = await rig.run(HERE / "vm-sim", "--socket", path)
     equal(status, 1)
     contains(text, "version 2.1")
