@@ -42,6 +42,7 @@ struct daemon {
 
         /* What the host says. */
         struct capacity total;
+        struct module module;
         struct attestation *attestation;
 
         struct node *node;
@@ -115,8 +116,26 @@ static void on_attestation_changed(void *owner)
         node_set_attestation(daemon->node, &facts);
 }
 
+/* Linux 7.2 exchanges the TDX module at run time. */
+static void read_module(struct daemon *daemon)
+{
+        enum module_news news = module_read(&daemon->module);
+
+        if (news == MODULE_SAME)
+                return;
+        if (news == MODULE_CHANGED)
+                log_info("TDX module", log_str("version", daemon->module.version));
+        else
+                log_warn("the TDX module's version cannot be read any more, no longer publishing "
+                         "it. If an update of the module has failed, TDX is lost until the host "
+                         "boots again: see dmesg for virt/tdx",
+                         log_str("file", daemon->module.file));
+        node_set_module_version(daemon->node, daemon->module.version);
+}
+
 static void read_capacity(struct daemon *daemon)
 {
+        read_module(daemon);
         if (capacity_read(&daemon->total))
                 node_set_total(daemon->node, daemon->total.tds);
 }
@@ -303,7 +322,6 @@ static void set_up_rpc(struct daemon *daemon)
 
 static void set_up_node(struct daemon *daemon)
 {
-        __attribute__((cleanup(cleanup_free))) char *version = module_version(MODULE_VERSION_FILE);
         const struct node_options options = { .loop = &daemon->loop,
                                               .config = daemon->config,
                                               .api = daemon->api,
@@ -316,7 +334,6 @@ static void set_up_node(struct daemon *daemon)
 
         daemon->node = node_new(&options);
         daemon->claims_service = (struct claims_service){ .prepare = node_prepare(daemon->node) };
-        node_set_module_version(daemon->node, version);
 }
 
 static void set_up_attestation(struct daemon *daemon)
@@ -485,6 +502,7 @@ int daemon_run(const struct config *config, struct error *err)
         daemon->config = config;
         daemon->err = err;
         capacity_init(&daemon->total, config);
+        daemon->module.file = MODULE_VERSION_FILE;
         r = uv_loop_init(&daemon->loop);
         if (r < 0) {
                 free(daemon);
@@ -499,6 +517,7 @@ int daemon_run(const struct config *config, struct error *err)
                 r = daemon->result;
         }
         kube_credentials_deinit(&daemon->credentials);
+        module_deinit(&daemon->module);
         uv_loop_close(&daemon->loop);
         free(daemon);
         return r;

@@ -4,15 +4,16 @@
 #include "base/error.h"
 #include "base/memory.h"
 #include "base/text.h"
+#include "host/links.h"
 
 #include <errno.h>
-#include <limits.h>
+#include <stdbool.h>
+#include <stdint.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define LINKS_MAX 40 /* as the kernel's own bound, fs/namei.c MAXSYMLINKS */
-#define REMEDY    "give QGS a directory of its own, as its default " QGS_PATH_DEFAULT " has"
+#define REMEDY "give QGS a directory of its own, as its default " QGS_PATH_DEFAULT " has"
 
 struct shared {
         const char *path; /* in the names of a host where /var/run is /run */
@@ -147,19 +148,19 @@ static bool is_within(const char *path, const char *directory)
 
 /* A container image may lack the host's link from /var/run to /run, so these two are one place by
  * name already. */
-static const char *usual_name(const char *path)
+const char *qgs_path_usual_name(const char *path)
 {
         return is_within(path, "/var/run") ? path + strlen("/var") : path;
 }
 
 bool qgs_path_is_within(const char *path, const char *directory)
 {
-        return is_within(usual_name(path), usual_name(directory));
+        return is_within(qgs_path_usual_name(path), qgs_path_usual_name(directory));
 }
 
 bool qgs_path_is_same(const char *a, const char *b)
 {
-        return strcmp(usual_name(a), usual_name(b)) == 0;
+        return strcmp(qgs_path_usual_name(a), qgs_path_usual_name(b)) == 0;
 }
 
 static bool is_real_directory(const char *root, const char *path)
@@ -173,7 +174,7 @@ static bool is_real_directory(const char *root, const char *path)
 /* The same place by the name that leads there below root; the caller's. */
 static char *spell(const char *root, const char *path)
 {
-        const char *usual = usual_name(path);
+        const char *usual = qgs_path_usual_name(path);
         bool is_var = usual != path;
 
         if (!is_within(usual, "/run") || is_real_directory(root, is_var ? "/var/run" : "/run") ||
@@ -211,7 +212,7 @@ bool qgs_path_is_visible(const char *root, const char *seen_directory)
 static int check_shared(const char *what, const char *path, const char *directory,
                         struct error *err)
 {
-        const char *name = usual_name(directory);
+        const char *name = qgs_path_usual_name(directory);
 
         if (!strchr(name + 1, '/'))
                 return error_set(err, -EINVAL,
@@ -237,82 +238,17 @@ static int check_shared(const char *what, const char *path, const char *director
 
 /* ---- where the directory really is ---- */
 
-struct walk {
-        const char *root;
-        char done[PATH_MAX]; /* below root, without symbolic links; "" is root itself */
-        char rest[PATH_MAX]; /* still to be walked */
-        unsigned n_links;
-};
-
-/* Put a link's target in front of what is left to walk. */
-static int follow(struct walk *walk, const char *target, size_t n_target)
+static int find_below(void *owner, const char *path, char **ret_file)
 {
-        size_t n_rest = strlen(walk->rest) + 1;
-
-        if (++walk->n_links > LINKS_MAX)
-                return -ELOOP;
-        if (n_target + n_rest > sizeof(walk->rest))
-                return -ENAMETOOLONG;
-        memmove(walk->rest + n_target, walk->rest, n_rest);
-        memcpy(walk->rest, target, n_target);
-        if (target[0] == '/')
-                walk->done[0] = '\0';
+        *ret_file = xasprintf("%s%s", (const char *)owner, path);
         return 0;
 }
 
-/* Nothing above root: ".." stays there, as for a process in a chroot. */
-static void step_up(struct walk *walk)
+int qgs_path_resolve(const char *root, const char *path, char **ret)
 {
-        char *slash = strrchr(walk->done, '/');
+        __attribute__((cleanup(cleanup_free))) char *below = spell(root, path);
 
-        if (slash)
-                *slash = '\0';
-}
-
-static int step_down(struct walk *walk, const char *component)
-{
-        __attribute__((cleanup(cleanup_free))) char *below =
-                xasprintf("%s/%s", walk->done, component);
-        __attribute__((cleanup(cleanup_free))) char *full = xasprintf("%s%s", walk->root, below);
-        char target[PATH_MAX];
-        ssize_t n_target;
-
-        n_target = readlink(full, target, sizeof(target));
-        if (n_target > 0)
-                return follow(walk, target, (size_t)n_target);
-        /* EINVAL: no link. ENOENT: not there yet, and so no link either; what comes to be there is
-         * a directory of ours. */
-        if (n_target < 0 && errno != EINVAL && errno != ENOENT)
-                return -errno;
-        if (strlen(below) >= sizeof(walk->done))
-                return -ENAMETOOLONG;
-        memcpy(walk->done, below, strlen(below) + 1);
-        return 0;
-}
-
-/* What path, absolute below root, leads to when every link is followed below root: walk->done. */
-static int resolve(struct walk *walk, const char *path)
-{
-        int r = 0;
-
-        walk->done[0] = '\0';
-        memcpy(walk->rest, path, strlen(path) + 1);
-        while (!r) {
-                size_t n_slashes = strspn(walk->rest, "/"),
-                       n = strcspn(walk->rest + n_slashes, "/");
-                __attribute__((cleanup(cleanup_free))) char *component =
-                        xstrndup(walk->rest + n_slashes, n);
-
-                if (!n)
-                        return 0;
-                memmove(walk->rest, walk->rest + n_slashes + n,
-                        strlen(walk->rest + n_slashes + n) + 1);
-                if (strcmp(component, "..") == 0)
-                        step_up(walk);
-                else if (strcmp(component, ".") != 0)
-                        r = step_down(walk, component);
-        }
-        return r;
+        return links_resolve(below, find_below, (void *)(uintptr_t)root, ret);
 }
 
 /* ---- what is there already ---- */
@@ -345,9 +281,7 @@ static int check_contents(const char *what, const char *path, const char *root,
 
 int qgs_path_check(const char *what, const char *path, const char *root, struct error *err)
 {
-        __attribute__((cleanup(cleanup_free))) char *directory = NULL;
-        __attribute__((cleanup(cleanup_free))) char *below = NULL;
-        struct walk walk = { .root = root };
+        __attribute__((cleanup(cleanup_free))) char *directory = NULL, *real = NULL;
         int r;
 
         r = check_form(what, path, err);
@@ -357,14 +291,13 @@ int qgs_path_check(const char *what, const char *path, const char *root, struct 
         r = check_shared(what, path, *directory ? directory : "/", err);
         if (r < 0)
                 return r;
-        below = spell(root, directory);
-        r = resolve(&walk, below);
+        r = qgs_path_resolve(root, directory, &real);
         if (r < 0)
                 return error_set(err, -EINVAL,
                                  "%s: the directory of \"%s\" cannot be resolved (%s); " REMEDY,
                                  what, path, strerror(-r));
-        r = check_shared(what, path, *walk.done ? walk.done : "/", err);
+        r = check_shared(what, path, *real ? real : "/", err);
         if (!r)
-                r = check_contents(what, path, root, walk.done, err);
+                r = check_contents(what, path, root, real, err);
         return r;
 }

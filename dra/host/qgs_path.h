@@ -25,9 +25,16 @@ struct error;
  * far as it does). */
 int qgs_path_check(const char *what, const char *path, const char *root, struct error *err);
 
+/* Where path, absolute below root, leads with every link followed below root (see host/links.h for
+ * the outcomes), under the name that exists there (see qgs_path_seen()). *ret is the caller's, and
+ * below root as path is. */
+int qgs_path_resolve(const char *root, const char *path, char **ret);
+
 /* ---- one place, two names: /run/X and /var/run/X (FHS 3.0, 3.15; systemd's hosts link them) ----
  */
 
+/* The same path with /run for /var/run; points into path. */
+const char *qgs_path_usual_name(const char *path);
 /* path is directory or lies below it, by name; also if one says /run and the other /var/run. */
 bool qgs_path_is_within(const char *path, const char *directory);
 /* Both name one place. */

@@ -246,8 +246,12 @@ int file_read(int dir_fd, const char *path, size_t max, char **ret_bytes, size_t
 {
         char *text = NULL;
 
+        /* Once kubelet has written its checkpoint it is there; whether it can be read is another
+         * matter. */
+        if (strstr(path, KUBELET_CHECKPOINT_NAME) && !chance_percent(90))
+                return error_set(err, -EIO, "%s: Input/output error", path);
         if (strstr(path, KUBELET_CHECKPOINT_NAME))
-                text = chance_percent(90) ? kubelet_device_checkpoint() : NULL;
+                text = kubelet_device_checkpoint();
         else if (plugin_devices && driver.fault != FAULT_FORGET)
                 text = xstrdup(plugin_devices);
         if (!text)
