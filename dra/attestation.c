@@ -50,6 +50,11 @@ static const char *name_of(const char *socket)
         return strrchr(socket, '/') + 1;
 }
 
+static bool is_same(const char *a, const char *b)
+{
+        return a && b ? strcmp(a, b) == 0 : a == b;
+}
+
 static void replace(char **string, const char *by)
 {
         free(*string);
@@ -100,6 +105,8 @@ static void apply(struct attestation *attestation, const struct kubevirt_attesta
         /* config_check() has seen that the flags go with the default, which comes first. */
         if (error.code && attestation->host_socket)
                 return;
+        if (is_same(attestation->host_socket, host) && is_same(attestation->vm_socket, vm))
+                return; /* others have borrowed these */
         replace(&attestation->host_socket, host);
         replace(&attestation->vm_socket, vm);
         free(attestation->host_directory);
@@ -215,11 +222,6 @@ static void warn_of_vm_path(struct attestation *attestation,
         log_warn("--vm-qgs-socket is not KubeVirt's qgsSocketPath: VMs look for QGS where the CR "
                  "says, and will not find it there; leave the flag out, or correct the CR",
                  log_str("flag", flag), log_str("qgsSocketPath", values->qgs_socket));
-}
-
-static bool is_same(const char *a, const char *b)
-{
-        return a && b ? strcmp(a, b) == 0 : a == b;
 }
 
 static void log_verdict(struct attestation *attestation);
