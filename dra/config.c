@@ -158,17 +158,6 @@ static int parse_attestation(const struct option *option, const char *value, voi
         return invalid(option, value, "one of from-kubevirt, enforced, optional", err);
 }
 
-static int parse_qgs_probe(const struct option *option, const char *value, void *field,
-                           struct error *err)
-{
-        bool is_asking = strcmp(value, "platform-info") == 0;
-
-        if (!is_asking && strcmp(value, "connect") != 0)
-                return invalid(option, value, "connect or platform-info", err);
-        *(bool *)field = is_asking;
-        return 0;
-}
-
 static int parse_listen(const struct option *option, const char *value, void *field,
                         struct error *err)
 {
@@ -215,9 +204,8 @@ static const struct option options[] = {
         { "kubelet-dir", "DIR", "/var/lib/kubelet", "kubelet's root directory", parse_string, field(kubelet_dir) },
         { "cdi-dir", "DIR", "/var/run/cdi", "where the container runtime reads CDI specs", parse_string, field(cdi_dir) },
         { "attestation", "POLICY", "from-kubevirt", "enforced: no VM is placed here while QGS does not answer; optional; from-kubevirt: as the KubeVirt CR says", parse_attestation, field(attestation) },
-        { "qgs-socket", "PATH", NULL, "the Quote Generation Service's socket on the host; the KubeVirt CR's, or " QGS_PATH_DEFAULT, parse_string, field(qgs_socket) },
+        { "qgs-socket", "PATH", NULL, "the Quote Generation Service's socket on the host; the KubeVirt CR's, or " QGS_PATH_DEFAULT ". Asked for PLATFORM_INFO every 8 s, which starts a QGS that systemd starts on demand", parse_string, field(qgs_socket) },
         { "vm-qgs-socket", "PATH", NULL, "the same in the VM's container, where QEMU looks for it; the KubeVirt CR's, or as above", parse_string, field(vm_qgs_socket) },
-        { "qgs-probe", "WHAT", "connect", "how QGS is tried: connect, or platform-info (asks its enclave, once a minute)", parse_qgs_probe, field(is_asking_qgs) },
         { "misc-capacity", "FILE", NULL, "read the tdx line from FILE", parse_string, field(misc_capacity) },
         { "host-root", "DIR", NULL, "where a container has the host's /var/run (DIR/var/run): QGS is looked for below it", parse_string, field(host_root) },
         { "cgroup-root", "DIR", "/sys/fs/cgroup", "where misc.capacity is otherwise, and pods have their cgroups", parse_string, field(cgroup_root) },
@@ -363,7 +351,7 @@ static int check_absolute(const char *flag, const char *path, struct error *err)
         return 0;
 }
 
-/* The usual places are in host/qgs.c's table; these are where this node has them. */
+/* The usual places are in host/qgs_path.c's table; these are where this node has them. */
 static int check_outside(const char *what, const char *flag, const char *directory,
                          const char *qgs_directory, struct error *err)
 {
