@@ -74,6 +74,17 @@ bool ledger_is_total_known(const struct ledger *ledger);
  */
 void ledger_set_elsewhere(struct ledger *ledger, unsigned n);
 unsigned ledger_elsewhere(const struct ledger *ledger);
+
+/* TDs of the total that run outside what is held here, as the host measures it: neither path offers
+ * them. They shape the offer alone: a measurement lags behind, and a claim whose record was lost is
+ * prepared again while its own VM runs, so nothing is refused for it. */
+void ledger_set_foreign(struct ledger *ledger, unsigned n);
+/* The total less those; what is held may be more. */
+unsigned ledger_usable(const struct ledger *ledger);
+/* As ledger_set_elsewhere(), of the usable TDs and for the offer. */
+void ledger_set_kept(struct ledger *ledger, unsigned n);
+unsigned ledger_kept(const struct ledger *ledger);
+
 unsigned ledger_held(const struct ledger *ledger);
 size_t ledger_n_claims(const struct ledger *ledger);
 
