@@ -31,6 +31,18 @@ static const char *value_of(const char *name, const char *line, size_t n, size_t
         return line + at;
 }
 
+static int refuse_value(const char *name, const char *value, size_t n, int r, struct error *err)
+{
+        bool is_limit = n == 3 && memcmp(value, "max", 3) == 0;
+
+        return error_set(err, -EBADMSG, "the %s line's value \"%.*s\" %s%s", name,
+                         (int)(n < 64 ? n : 64), value,
+                         r == -ERANGE ? "does not fit 64 bits" : "is no decimal number",
+                         is_limit ? ": the file is a misc.max, the limit of a cgroup; name the "
+                                    "root cgroup's misc.capacity"
+                                  : "");
+}
+
 static int parse_line(const char *name, const char *bytes, size_t n, uint64_t *ret,
                       struct error *err)
 {
@@ -51,10 +63,7 @@ static int parse_line(const char *name, const char *bytes, size_t n, uint64_t *r
                         return error_set(err, -EBADMSG, "the %s line is there twice", name);
                 r = parse_u64(value, n_value, &number);
                 if (r < 0)
-                        return error_set(err, -EBADMSG, "the %s line's value \"%.*s\" %s", name,
-                                         (int)(n_value < 64 ? n_value : 64), value,
-                                         r == -ERANGE ? "does not fit 64 bits"
-                                                      : "is no decimal number");
+                        return refuse_value(name, value, n_value, r, err);
                 is_found = true;
         }
         if (!is_found)
