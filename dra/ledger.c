@@ -47,6 +47,9 @@ void ledger_claim_free(struct ledger_claim *claim)
                 free(claim->devices[i].device);
         }
         free(claim->devices);
+        for (size_t i = 0; i < claim->n_pods; ++i)
+                free(claim->pod_uids[i]);
+        free(claim->pod_uids);
         free(claim->uid);
         free(claim->namespace_);
         free(claim->name);

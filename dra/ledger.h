@@ -46,6 +46,8 @@ struct ledger_claim {
         bool is_unrecorded; /* what it holds is not on disk as it stands here */
         size_t n_devices;
         struct ledger_device *devices;
+        size_t n_pods; /* whose containers get the devices, as of Prepare; 0: not known */
+        char **pod_uids;
 };
 
 struct ledger_claim *ledger_claim_new(const char *uid, const char *namespace_, const char *name,
