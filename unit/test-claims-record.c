@@ -45,6 +45,9 @@ static bool is_equal(const struct ledger_claim *a, const struct ledger_claim *b)
                           strcmp(x->device, y->device) == 0 && x->slot == y->slot &&
                           x->is_admin_access == y->is_admin_access;
         }
+        is_same = is_same && a->n_pods == b->n_pods;
+        for (size_t i = 0; is_same && i < a->n_pods; ++i)
+                is_same = strcmp(a->pod_uids[i], b->pod_uids[i]) == 0;
         return is_same;
 }
 
@@ -71,12 +74,16 @@ END_TEST
 
 START_TEST(what_was_encoded_is_decoded_equal)
 {
-        struct ledger_claim *claims[] = { make_claim("0-1", 0, 0), make_claim("0-1", 1, 4095),
+        struct ledger_claim *claims[] = { make_claim("0-1", 0, 0),  make_claim("0-1", 1, 4095),
                                           make_claim("0-1", 32, 0), make_admin_claim("0-1"),
-                                          make_claim("0-1", 0, 0) };
+                                          make_claim("0-1", 0, 0),  make_claim("0-1", 1, 0) };
 
         claims[4]->is_uncertain = true;
         claims[4]->uncertain_tds = 1;
+        claims[5]->pod_uids = xcalloc(2, sizeof(*claims[5]->pod_uids));
+        claims[5]->n_pods = 2;
+        claims[5]->pod_uids[0] = xstrdup("e40eaf51-ca4d-46df-82c1-36e38882a6f6");
+        claims[5]->pod_uids[1] = xstrdup("0a1b2c3d4e5f60718293a4b5c6d7e8f9");
         for (size_t i = 0; i < array_size(claims); ++i) {
                 __attribute__((cleanup(cleanup_free))) char *bytes = NULL;
                 _cleanup_(ledger_claim) struct ledger_claim *decoded = NULL;

@@ -15,7 +15,8 @@
 
 #define MAGIC       "dra-driver-tdx claim "
 #define VERSION     1
-#define DEVICES_MAX 32 /* AllocationResultsMaxSize of resource.k8s.io/v1 */
+#define DEVICES_MAX 32  /* AllocationResultsMaxSize of resource.k8s.io/v1 */
+#define PODS_MAX    256 /* ResourceClaimReservedForMaxSize */
 #define UID_MAX     64
 
 /* CRC-32C (Castagnoli, reflected), bit by bit into a table of 16: records are small and few. */
@@ -73,6 +74,12 @@ char *records_encode(const struct ledger_claim *claim, size_t *ret_n)
                 else
                         json_add_int(entry, "slot", device->slot);
                 json_append(devices, entry);
+        }
+        if (claim->n_pods) {
+                struct json *pods = json_add_array(record, "pods");
+
+                for (size_t i = 0; i < claim->n_pods; ++i)
+                        json_append(pods, json_new_string(claim->pod_uids[i]));
         }
         json = json_print(record);
         header = make_header(json, strlen(json));
@@ -168,6 +175,24 @@ static int take_uncertain(const struct json *value, struct ledger_claim *claim, 
         return 0;
 }
 
+/* Older versions wrote none. */
+static int decode_pods(const struct json *pods, struct ledger_claim *claim, struct error *err)
+{
+        if (!pods)
+                return 0;
+        if (!json_is_array(pods) || json_count(pods) > PODS_MAX)
+                return error_set(err, -EBADMSG, "pods is no list, or too long");
+        claim->pod_uids = xcalloc(json_count(pods), sizeof(*claim->pod_uids));
+        for (const struct json *pod = json_first(pods); pod; pod = json_next(pod)) {
+                const char *uid = json_string(pod);
+
+                if (!uid || !records_uid_is_valid(uid))
+                        return error_set(err, -EBADMSG, "pods has an entry that is no UID");
+                claim->pod_uids[claim->n_pods++] = xstrdup(uid);
+        }
+        return 0;
+}
+
 static int decode_json(const struct json *record, struct ledger_claim **ret_claim,
                        struct error *err)
 {
@@ -188,6 +213,8 @@ static int decode_json(const struct json *record, struct ledger_claim **ret_clai
                 r = take_uncertain(json_get(record, "uncertainTDs"), claim, err);
         if (!r)
                 r = decode_devices(devices, claim, err);
+        if (!r)
+                r = decode_pods(json_get(record, "pods"), claim, err);
         if (!r)
                 *ret_claim = take_ptr(claim);
         return r;
