@@ -19,8 +19,8 @@
 #include "config.h"
 #include "host/boot.h"
 #include "host/dirwatch.h"
+#include "host/kubelet.h"
 #include "host/module.h"
-#include "host/socketage.h"
 #include "instance.h"
 #include "kube/api.h"
 #include "kube/credentials.h"
@@ -31,7 +31,6 @@
 #include "offer/inventory.h"
 #include "offer/publisher.h"
 #include "plugin/plugin.h"
-#include "rpc/listener.h"
 #include "rpc/pump.h"
 #include "rpc/server.h"
 
@@ -64,7 +63,7 @@ struct daemon {
         /* kubelet. */
         struct rpc_pump *pump;
         struct rpc_server *server;
-        struct socket_age kubelet_age;
+        struct kubelet *kubelet;
         struct sockets *sockets; /* NULL: the DRA path is off */
         struct registration registration;
         struct claims_service claims_service;
@@ -81,7 +80,7 @@ struct daemon {
 
         struct status *status; /* NULL: nobody listens */
         struct instance *instance;
-        struct dirwatch *watches[3]; /* registry, state, CDI */
+        struct dirwatch *watches[4]; /* registry, state, CDI, podresources */
         uv_timer_t housekeeping;
         uv_timer_t settling;
         uv_signal_t signals[2];
@@ -293,16 +292,11 @@ static void on_registration_status(void *owner, bool is_registered, const char *
                 publisher_resync(daemon->publisher);
 }
 
-/* 0: it is not there; its sockets stay behind when it dies. */
-static uint64_t kubelet_age_ms(void *owner)
+static uint64_t age_of_kubelet_ms(void *owner)
 {
         struct daemon *daemon = owner;
-        __attribute__((cleanup(cleanup_free))) char *path =
-                xasprintf("%s/pod-resources/kubelet.sock", daemon->config->kubelet_dir);
 
-        return rpc_listener_is_served(path)
-                       ? socket_age_ms(&daemon->kubelet_age, path, uv_now(&daemon->loop))
-                       : 0;
+        return kubelet_age_ms(daemon->kubelet, uv_now(&daemon->loop));
 }
 
 /* ---- becoming the node's active instance ---- */
@@ -363,7 +357,7 @@ static int activate(struct daemon *daemon, struct error *err)
         if (daemon->api)
                 daemon->reconcile =
                         reconcile_start(&daemon->loop, daemon->api, daemon->ledger, daemon->prepare,
-                                        boot_id, RECONCILE_AFTER_MS, kubelet_age_ms, daemon);
+                                        boot_id, RECONCILE_AFTER_MS, age_of_kubelet_ms, daemon);
         publish(daemon);
         return 0;
 }
@@ -516,7 +510,8 @@ static void set_up_rpc(struct daemon *daemon)
         rpc_server_add_service(daemon->server, claims_service_methods, claims_service_n_methods,
                                &daemon->claims_service);
         if (config->serves_dra)
-                daemon->sockets = sockets_new(&daemon->loop, config, daemon->server);
+                daemon->sockets =
+                        sockets_new(&daemon->loop, config, daemon->kubelet, daemon->server);
 }
 
 static void set_up_pluginside(struct daemon *daemon)
@@ -528,6 +523,7 @@ static void set_up_pluginside(struct daemon *daemon)
                 .server = daemon->server,
                 .ledger = daemon->ledger,
                 .kubelet_dir = config->kubelet_dir,
+                .device_plugin_dir = config->device_plugin_dir,
                 .state_dir = config->state_dir,
                 .cgroup_root = config->cgroup_root,
                 .inject = config->is_injecting_cdi ? PLUGIN_SERVICE_CDI : PLUGIN_SERVICE_MOUNTS,
@@ -587,6 +583,9 @@ static void set_up_watches(struct daemon *daemon)
                 dirwatch_new(&daemon->loop, config->state_dir, on_directory_changed, daemon);
         daemon->watches[2] =
                 dirwatch_new(&daemon->loop, config->cdi_dir, on_directory_changed, daemon);
+        daemon->watches[3] =
+                dirwatch_new(&daemon->loop, kubelet_podresources_directory(daemon->kubelet),
+                             on_directory_changed, daemon);
 }
 
 static void on_signal(uv_signal_t *signal, int number)
@@ -605,6 +604,7 @@ static int set_up(struct daemon *daemon, struct error *err)
         int r;
 
         daemon->ledger = ledger_new();
+        daemon->kubelet = kubelet_new(config->kubelet_dir, config->device_plugin_dir);
         daemon->cdi = cdi_store_new(config->cdi_dir);
         for (size_t i = 0; i < array_size(numbers); ++i) {
                 uv_signal_init(&daemon->loop, &daemon->signals[i]);
@@ -724,6 +724,7 @@ static void tear_down(struct daemon *daemon)
         records_free(daemon->records);
         cdi_store_free(daemon->cdi);
         ledger_free(daemon->ledger);
+        kubelet_free(daemon->kubelet);
         kube_credentials_deinit(&daemon->credentials);
         free(daemon->module_version);
 }

@@ -266,6 +266,7 @@ static void set_up(void)
         const struct plugin_options side_options = { .loop = &loop,
                                                      .ledger = driver.ledger,
                                                      .kubelet_dir = "/kubelet",
+                                                     .device_plugin_dir = "/device-plugins",
                                                      .state_dir = "/state",
                                                      .split = driver.split,
                                                      .serves = true,
