@@ -51,6 +51,7 @@ said() { eventually "${3:-5}" says "$1" "$2"; } # LOG PATTERN [SECONDS]
 enter_node() {
         # Short, because unix socket paths are.
         T=$(mktemp -d /tmp/dra.XXXXXX)
+        chmod 711 "$T" # VMs, which are not root, pass through
         K=$T/k
         REGISTRY=$K/plugins_registry
         STATE=$K/plugins/tdx.kubevirt.io
