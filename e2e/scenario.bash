@@ -73,11 +73,11 @@ start_api() {
 
 # Without a device manager unless KUBELET_DEVICES=yes: beside a kubelet that has one and has just started the
 # driver waits five seconds before it believes what podresources says, and offers nothing until then.
-start_kubelet() {
+start_kubelet() { # [FLAG...]
         local devices=(--no-devices)
         [ "${KUBELET_DEVICES:-no}" = no ] || devices=()
         start kubelet "$SIM/kubelet-sim" --dir "$K" --control "$T/kubelet.ctl" --api "$API" --node "$NODE" \
-                --cgroup-root "$T/cgroup" "${devices[@]}"
+                --cgroup-root "$T/cgroup" "${devices[@]}" "$@"
         eventually 10 kubelet plugins || { cat "$T/kubelet.log"; return 1; }
 }
 
@@ -96,7 +96,8 @@ leave_node() {
 }
 
 driver_flags() {
-        FLAGS=(--node-name "$NODE" --kubelet-dir "$K" --cdi-dir "$CDI" --qgs-socket "$QGS" --vm-qgs-socket "$QGS" --misc-capacity "$MISC"
+        FLAGS=(--node-name "$NODE" --kubelet-dir "$K" --device-plugin-dir "$K/device-plugins" --cdi-dir "$CDI"
+                --qgs-socket "$QGS" --vm-qgs-socket "$QGS" --misc-capacity "$MISC"
                 --api-server "$API" --poll-interval 200ms --log-level debug)
 }
 

@@ -6,6 +6,7 @@
 #include "base/file.h"
 #include "base/json.h"
 #include "base/memory.h"
+#include "base/socket.h"
 #include "cdi/spec.h"
 #include "claims/records.h"
 #include "config.h"
@@ -15,7 +16,6 @@
 #include "ledger.h"
 #include "plugin/plugin.h"
 #include "plugin/service.h"
-#include "rpc/listener.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -132,11 +132,11 @@ static void print_claims(const struct config *config)
 static void print_plugin(const struct config *config)
 {
         __attribute__((cleanup(cleanup_free))) char *foreign =
-                xasprintf("%s/device-plugins/" PLUGIN_SERVICE_FOREIGN, config->kubelet_dir);
+                xasprintf("%s/" PLUGIN_SERVICE_FOREIGN, config->device_plugin_dir);
 
         printf("plugin     %zu devices held or lingering, as last written down\n",
                plugin_n_recorded(config->state_dir));
-        if (rpc_listener_is_served(foreign))
+        if (socket_is_served(foreign))
                 printf("           another plugin serves " PLUGIN_SERVICE_RESOURCE
                        " (%s): ours stands back, and what\n"
                        "           it hands out is counted. Turn it off, or park KubeVirt's own "
