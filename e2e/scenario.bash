@@ -78,7 +78,7 @@ start_kubelet() {
         local devices=(--no-devices)
         [ "${KUBELET_DEVICES:-no}" = no ] || devices=()
         start kubelet "$SIM/kubelet-sim" --dir "$K" --control "$T/kubelet.ctl" --api "$API" --node "$NODE" \
-                "${devices[@]}"
+                --cgroup-root "$T/cgroup" "${devices[@]}"
         eventually 10 kubelet plugins || { cat "$T/kubelet.log"; return 1; }
 }
 
