@@ -336,9 +336,8 @@ static void on_damaged(void *owner, const char *uid, const struct error *reason)
 {
         struct daemon *daemon = owner;
 
-        log_error("the record of a claim is not readable and was moved aside; the claim stays held "
-                  "until kubelet prepares "
-                  "or unprepares it",
+        log_error("the record of a claim is not readable; the claim stays held until kubelet prepares "
+                  "or unprepares it, or until the next reboot",
                   log_str("uid", uid), log_str("reason", reason->text));
         if (daemon->events)
                 kube_events_post(daemon->events, true, "TDXCheckpointDamaged", reason->text);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The pure half of checkpoint.h: a claim as the bytes of its record, and back. */
+/* The pure half of records.h: a claim as the bytes of its record, and back. */
 #include "claims/records.h"
 
 #include "base/error.h"
@@ -13,10 +13,9 @@
 #include <stdint.h>
 #include <string.h>
 
-#define MAGIC       "dra-driver-tdx claim "
-#define VERSION     1
-#define DEVICES_MAX 32 /* AllocationResultsMaxSize of resource.k8s.io/v1 */
-#define UID_MAX     64
+#define MAGIC   "dra-driver-tdx claim "
+#define VERSION 1
+#define UID_MAX 64
 
 /* CRC-32C (Castagnoli, reflected), bit by bit into a table of 16: records are small and few. */
 static uint32_t crc32c(const char *bytes, size_t n)
@@ -161,7 +160,7 @@ static int take_uncertain(const struct json *value, struct ledger_claim *claim, 
 
         if (!value)
                 return 0;
-        if (json_int64(value, &n) < 0 || n < 0 || n > DEVICES_MAX)
+        if (json_int64(value, &n) < 0 || n < 0 || n > RECORDS_TDS_MAX)
                 return error_set(err, -EBADMSG, "uncertainTDs is no number of TDs");
         claim->is_uncertain = true;
         claim->uncertain_tds = (unsigned)n;
@@ -180,7 +179,7 @@ static int decode_json(const struct json *record, struct ledger_claim **ret_clai
 
         if (!uid || !records_uid_is_valid(uid) || !namespace_ || !name)
                 return error_set(err, -EBADMSG, "uid, namespace or name is missing or malformed");
-        if (!json_is_array(devices) || json_count(devices) > DEVICES_MAX)
+        if (!json_is_array(devices) || json_count(devices) > RECORDS_TDS_MAX)
                 return error_set(err, -EBADMSG, "devices is missing or too long");
         claim = ledger_claim_new(uid, namespace_, name, json_count(devices));
         r = take_string(record, "bootID", &claim->boot_id, err);

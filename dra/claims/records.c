@@ -4,19 +4,14 @@
 #include "base/error.h"
 #include "base/file.h"
 #include "base/list.h"
+#include "claims/recordfile.h"
 #include "ledger.h"
 
 #include <assert.h>
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <sys/xattr.h>
-#include <time.h>
-
-#define RECORD_MAX (1 << 20)
 
 /* One order: write these bytes as the record of uid, or remove it. */
 struct order {
@@ -43,122 +38,25 @@ struct records {
 
 /* ---- reading all of them ---- */
 
-/* A claim of a device each is nearly all there are. How many TDs another one holds is written
- * beside its record as well, in an attribute of the file, which survives what happens to its bytes.
- * A file system without attributes leaves it at one. */
-#define WEIGHT_ATTRIBUTE "user.dra.tds"
-
-static void note_weight(const struct records *records, const struct order *order)
+/* The record is damaged, or newer (r): what it holds is held by its UID, and the record is kept. */
+static struct ledger_claim *take_damaged(const struct records *records, const char *uid, int r,
+                                         struct error *reason)
 {
-        __attribute__((cleanup(cleanup_close))) int fd = -1;
+        struct ledger_claim *claim = recordfile_uncertain_claim(records->directory_fd, uid);
+        const char *where = r == RECORDS_NEWER ? "newer" : "damaged";
+        const struct error why = *reason;
+        struct error failure = ERROR_NULL;
 
-        if (order->weight == 1)
-                return;
-        fd = openat(records->directory_fd, order->uid, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
-        if (fd >= 0 &&
-            fsetxattr(fd, WEIGHT_ATTRIBUTE, &order->weight, sizeof(order->weight), 0) == 0 &&
-            records->is_durable)
-                (void)fsync(fd);
-}
-
-static unsigned noted_weight(const struct records *records, const char *uid)
-{
-        __attribute__((cleanup(cleanup_close))) int fd = -1;
-        unsigned weight;
-
-        fd = openat(records->directory_fd, uid, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
-        if (fd < 0 || fgetxattr(fd, WEIGHT_ATTRIBUTE, &weight, sizeof(weight)) != sizeof(weight))
-                return 1;
-        return weight;
-}
-
-static struct ledger_claim *uncertain_claim(const struct records *records, const char *uid)
-{
-        struct ledger_claim *claim = ledger_claim_new(uid, "", "", 0);
-
-        claim->is_uncertain = true;
-        claim->uncertain_tds = noted_weight(records, uid);
+        if (recordfile_set_aside(records->directory_fd, records->directory, where, claim,
+                                 records->is_durable, &failure) == 0)
+                error_set(reason, why.code, "record %s/%s: %s; moved aside to %s/",
+                          records->directory, uid, why.text, where);
+        else
+                error_set(reason, why.code,
+                          "record %s/%s: %s; it stays there until the next start, for it cannot be "
+                          "moved aside: %s",
+                          records->directory, uid, why.text, failure.text);
         return claim;
-}
-
-static enum file_sync sync_mode(const struct records *records)
-{
-        return records->is_durable ? FILE_SYNCED : FILE_UNSYNCED;
-}
-
-/* A second name for the record, <uid>.<time> in directory_fd; never one that is taken. */
-static int link_aside(const struct records *records, const char *uid, int directory_fd,
-                      char **ret_name)
-{
-        for (long long now = time(NULL), last = now + 1000; now < last; ++now) {
-                __attribute__((cleanup(cleanup_free))) char *name = xasprintf("%s.%lld", uid, now);
-
-                if (linkat(records->directory_fd, uid, directory_fd, name, 0) == 0) {
-                        *ret_name = take_ptr(name);
-                        return 0;
-                }
-                /* What is no file cannot have two names. */
-                if (errno == EPERM && renameat2(records->directory_fd, uid, directory_fd, name,
-                                                RENAME_NOREPLACE) == 0)
-                        return 0;
-                if (errno != EEXIST)
-                        return -errno;
-        }
-        return -EEXIST;
-}
-
-/* Keep an unreadable record in state_dir/<where> for whoever wants to know what happened, and put
- * one of an uncertain claim in its place: otherwise the next start would not know that the claim is
- * held. Where there is no room for that, or the disk is read-only, the record stays where it is,
- * and the next start finds it again. */
-static void set_aside(const struct records *records, const char *where,
-                      const struct ledger_claim *claim)
-{
-        __attribute__((cleanup(cleanup_free))) char *path =
-                xasprintf("%s/../%s", records->directory, where);
-        __attribute__((cleanup(cleanup_free))) char *bytes = NULL, *name = NULL;
-        __attribute__((cleanup(cleanup_close))) int fd = -1;
-        size_t n;
-
-        if (file_open_directory(path, 0700, &fd, NULL) < 0 ||
-            link_aside(records, claim->uid, fd, &name) < 0)
-                return;
-        bytes = records_encode(claim, &n);
-        if (file_replace(records->directory_fd, claim->uid, bytes, n, 0600, sync_mode(records),
-                         NULL) < 0) {
-                if (name)
-                        (void)unlinkat(fd, name, 0);
-                return;
-        }
-        if (records->is_durable) {
-                (void)fsync(fd);
-                (void)fsync(records->directory_fd);
-        }
-}
-
-static int read_record(const struct records *records, const char *uid,
-                       struct ledger_claim **ret_claim, struct error *err)
-{
-        __attribute__((cleanup(cleanup_free))) char *bytes = NULL;
-        _cleanup_(ledger_claim) struct ledger_claim *claim = NULL;
-        size_t n;
-        int r;
-
-        r = file_read(records->directory_fd, uid, RECORD_MAX, &bytes, &n, err);
-        if (!r)
-                r = records_decode(bytes, n, &claim, err);
-        if (!r && strcmp(claim->uid, uid) != 0)
-                r = error_set(err, -EBADMSG, "it is the record of another claim, %.64s",
-                              claim->uid);
-        if (!r)
-                *ret_claim = take_ptr(claim);
-        return r;
-}
-
-/* That we could not read says nothing about the record. */
-static bool is_our_trouble(int r)
-{
-        return r == -EMFILE || r == -ENFILE || r == -ENOMEM || r == -EACCES || r == -EPERM;
 }
 
 static int load_one(const struct records *records, struct ledger *ledger, const char *uid,
@@ -168,44 +66,17 @@ static int load_one(const struct records *records, struct ledger *ledger, const 
         struct error reason = ERROR_NULL;
         int r;
 
-        r = read_record(records, uid, &claim, &reason);
+        r = recordfile_read(records->directory_fd, uid, &claim, &reason);
         if (r == -ENOENT)
                 return 0;
-        if (is_our_trouble(r))
+        if (recordfile_is_our_trouble(r))
                 return error_set(err, r, "record %s/%s: %s", records->directory, uid, reason.text);
         if (r) {
-                claim = uncertain_claim(records, uid);
-                error_prefix(&reason, "record %s/%s", records->directory, uid);
-                set_aside(records, r == RECORDS_NEWER ? "newer" : "damaged", claim);
+                claim = take_damaged(records, uid, r, &reason);
                 on_damaged(owner, uid, &reason);
         }
         ledger_restore(ledger, claim);
         return 0;
-}
-
-/* The names first: whether readdir() shows what is renamed meanwhile is left open (POSIX). */
-static int list_records(const struct records *records, char ***ret_uids, size_t *ret_n,
-                        struct error *err)
-{
-        DIR *directory = opendir(records->directory);
-        const struct dirent *entry;
-        char **uids = NULL;
-        size_t n = 0;
-        int r;
-
-        if (!directory)
-                return error_errno(err, -errno, "cannot read directory %s", records->directory);
-        for (errno = 0; (entry = readdir(directory)); errno = 0) {
-                if (!records_uid_is_valid(entry->d_name))
-                        continue;
-                uids = xreallocarray(uids, n + 1, sizeof(*uids));
-                uids[n++] = xstrdup(entry->d_name);
-        }
-        r = -errno;
-        closedir(directory);
-        *ret_uids = uids;
-        *ret_n = n;
-        return r < 0 ? error_errno(err, r, "cannot read directory %s", records->directory) : 0;
 }
 
 int records_load(struct records *records, struct ledger *ledger, records_on_damaged *on_damaged,
@@ -216,7 +87,8 @@ int records_load(struct records *records, struct ledger *ledger, records_on_dama
         int r;
 
         file_sweep_temporaries(records->directory_fd);
-        r = list_records(records, &uids, &n, err);
+        recordfile_sweep_marks(records->directory_fd);
+        r = recordfile_list(records->directory_fd, records->directory, &uids, &n, err);
         for (size_t i = 0; i < n; ++i) {
                 if (!r)
                         r = load_one(records, ledger, uids[i], on_damaged, owner, err);
@@ -250,6 +122,11 @@ static void fail(const struct records *records, struct order *order, const char 
                   remedy_for(r));
 }
 
+static enum file_sync sync_mode(const struct records *records)
+{
+        return records->is_durable ? FILE_SYNCED : FILE_UNSYNCED;
+}
+
 /* What is not there counts as removed, also where a read-only disk refuses before it looks. */
 static int remove_record(const struct records *records, const char *uid)
 {
@@ -260,21 +137,29 @@ static int remove_record(const struct records *records, const char *uid)
         return r == -ENOENT ? 0 : r;
 }
 
+static int write_record(const struct records *records, const struct order *order)
+{
+        int r = recordfile_mark(records->directory_fd, order->uid, order->weight);
+
+        return r < 0 ? r
+                     : file_replace(records->directory_fd, order->uid, order->bytes, order->n, 0600,
+                                    sync_mode(records), NULL);
+}
+
 static void carry_out(const struct records *records, struct order *order)
 {
         int r;
 
         if (order->bytes) {
-                r = file_replace(records->directory_fd, order->uid, order->bytes, order->n, 0600,
-                                 sync_mode(records), NULL);
+                r = write_record(records, order);
                 if (r < 0)
                         fail(records, order, "record the claim in", r);
-                else
-                        note_weight(records, order);
         } else {
                 r = remove_record(records, order->uid);
                 if (r < 0)
                         fail(records, order, "remove the claim's record from", r);
+                else
+                        recordfile_unmark(records->directory_fd, order->uid);
         }
 }
 

@@ -25,6 +25,9 @@ struct error;
 struct ledger;
 struct ledger_claim;
 
+/* Devices of one claim: AllocationResultsMaxSize of resource.k8s.io/v1. */
+#define RECORDS_TDS_MAX 32
+
 enum records_outcome {
         RECORDS_NEWER = 1 /* written by a version of this driver whose format we do not know */
 };
@@ -50,13 +53,14 @@ bool records_is_lost(const struct records *records);
 
 bool records_is_idle(const struct records *records);
 
-/* Read every record into the ledger. A damaged record goes to state_dir/damaged/<uid>.<unix time>,
- * one of a newer version to state_dir/newer/<uid>.<unix time>; either way its claim goes into the
- * ledger as is_uncertain, a record that says so takes the old one's place (so that the next start
- * knows, too), and on_damaged hears of it, once. Where the disk takes no writes the record stays
- * where it is and is found again. Left-over temporary files are removed, foreign files left alone.
- * 0, or -errno where the directory or a record cannot be read for a reason that is not the record's
- * (descriptors, memory, permissions): what is held is then not known. */
+/* Read every record into the ledger. A damaged record (also a link or anything else that is not a
+ * regular file) goes to state_dir/damaged/<uid>.<unix time>, one of a newer version to
+ * state_dir/newer/<uid>.<unix time>; either way its claim goes into the ledger as is_uncertain, a
+ * record that says so takes the old one's place (so that the next start knows, too), and on_damaged
+ * hears of it, once; reason says whether it was moved aside. Where the disk takes no writes the
+ * record stays where it is and is found again. Left-over temporary files are removed, foreign files
+ * left alone. 0, or -errno where the directory or a record cannot be read for a reason that is not
+ * the record's (descriptors, memory, permissions): what is held is then not known. */
 typedef void records_on_damaged(void *owner, const char *uid, const struct error *reason);
 int records_load(struct records *records, struct ledger *ledger, records_on_damaged *on_damaged,
                  void *owner, struct error *err);
