@@ -7,6 +7,7 @@
 #include "base/json.h"
 #include "base/memory.h"
 #include "cdi/spec.h"
+#include "claims/recordfile.h"
 #include "claims/records.h"
 #include "config.h"
 #include "host/misc.h"
@@ -17,7 +18,6 @@
 #include "plugin/service.h"
 #include "rpc/listener.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -25,8 +25,7 @@
 #include <string.h>
 #include <sys/file.h>
 
-#define RECORD_MAX (1 << 20)
-#define SPEC_MAX   (16 << 20)
+#define SPEC_MAX (16 << 20)
 
 static void print_capacity(const struct config *config)
 {
@@ -64,15 +63,12 @@ static void print_instance(const struct config *config)
                        flock(fd, LOCK_SH | LOCK_NB) == 0 ? "not running" : "running");
 }
 
-static void print_claim(const struct ledger_claim *claim)
+struct claims {
+        unsigned n_claims, n_held;
+};
+
+static void print_certain(const struct ledger_claim *claim)
 {
-        if (claim->is_uncertain) {
-                printf("  uid %s  its record was unreadable, counted as %u TDs until kubelet "
-                       "speaks "
-                       "of it\n",
-                       claim->uid, claim->uncertain_tds);
-                return;
-        }
         printf("  %s/%s  uid %s ", claim->namespace_, claim->name, claim->uid);
         for (size_t i = 0; i < claim->n_devices; ++i) {
                 const struct ledger_device *device = &claim->devices[i];
@@ -85,48 +81,43 @@ static void print_claim(const struct ledger_claim *claim)
         puts("");
 }
 
-/* Prints one record; TDs it holds. */
-static unsigned print_record(int directory_fd, const char *uid)
+static void on_record(void *owner, struct ledger_claim *found, int r, struct error *reason)
 {
-        _cleanup_(ledger_claim) struct ledger_claim *claim = NULL;
-        __attribute__((cleanup(cleanup_free))) char *bytes = NULL;
-        struct error error = ERROR_NULL;
-        size_t n;
-        int r;
+        _cleanup_(ledger_claim) struct ledger_claim *claim = found;
+        struct claims *claims = owner;
 
-        r = file_read(directory_fd, uid, RECORD_MAX, &bytes, &n, &error);
-        if (!r)
-                r = records_decode(bytes, n, &claim, &error);
-        if (r) {
-                printf("  uid %s  unreadable, counted as one TD: %s\n", uid,
-                       r == RECORDS_NEWER ? "written by a newer version" : error.text);
-                return 1;
-        }
-        print_claim(claim);
-        return ledger_claim_weight(claim);
+        if (r)
+                printf("  uid %s  %s, held as %u TDs until kubelet speaks of it: %s\n", claim->uid,
+                       r == RECORDS_NEWER ? "newer" : "damaged", ledger_claim_weight(claim),
+                       reason->text);
+        else if (claim->is_uncertain)
+                printf("  uid %s  its record was unreadable, held as %u TDs until kubelet speaks "
+                       "of it\n",
+                       claim->uid, ledger_claim_weight(claim));
+        else
+                print_certain(claim);
+        ++claims->n_claims;
+        claims->n_held += ledger_claim_weight(claim);
 }
 
 static void print_claims(const struct config *config)
 {
         __attribute__((cleanup(cleanup_free))) char *path =
                 xasprintf("%s/claims", config->state_dir);
-        unsigned n_claims = 0, n_held = 0;
-        const struct dirent *entry;
-        DIR *directory = opendir(path);
+        __attribute__((cleanup(cleanup_close))) int fd =
+                open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        struct error error = ERROR_NULL;
+        struct claims claims = { 0 };
 
-        if (!directory) {
+        if (fd < 0) {
                 printf("claims     none: %s: %s\n", path, strerror(errno));
                 return;
         }
         printf("claims     in %s\n", path);
-        while ((entry = readdir(directory))) {
-                if (!records_uid_is_valid(entry->d_name))
-                        continue;
-                n_held += print_record(dirfd(directory), entry->d_name);
-                ++n_claims;
-        }
-        closedir(directory);
-        printf("held       %u TDs by %u claims\n", n_held, n_claims);
+        if (recordfile_scan(fd, path, on_record, &claims, &error) < 0)
+                printf("held       not known: %s\n", error.text);
+        else
+                printf("held       %u TDs by %u claims\n", claims.n_held, claims.n_claims);
 }
 
 static void print_plugin(const struct config *config)

@@ -35,8 +35,9 @@ static DIR *open_stream(int directory_fd)
         return stream;
 }
 
-int recordfile_list(int directory_fd, const char *path, char ***ret_uids, size_t *ret_n,
-                    struct error *err)
+/* Every name that a claim's record can have. */
+static int list_uids(int directory_fd, const char *path, char ***ret_uids, size_t *ret_n,
+                     struct error *err)
 {
         DIR *stream = open_stream(directory_fd);
         const struct dirent *entry;
@@ -113,6 +114,43 @@ struct ledger_claim *recordfile_uncertain_claim(int directory_fd, const char *ui
         claim->is_uncertain = true;
         claim->uncertain_tds = recordfile_marked(directory_fd, uid);
         return claim;
+}
+
+static int find_one(int directory_fd, const char *path, const char *uid,
+                    recordfile_on_found *on_found, void *owner, struct error *err)
+{
+        struct ledger_claim *claim = NULL;
+        struct error reason = ERROR_NULL;
+        int r;
+
+        r = recordfile_read(directory_fd, uid, &claim, &reason);
+        if (r == -ENOENT)
+                return 0;
+        if (recordfile_is_our_trouble(r))
+                return error_set(err, r, "record %s/%s: %s", path, uid, reason.text);
+        if (r == RECORDS_NEWER && !*reason.text)
+                error_set(&reason, -EBADMSG, "it was written by a newer version of this driver");
+        if (r)
+                claim = recordfile_uncertain_claim(directory_fd, uid);
+        on_found(owner, claim, r, &reason);
+        return 0;
+}
+
+int recordfile_scan(int directory_fd, const char *path, recordfile_on_found *on_found, void *owner,
+                    struct error *err)
+{
+        char **uids = NULL;
+        size_t n = 0;
+        int r;
+
+        r = list_uids(directory_fd, path, &uids, &n, err);
+        for (size_t i = 0; i < n; ++i) {
+                if (!r)
+                        r = find_one(directory_fd, path, uids[i], on_found, owner, err);
+                free(uids[i]);
+        }
+        free(uids);
+        return r;
 }
 
 /* ---- putting aside ---- */
