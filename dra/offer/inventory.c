@@ -7,12 +7,13 @@
 
 #include <string.h>
 
-static void own_version(struct inventory *inventory)
+static struct inventory_terms copy_of(const struct inventory_terms *terms)
 {
-        const char *version = inventory->terms.module_version;
+        struct inventory_terms copy = *terms;
 
-        inventory->module_version = version ? xstrdup(version) : NULL;
-        inventory->terms.module_version = inventory->module_version;
+        copy.taint = terms->taint ? xstrdup(terms->taint) : NULL;
+        copy.module_version = terms->module_version ? xstrdup(terms->module_version) : NULL;
+        return copy;
 }
 
 void inventory_compute(const struct ledger *ledger, const struct inventory_terms *terms,
@@ -22,8 +23,7 @@ void inventory_compute(const struct ledger *ledger, const struct inventory_terms
                  n_free, n_devices, n = 0;
 
         *ret = (struct inventory)INVENTORY_NULL;
-        ret->terms = *terms;
-        own_version(ret);
+        ret->terms = copy_of(terms);
         if (!terms->is_known)
                 return;
         ret->n_tds = total;
@@ -50,7 +50,7 @@ void inventory_compute(const struct ledger *ledger, const struct inventory_terms
 void inventory_copy(const struct inventory *inventory, struct inventory *ret)
 {
         *ret = *inventory;
-        own_version(ret);
+        ret->terms = copy_of(&inventory->terms);
         ret->devices = xcalloc(inventory->n_devices, sizeof(*ret->devices));
         if (inventory->n_devices)
                 memcpy(ret->devices, inventory->devices,
@@ -81,6 +81,7 @@ bool inventory_equal(const struct inventory *a, const struct inventory *b)
 void inventory_deinit(struct inventory *inventory)
 {
         free(inventory->devices);
-        free(inventory->module_version);
+        free((char *)inventory->terms.taint);
+        free((char *)inventory->terms.module_version);
         *inventory = (struct inventory)INVENTORY_NULL;
 }

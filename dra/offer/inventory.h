@@ -18,7 +18,7 @@
 
 struct ledger;
 
-/* What is to be said of the devices, besides their names. The taint is borrowed for good. */
+/* What is to be said of the devices, besides their names. */
 struct inventory_terms {
         bool is_known;     /* false before everything was read once: publish nothing, withdraw
                               nothing */
@@ -30,8 +30,7 @@ struct inventory_terms {
 };
 
 struct inventory {
-        struct inventory_terms terms; /* its module_version is the one below */
-        char *module_version;         /* owned: it changes while the driver runs */
+        struct inventory_terms terms; /* its strings are owned */
         unsigned n_tds;               /* of the node, both paths */
         size_t n_devices;
         uint16_t *devices; /* indexes of "tdx<index>", ascending; owned */
