@@ -60,6 +60,7 @@ struct daemon {
         struct prepare *prepare;
         struct reconcile *reconcile;
         struct error cdi_error;
+        struct error state_error; /* why there is no state directory */
 
         /* kubelet. */
         struct rpc_pump *pump;
@@ -318,7 +319,8 @@ static void on_damaged(void *owner, const char *uid, const struct error *reason)
 {
         struct daemon *daemon = owner;
 
-        log_error("the record of a claim is not readable; the claim stays held until kubelet prepares "
+        log_error("the record of a claim is not readable; the claim stays held until kubelet "
+                  "prepares "
                   "or unprepares it, or until the next reboot",
                   log_str("uid", uid), log_str("reason", reason->text));
         if (daemon->events)
@@ -395,21 +397,23 @@ static void on_lock(void *owner)
 
 /* ---- the clock ---- */
 
-/* Somebody has cleaned up where our state is: what it said is in memory still. */
+/* Whoever takes our state directory away does not take what it said: that is in memory still. Only
+ * another instance that is active by now ends this one. */
 static int keep_state(struct daemon *daemon)
 {
+        struct error error = ERROR_NULL;
         int r;
 
         if (!daemon->is_active)
                 return 0;
-        r = instance_check(daemon->instance, daemon->err);
-        if (r < 0)
+        r = instance_check(daemon->instance, &error);
+        if (r == -EBUSY) {
+                *daemon->err = error;
                 return r;
-        if (records_is_lost(daemon->records)) {
-                log_error("the state directory was removed while the driver runs, writing it again",
-                          log_str("directory", daemon->config->state_dir));
-                prepare_record_all(daemon->prepare);
         }
+        warn_once(&daemon->state_error, &error,
+                  "the state directory is gone and cannot be made again, trying at each poll");
+        prepare_keep_records(daemon->prepare);
         return 0;
 }
 
@@ -629,8 +633,7 @@ static int set_up(struct daemon *daemon, struct error *err)
         r = set_up_status(daemon, err);
         rpc_server_start(daemon->server);
         if (!r)
-                r = instance_start(&daemon->loop, config->state_dir, on_lock, daemon,
-                                   &daemon->instance, err);
+                r = instance_start(&daemon->loop, config, on_lock, daemon, &daemon->instance, err);
         if (r < 0)
                 return r;
         if (r == INSTANCE_STANDBY) {
