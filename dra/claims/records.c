@@ -30,9 +30,11 @@ struct records {
         char *directory;
         int directory_fd; /* changes between rounds only */
         bool is_durable;
-        struct list waiting; /* orders for the next round */
-        struct list round;   /* the worker's, while is_busy */
-        bool is_busy;        /* a round is on its way, or its members are being told */
+        struct list waiting;  /* orders for the next round */
+        struct list round;    /* the worker's, while is_busy */
+        bool is_busy;         /* a round is on its way, or its members are being told */
+        bool is_lost;         /* the directory was replaced, and the owner has not been told */
+        struct error missing; /* why there is none; of the round */
         uv_work_t work;
 };
 
@@ -160,6 +162,11 @@ static void on_worker(uv_work_t *work)
         struct list *position;
         int r = 0;
 
+        if (records->missing.code) {
+                list_for_each (position, &records->round)
+                        container_of(position, struct order, link)->error = records->missing;
+                return;
+        }
         list_for_each (position, &records->round)
                 carry_out(records, container_of(position, struct order, link));
         if (records->is_durable && fsync(records->directory_fd) < 0)
@@ -197,25 +204,57 @@ static void on_round_over(uv_work_t *work, int status)
         start_round(records);
 }
 
-bool records_is_lost(const struct records *records)
+/* A record is as durable as the directories above it. They may be new. */
+static void sync_above(int directory_fd)
 {
-        struct stat directory;
+        static const char *const above[] = { "..", "../.." };
 
-        return !records->is_busy && fstat(records->directory_fd, &directory) == 0 &&
-               !directory.st_nlink;
+        for (size_t i = 0; i < array_size(above); ++i) {
+                __attribute__((cleanup(cleanup_close))) int fd =
+                        openat(directory_fd, above[i], O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+                /* A disk that cannot do it fails the first record, too, and that is reported. */
+                if (fd >= 0)
+                        (void)fsync(fd);
+        }
 }
 
-/* Somebody has removed the directory: records go to a new one, not to one that nobody can find. */
-static void find_directory_again(struct records *records)
+/* Whether the path does not lead to our directory any more: removed, renamed away, or under a
+ * mount. */
+static bool is_out_of_place(const struct records *records)
 {
-        int fd;
+        struct stat ours, found;
 
-        if (!records_is_lost(records))
-                return;
-        if (file_open_directory(records->directory, 0700, &fd, NULL) < 0)
-                return;
+        if (fstat(records->directory_fd, &ours) < 0)
+                return false;
+        return stat(records->directory, &found) < 0 || ours.st_dev != found.st_dev ||
+               ours.st_ino != found.st_ino;
+}
+
+/* Records go where the next start will look for them, and nowhere else. */
+static int find_directory_again(struct records *records, struct error *err)
+{
+        int fd, r;
+
+        if (!is_out_of_place(records))
+                return 0;
+        records->is_lost = true;
+        r = file_open_directory(records->directory, 0700, &fd, err);
+        if (r < 0)
+                return r;
         close(records->directory_fd);
         records->directory_fd = fd;
+        if (records->is_durable)
+                sync_above(fd);
+        return 0;
+}
+
+bool records_take_lost(struct records *records)
+{
+        bool is_lost = records->is_lost || (!records->is_busy && is_out_of_place(records));
+
+        records->is_lost = false;
+        return is_lost;
 }
 
 static void free_timer(uv_handle_t *timer)
@@ -249,7 +288,8 @@ static void start_round(struct records *records)
 
         if (records->is_busy || list_is_empty(&records->waiting))
                 return;
-        find_directory_again(records);
+        records->missing = (struct error)ERROR_NULL;
+        (void)find_directory_again(records, &records->missing);
         list_splice_tail(&records->round, &records->waiting);
         records->is_busy = true;
         records->work.data = records;
@@ -293,21 +333,6 @@ void records_remove(struct records *records, const char *uid, records_on_done *o
 }
 
 /* ---- the checkpoint ---- */
-
-/* A record is as durable as the directories above it. They may be new. */
-static void sync_above(int directory_fd)
-{
-        static const char *const above[] = { "..", "../.." };
-
-        for (size_t i = 0; i < array_size(above); ++i) {
-                __attribute__((cleanup(cleanup_close))) int fd =
-                        openat(directory_fd, above[i], O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-
-                /* A disk that cannot do it fails the first record, too, and that is reported. */
-                if (fd >= 0)
-                        (void)fsync(fd);
-        }
-}
 
 int records_open(uv_loop_t *loop, const char *state_dir, bool is_durable, struct records **ret,
                  struct error *err)

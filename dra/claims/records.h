@@ -47,9 +47,10 @@ int records_open(uv_loop_t *loop, const char *state_dir, bool is_durable, struct
                  struct error *err);
 /* Only when nothing is pending (see records_is_idle). */
 void records_free(struct records *records);
-/* Somebody has removed the directory with all its records, and none was written since: the owner
- * knows what they held. */
-bool records_is_lost(const struct records *records);
+/* Whether the directory has been removed, renamed away or mounted over since this was asked last.
+ * Orders go to a new one under its path from then on, or fail if it cannot be made; what the old
+ * one had, the owner must save again. */
+bool records_take_lost(struct records *records);
 
 bool records_is_idle(const struct records *records);
 
