@@ -35,7 +35,7 @@ struct attestation {
         struct qgs_watch *watch;
         uv_timer_t patience;
         struct qgs_verdict_state told; /* logged last */
-        char description[512];
+        char description[640];
 };
 
 /* ---- the settings ---- */
@@ -166,7 +166,8 @@ static bool is_fixed(const struct config *config)
 static void follow_qgs(struct attestation *attestation)
 {
         if (!attestation->options.only_asks)
-                qgs_watch_set_socket(attestation->watch, attestation->host_socket);
+                qgs_watch_set_socket(attestation->watch, attestation->host_socket,
+                                     attestation->vm_socket);
 }
 
 static int configure(struct attestation *attestation, bool is_enforced, const char *qgs_socket,
@@ -298,6 +299,19 @@ void attestation_settings(struct attestation *attestation, struct attestation_se
 
 /* ---- the verdict ---- */
 
+/* What a QGS that does not answer means, or one that the driver may not ask. */
+static const char *consequence(const struct attestation *attestation, enum qgs_state state)
+{
+        if (state == QGS_NOT_TRIED)
+                return attestation->is_enforced
+                               ? "QGS was not tried: no new VM is placed here until the driver can"
+                               : "QGS was not tried: VMs start, but whether it answers them is not "
+                                 "known";
+        return attestation->is_enforced
+                       ? "QGS does not answer: no new VM is placed here until it does"
+                       : "QGS does not answer: VMs start, but cannot attest until it does";
+}
+
 static void log_verdict(struct attestation *attestation)
 {
         const struct qgs_verdict_state *state = qgs_watch_state(attestation->watch);
@@ -308,14 +322,11 @@ static void log_verdict(struct attestation *attestation)
                 return;
         attestation->told = *state;
         if (state->state == QGS_ANSWERING)
-                log_info("QGS answers: VMs attest", log_str("socket", attestation->host_socket));
+                log_info("QGS answers", log_str("socket", attestation->host_socket));
         else if (state->state != QGS_UNKNOWN)
-                log_warn(
-                        attestation->is_enforced
-                                ? "QGS does not answer: no new VM is placed here until it does"
-                                : "QGS does not answer: VMs start, but cannot attest until it does",
-                        log_str("qgs", qgs_state_name(state->state)),
-                        log_str("reason", state->reason));
+                log_warn(consequence(attestation, state->state),
+                         log_str("qgs", qgs_state_name(state->state)),
+                         log_str("reason", state->reason));
 }
 
 static void on_verdict(void *owner)
@@ -343,7 +354,9 @@ static const char *describe(struct attestation *attestation, const struct qgs_ve
         if (state->state == QGS_ANSWERING)
                 snprintf(text, n, "QGS answers");
         else
-                snprintf(text, n, "QGS is %s: %s", qgs_state_name(state->state), state->reason);
+                snprintf(text, n, "QGS is %s: %s",
+                         state->state == QGS_NOT_TRIED ? "not tried" : qgs_state_name(state->state),
+                         state->reason);
         return text;
 }
 
@@ -373,8 +386,6 @@ struct attestation *attestation_new(const struct attestation_options *options)
         struct attestation *attestation = xcalloc(1, sizeof(*attestation));
         const struct qgs_watch_options watch_options = {
                 .loop = options->loop,
-                .probe = options->config->is_asking_qgs ? QGS_WATCH_PLATFORM_INFO
-                                                        : QGS_WATCH_CONNECT,
                 .root = options->config->host_root,
                 .on_changed = on_verdict,
                 .owner = attestation,

@@ -158,17 +158,6 @@ static int parse_attestation(const struct option *option, const char *value, voi
         return invalid(option, value, "one of from-kubevirt, enforced, optional", err);
 }
 
-static int parse_qgs_probe(const struct option *option, const char *value, void *field,
-                           struct error *err)
-{
-        bool is_asking = strcmp(value, "platform-info") == 0;
-
-        if (!is_asking && strcmp(value, "connect") != 0)
-                return invalid(option, value, "connect or platform-info", err);
-        *(bool *)field = is_asking;
-        return 0;
-}
-
 static int parse_listen(const struct option *option, const char *value, void *field,
                         struct error *err)
 {
@@ -232,9 +221,8 @@ static const struct option options[] = {
 
         { .meaning = "Attestation" },
         { "attestation", "POLICY", "from-kubevirt", "enforced: place no VM here while QGS does not answer; optional: always place VMs; from-kubevirt: as the KubeVirt CR says", parse_attestation, field(attestation) },
-        { "qgs-socket", "PATH", NULL, "socket of the Quote Generation Service on the host; if not given, the KubeVirt CR's, or " QGS_PATH_DEFAULT, parse_string, field(qgs_socket) },
+        { "qgs-socket", "PATH", NULL, "socket of the Quote Generation Service on the host; if not given, the KubeVirt CR's, or " QGS_PATH_DEFAULT ". QGS is asked for PLATFORM_INFO every 8 s, which starts a QGS that systemd starts on demand", parse_string, field(qgs_socket) },
         { "vm-qgs-socket", "PATH", NULL, "the same socket in the VM's container, where QEMU looks for it; if not given, as for --qgs-socket", parse_string, field(vm_qgs_socket) },
-        { "qgs-probe", "WHAT", "connect", "how QGS is tried: connect, or platform-info (asks its enclave, once a minute)", parse_qgs_probe, field(is_asking_qgs) },
 
         { .meaning = "API server (in a pod nothing is needed)" },
         { "api-server", "URL", NULL, "URL of the Kubernetes API server; if not given, the pod's own credentials are used", parse_string, field(api_server) },
@@ -383,7 +371,7 @@ static int check_absolute(const char *flag, const char *path, struct error *err)
         return 0;
 }
 
-/* The usual places are in host/qgs.c's table; these are where this node has them. */
+/* The usual places are in host/qgs_path.c's table; these are where this node has them. */
 static int check_outside(const char *what, const char *flag, const char *directory,
                          const char *qgs_directory, struct error *err)
 {

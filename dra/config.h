@@ -30,7 +30,6 @@ struct config {
         enum config_attestation attestation;
         char *qgs_socket;    /* on the host; NULL: as the cluster says */
         char *vm_qgs_socket; /* inside the VM's container; NULL: as the cluster says */
-        bool is_asking_qgs;  /* the probe asks for PLATFORM_INFO, besides connecting */
 
         char *misc_capacity; /* NULL: the known places below cgroup_root */
         char *cgroup_root;

@@ -152,6 +152,5 @@ int check_run(const struct config *config)
         is_ok &= check_settings(&survey);
         is_ok &= check_qgs(&survey);
         is_ok &= report(survey.api.is_ok, "API server", survey.api.text);
-        fflush(stdout);
         return is_ok ? 0 : 1;
 }

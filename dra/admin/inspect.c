@@ -149,6 +149,5 @@ int inspect_run(const struct config *config)
         print_plugin(config, &survey);
         print_qgs(&survey);
         print_cdi(config);
-        fflush(stdout);
         return 0;
 }

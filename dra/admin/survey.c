@@ -235,13 +235,22 @@ static unsigned left(const struct survey *survey)
 
 /* ---- all of it ---- */
 
+static void judge_qgs(const struct config *config, struct survey *survey)
+{
+        const struct qgs_place place = { .root = config->host_root,
+                                         .socket = survey->settings.host_socket,
+                                         .vm_socket = survey->settings.vm_socket };
+
+        qgs_judge_vm_once(&place, &survey->qgs);
+}
+
 void survey_make(const struct config *config, const struct survey_options *options,
                  struct survey *ret)
 {
         *ret = (struct survey){ 0 };
         ask_api(config, options->asks_for_node, ret);
         if (ret->settings.host_socket)
-                qgs_judge_once(config->host_root, ret->settings.host_socket, &ret->qgs);
+                judge_qgs(config, ret);
         capacity_look(config, KVM_TDX_FILE, &ret->capacity);
         count_held(config, options, &ret->held);
         ret->n_left = left(ret);
@@ -249,6 +258,8 @@ void survey_make(const struct config *config, const struct survey_options *optio
 
 void survey_deinit(struct survey *survey)
 {
+        fflush(stdout);
+        qgs_judge_finish();
         free(survey->settings.host_socket);
         free(survey->settings.vm_socket);
         *survey = (struct survey){ 0 };

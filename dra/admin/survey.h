@@ -60,8 +60,8 @@ struct survey {
 
 void survey_make(const struct config *config, const struct survey_options *options,
                  struct survey *ret);
-/* A probe of QGS that has not been answered is waited for, since QGS up to 1.25 is harmed by a
- * connection that is closed early: call it when all has been printed. */
+/* All has been printed: flushes stdout, and waits for a request to QGS that has not been answered
+ * yet, up to 30 s, since QGS up to 1.25 is harmed by a connection that is closed early. */
 void survey_deinit(struct survey *survey);
 static inline void cleanup_survey(struct survey *survey)
 {
