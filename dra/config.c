@@ -442,6 +442,17 @@ static int check_names(const struct config *config, struct error *err)
                 config->qgs_socket, vm);
 }
 
+int config_check_sockets(const struct config *config, struct error *err)
+{
+        int r = 0;
+
+        if (config->qgs_socket)
+                r = config_check_qgs_socket(config, "--qgs-socket", config->qgs_socket, err);
+        if (!r && config->vm_qgs_socket)
+                r = qgs_path_check("--vm-qgs-socket", config->vm_qgs_socket, "", err);
+        return r ? r : check_names(config, err);
+}
+
 int config_check(const struct config *config, struct error *err)
 {
         int r;
@@ -465,11 +476,7 @@ int config_check(const struct config *config, struct error *err)
                 r = rpc_listener_check_path(config->dra_socket, err);
         if (!r)
                 r = rpc_listener_check_path(config->registration_socket, err);
-        if (!r && config->qgs_socket)
-                r = config_check_qgs_socket(config, "--qgs-socket", config->qgs_socket, err);
-        if (!r && config->vm_qgs_socket)
-                r = qgs_path_check("--vm-qgs-socket", config->vm_qgs_socket, "", err);
-        return r ? r : check_names(config, err);
+        return r ? r : config_check_sockets(config, err);
 }
 
 void config_deinit(struct config *config)

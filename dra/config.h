@@ -85,6 +85,8 @@ int config_check(const struct config *config, struct error *err);
  * kubelet's or the CDI specs'. */
 int config_check_qgs_socket(const struct config *config, const char *what, const char *socket,
                             struct error *err);
+/* Of the flags --qgs-socket and --vm-qgs-socket: part of config_check(). */
+int config_check_sockets(const struct config *config, struct error *err);
 void config_deinit(struct config *config);
 static inline void cleanup_config(struct config *config)
 {
