@@ -3,7 +3,6 @@
 
 #include "attestation_record.h"
 #include "base/error.h"
-#include "base/file.h"
 #include "base/log.h"
 #include "base/memory.h"
 #include "config.h"
@@ -12,7 +11,6 @@
 #include "kube/settings.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -32,10 +30,13 @@ struct attestation {
         struct kubevirt_attestation
                 written;           /* what the record says; its qgs_socket NULL: nothing */
         struct settings *settings; /* NULL: nobody else has a say */
+        enum settings_news news;
+        char *news_text; /* NULL: none yet */
+        char *source;    /* attestation_settings()'s */
         struct qgs_watch *watch;
         uv_timer_t patience;
         struct qgs_verdict_state told; /* logged last */
-        char description[ERROR_TEXT_SIZE + 64];
+        char description[ERROR_TEXT_SIZE + 128];
 };
 
 /* ---- the settings ---- */
@@ -127,19 +128,14 @@ static void log_settings(const struct attestation *attestation, const char *sour
 /* For a start without the API server. */
 static void write_down(struct attestation *attestation, const struct kubevirt_attestation *values)
 {
-        const char *state_dir = attestation->options.config->state_dir;
-        __attribute__((cleanup(cleanup_close))) int fd = -1;
-        __attribute__((cleanup(cleanup_free))) char *text = NULL;
         struct error error = ERROR_NULL;
 
-        if (attestation->written.qgs_socket &&
-            kubevirt_attestation_equal(&attestation->written, values))
+        if (attestation->options.only_asks ||
+            (attestation->written.qgs_socket &&
+             kubevirt_attestation_equal(&attestation->written, values)))
                 return;
         kubevirt_attestation_deinit(&attestation->written);
-        text = attestation_record_build(values);
-        if (file_open_directory(state_dir, 0700, &fd, &error) < 0 ||
-            file_replace(fd, ATTESTATION_RECORD, text, strlen(text), 0600, FILE_UNSYNCED, &error) <
-                    0)
+        if (attestation_record_save(attestation->options.config->state_dir, values, &error) < 0)
                 log_warn("cannot save the attestation settings; continuing without the record",
                          log_str("reason", error.text));
         else
@@ -151,27 +147,6 @@ static int check_cr_path(const char *path, struct error *err)
         return qgs_path_check(KUBEVIRT_QGS_SOCKET_FIELD, path, "", err);
 }
 
-/* As attestation_record_parse(); -ENOENT: there is no record. */
-static int read_record(const char *state_dir, struct kubevirt_attestation *ret, struct error *err)
-{
-        __attribute__((cleanup(cleanup_free))) char *path =
-                xasprintf("%s/" ATTESTATION_RECORD, state_dir);
-        __attribute__((cleanup(cleanup_free))) char *bytes = NULL;
-        size_t n;
-        int r;
-
-        r = file_read(AT_FDCWD, path, ATTESTATION_RECORD_MAX, &bytes, &n, err);
-        return r ? r : attestation_record_parse(bytes, n, check_cr_path, ret, err);
-}
-
-char *attestation_recorded_socket(const char *state_dir)
-{
-        __attribute__((cleanup(cleanup_kubevirt_attestation))) struct kubevirt_attestation record =
-                KUBEVIRT_ATTESTATION_NULL;
-
-        return read_record(state_dir, &record, NULL) < 0 ? NULL : take_ptr(record.qgs_socket);
-}
-
 /* What a start goes by until the cluster has told its settings; the caller's. */
 static struct kubevirt_attestation last_known(struct attestation *attestation)
 {
@@ -180,7 +155,7 @@ static struct kubevirt_attestation last_known(struct attestation *attestation)
         struct error error = ERROR_NULL;
         int r;
 
-        r = read_record(state_dir, &values, &error);
+        r = attestation_record_load(state_dir, check_cr_path, &values, &error);
         attestation->is_remembered = r == 0;
         if (r == ATTESTATION_RECORD_PARTIAL)
                 log_warn("the attestation settings of the last run are damaged; using what is left",
@@ -226,6 +201,13 @@ static void warn_of_vm_path(struct attestation *attestation,
 
 static void log_verdict(struct attestation *attestation);
 
+static void follow_qgs(struct attestation *attestation)
+{
+        if (!attestation->options.only_asks)
+                qgs_watch_set_socket(attestation->watch, attestation->host_socket,
+                                     attestation->vm_socket);
+}
+
 /* What the cluster's settings are: tell if that is new. */
 static void put_in_force(struct attestation *attestation, const char *source)
 {
@@ -249,7 +231,7 @@ static void put_in_force(struct attestation *attestation, const char *source)
         log_settings(attestation, source);
         if (!was_settled || is_refusal_new || was_enforced != attestation->is_enforced)
                 log_refusal(attestation);
-        qgs_watch_set_socket(attestation->watch, attestation->host_socket);
+        follow_qgs(attestation);
         log_verdict(attestation);
         attestation->options.on_changed(attestation->options.owner);
 }
@@ -296,6 +278,8 @@ static void on_news(void *owner, enum settings_news news, const char *text)
 {
         struct attestation *attestation = owner;
 
+        attestation->news = news;
+        replace(&attestation->news_text, text);
         if (settings_news_is_warning(news))
                 log_warn("KubeVirt's settings", log_str("state", settings_news_name(news)),
                          log_str("detail", text));
@@ -324,7 +308,8 @@ static void on_news(void *owner, enum settings_news news, const char *text)
                 break;
         }
         /* A node that boots need not wait for an API server that is not there. */
-        if (news == SETTINGS_UNREACHABLE && attestation->is_remembered && !attestation->is_settled)
+        if (news == SETTINGS_UNREACHABLE && !attestation->is_settled &&
+            (attestation->is_remembered || attestation->options.only_asks))
                 settle_with_last_known(attestation);
 }
 
@@ -360,6 +345,37 @@ static const char *describe_doubt(const struct attestation *attestation)
                                     "force until it does";
 }
 
+static const char *describe_source(const struct attestation *attestation)
+{
+        if (is_fixed(attestation->options.config))
+                return "the flags";
+        if (attestation->news_text)
+                return attestation->news_text;
+        return attestation->options.api ? "the API server has not answered"
+                                        : "there is no API server to ask for the KubeVirt CR";
+}
+
+void attestation_settings(struct attestation *attestation, struct attestation_settings *ret)
+{
+        const char *source = describe_source(attestation);
+        bool is_own = is_fixed(attestation->options.config) || attestation->are_crs_known;
+
+        free(attestation->source);
+        attestation->source = xasprintf("%s%s", source,
+                                        is_own                       ? ""
+                                        : attestation->is_remembered ? "; the last run's settings "
+                                                                       "are in force"
+                                                                     : "; the defaults are in "
+                                                                       "force");
+        *ret = (struct attestation_settings){ .is_known = attestation->is_settled,
+                                              .is_enforced = attestation->is_enforced,
+                                              .is_refused = attestation->path_refusal ||
+                                                            attestation->is_enforced_refused,
+                                              .host_socket = attestation->host_socket,
+                                              .vm_socket = attestation->vm_socket,
+                                              .source = attestation->source };
+}
+
 /* ---- the verdict ---- */
 
 /* Of a QGS that is not there, as far as we see. */
@@ -380,6 +396,19 @@ static void describe_sight(const struct attestation *attestation, char *text, si
                  directory, directory, attestation->options.config->host_root, directory);
 }
 
+/* What a QGS that does not answer means, or one that the driver may not ask. */
+static const char *consequence(const struct attestation *attestation, enum qgs_state state)
+{
+        if (state == QGS_NOT_TRIED)
+                return attestation->is_enforced
+                               ? "QGS was not tried: no new VM is placed here until the driver can"
+                               : "QGS was not tried: VMs start, but whether it answers them is not "
+                                 "known";
+        return attestation->is_enforced
+                       ? "QGS does not answer: no new VM is placed here until it does"
+                       : "QGS does not answer: VMs start, but cannot attest until it does";
+}
+
 static void log_verdict(struct attestation *attestation)
 {
         const struct qgs_verdict_state *state = qgs_watch_state(attestation->watch);
@@ -392,14 +421,11 @@ static void log_verdict(struct attestation *attestation)
         attestation->told = *state;
         describe_sight(attestation, sight, sizeof(sight));
         if (state->state == QGS_ANSWERING)
-                log_info("QGS answers: VMs attest", log_str("socket", attestation->host_socket));
+                log_info("QGS answers", log_str("socket", attestation->host_socket));
         else if (state->state != QGS_UNKNOWN)
-                log_warn(
-                        attestation->is_enforced
-                                ? "QGS does not answer: no new VM is placed here until it does"
-                                : "QGS does not answer: VMs start, but cannot attest until it does",
-                        log_str("qgs", qgs_state_name(state->state)),
-                        log_str("reason", is_out_of_sight(attestation) ? sight : state->reason));
+                log_warn(consequence(attestation, state->state),
+                         log_str("qgs", qgs_state_name(state->state)),
+                         log_str("reason", is_out_of_sight(attestation) ? sight : state->reason));
 }
 
 static void on_verdict(void *owner)
@@ -441,7 +467,9 @@ static const char *describe(struct attestation *attestation, const struct qgs_ve
         else if (state->state == QGS_ANSWERING)
                 snprintf(text, n, "QGS answers");
         else
-                snprintf(text, n, "QGS is %s: %s", qgs_state_name(state->state), state->reason);
+                snprintf(text, n, "QGS is %s: %s",
+                         state->state == QGS_NOT_TRIED ? "not tried" : qgs_state_name(state->state),
+                         state->reason);
         return text;
 }
 
@@ -476,8 +504,6 @@ struct attestation *attestation_new(const struct attestation_options *options)
         struct attestation *attestation = xcalloc(1, sizeof(*attestation));
         const struct qgs_watch_options watch_options = {
                 .loop = options->loop,
-                .probe = options->config->is_asking_qgs ? QGS_WATCH_PLATFORM_INFO
-                                                        : QGS_WATCH_CONNECT,
                 .root = options->config->host_root,
                 .on_changed = on_verdict,
                 .owner = attestation,
@@ -496,7 +522,7 @@ struct attestation *attestation_new(const struct attestation_options *options)
         apply(attestation, &defaults);
         values = last_known(attestation);
         apply(attestation, &values);
-        qgs_watch_set_socket(attestation->watch, attestation->host_socket);
+        follow_qgs(attestation);
         if (attestation->is_settled) {
                 log_settings(attestation, "flags");
                 log_refusal(attestation);
@@ -522,6 +548,8 @@ static void on_closed(uv_handle_t *handle)
         free(attestation->path_refusal);
         free(attestation->warned_vm_path);
         kubevirt_attestation_deinit(&attestation->written);
+        free(attestation->news_text);
+        free(attestation->source);
         free(attestation);
 }
 

@@ -23,13 +23,13 @@ struct kube_api;
 struct attestation_options {
         uv_loop_t *loop;
         const struct config *config;
-        struct kube_api *api;            /* that has the KubeVirt CR; NULL: none */
+        struct kube_api *api; /* that has the KubeVirt CR; NULL: none */
+        /* For a person who asks what run would go by: nothing is written, QGS is left alone, and an
+         * API server that cannot be reached is not waited for. */
+        bool only_asks;
         void (*on_changed)(void *owner); /* what attestation_facts() says */
         void *owner;
 };
-
-/* The cluster's QGS socket, as a driver on this node knew it last; the caller's. NULL: none did. */
-char *attestation_recorded_socket(const char *state_dir);
 
 /* The settings last known, or the defaults, are those in force. */
 struct attestation *attestation_new(const struct attestation_options *options);
@@ -40,3 +40,15 @@ void attestation_free(struct attestation *attestation);
 
 /* What node_set_attestation() takes. Strings are borrowed until the next call or change. */
 void attestation_facts(struct attestation *attestation, struct attestation_facts *ret);
+
+/* The settings by themselves, and where they come from. Strings are borrowed until the next call
+ * or change. */
+struct attestation_settings {
+        bool is_known; /* false: the cluster may still tell others */
+        bool is_enforced;
+        bool is_refused; /* the CR says something that is not followed */
+        const char *host_socket, *vm_socket;
+        const char *source; /* "the flags", "the values of KubeVirt CR x/y are in force", ... */
+};
+
+void attestation_settings(struct attestation *attestation, struct attestation_settings *ret);

@@ -2,11 +2,13 @@
 #include "attestation_record.h"
 
 #include "base/error.h"
+#include "base/file.h"
 #include "base/json.h"
 #include "base/memory.h"
 #include "base/text.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <string.h>
 
 #define ENFORCED "enforced"
@@ -71,4 +73,30 @@ int attestation_record_parse(const char *bytes, size_t n, kubevirt_check_path *c
                 found.qgs_socket_refusal = xstrdup(refusal);
         *ret = found;
         return outcome;
+}
+
+int attestation_record_save(const char *state_dir, const struct kubevirt_attestation *values,
+                            struct error *err)
+{
+        __attribute__((cleanup(cleanup_close))) int fd = -1;
+        __attribute__((cleanup(cleanup_free))) char *text = attestation_record_build(values);
+        int r;
+
+        r = file_open_directory(state_dir, 0700, &fd, err);
+        return r ? r
+                 : file_replace(fd, ATTESTATION_RECORD, text, strlen(text), 0600, FILE_UNSYNCED,
+                                err);
+}
+
+int attestation_record_load(const char *state_dir, kubevirt_check_path *check,
+                            struct kubevirt_attestation *ret, struct error *err)
+{
+        __attribute__((cleanup(cleanup_free))) char *path =
+                xasprintf("%s/" ATTESTATION_RECORD, state_dir);
+        __attribute__((cleanup(cleanup_free))) char *bytes = NULL;
+        size_t n;
+        int r;
+
+        r = file_read(AT_FDCWD, path, ATTESTATION_RECORD_MAX, &bytes, &n, err);
+        return r ? r : attestation_record_parse(bytes, n, check, ret, err);
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The attestation settings that this node knew last, as the file <state>/attestation: what a start
- * without the API server goes by. Pure.
+ * without the API server goes by.
  *
  *     {"enforced":true,"qgsSocketPath":"/run/tdx-qgs/qgs.socket"}
  *
@@ -29,3 +29,11 @@ char *attestation_record_build(const struct kubevirt_attestation *values);
  * err; or -EBADMSG if there is nothing to be had of it. *ret is the caller's then, unless < 0. */
 int attestation_record_parse(const char *bytes, size_t n, kubevirt_check_path *check,
                              struct kubevirt_attestation *ret, struct error *err);
+
+/* The same in state_dir, which is created if it is missing. It is not synced: what a crash of the
+ * host loses the cluster tells again. */
+int attestation_record_save(const char *state_dir, const struct kubevirt_attestation *values,
+                            struct error *err);
+/* As attestation_record_parse(); -ENOENT: there is no record. */
+int attestation_record_load(const char *state_dir, kubevirt_check_path *check,
+                            struct kubevirt_attestation *ret, struct error *err);

@@ -125,6 +125,7 @@ static void enter(const char *record)
         ck_assert_ptr_nonnull(mkdtemp(directory));
         config = (struct config){ .host_root = directory,
                                   .kubelet_dir = (char *)"/var/lib/kubelet",
+                                  .device_plugin_dir = (char *)"/var/lib/kubelet/device-plugins",
                                   .cdi_dir = (char *)"/var/run/cdi",
                                   .state_dir = directory };
         if (record) {
