@@ -14,8 +14,8 @@ start_qgs() {
 
 # Without --qgs-socket and --vm-qgs-socket, so that the CR decides.
 plain_flags() {
-        FLAGS=(--node-name "$NODE" --kubelet-dir "$K" --cdi-dir "$CDI" --misc-capacity "$MISC" --api-server "$API"
-                --poll-interval 200ms --log-level debug --listen 127.0.0.1:0)
+        driver_flags from-cluster
+        FLAGS+=(--listen 127.0.0.1:0)
 }
 registered() { kubelet wait-registered tdx.kubevirt.io 20s >/dev/null || { cat "$T/driver.log"; return 1; }; }
 plain_driver() { # [FLAG...]
@@ -287,9 +287,8 @@ block() { rm -rf "$1" && touch "$1"; }
 }
 
 @test "the plugin's devices are Unhealthy as far as they need the mount or the spec" {
-        KUBELET_DEVICES=yes
-        end kubelet || true
-        start_kubelet
+        leave_node
+        KUBELET_DEVICES=yes enter_node 4
         healthy_are() { [ "$(kubelet devices | grep -c ' Healthy')" = "$1" ]; }
         local parent=$T/host/run/parent
         CDI=$T/blocked/cdi
