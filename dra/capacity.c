@@ -3,8 +3,8 @@
 
 #include "base/log.h"
 #include "base/memory.h"
-#include "base/parse.h"
 #include "config.h"
+#include "device.h"
 #include "host/misc.h"
 
 #include <limits.h>

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "config.h"
 
-#include "admin/pages.h"
+#include "base/address.h"
 #include "base/error.h"
 #include "base/parse.h"
 #include "base/text.h"
+#include "device.h"
 #include "host/qgs_path.h"
 #include "rpc/listener.h"
 
@@ -171,7 +172,8 @@ static int parse_qgs_probe(const struct option *option, const char *value, void 
 static int parse_listen(const struct option *option, const char *value, void *field,
                         struct error *err)
 {
-        int r = pages_check_address(value, err);
+        struct sockaddr_storage parsed = { 0 };
+        int r = address_parse(value, &parsed, err);
 
         if (r < 0) {
                 error_prefix(err, "--%s", option->name);

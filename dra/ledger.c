@@ -2,8 +2,8 @@
 #include "ledger.h"
 
 #include "base/error.h"
-#include "base/parse.h"
 #include "base/text.h"
+#include "device.h"
 
 #include <assert.h>
 #include <string.h>
@@ -168,7 +168,7 @@ static uint32_t take_named_slot(struct ledger *ledger, const char *device, unsig
 {
         unsigned index;
 
-        if (parse_device_name(device, &index) < 0 || index >= limit || is_taken(ledger, index))
+        if (device_parse(device, &index) < 0 || index >= limit || is_taken(ledger, index))
                 return LEDGER_NO_SLOT;
         take_slot(ledger, index);
         return index;
@@ -195,7 +195,7 @@ static void count_names(struct ledger *ledger, const struct ledger_claim *claim,
 
         for (size_t i = 0; i < claim->n_devices; ++i)
                 if (!claim->devices[i].is_admin_access &&
-                    parse_device_name(claim->devices[i].device, &index) == 0)
+                    device_parse(claim->devices[i].device, &index) == 0)
                         ledger->n_named[index] = (uint16_t)(ledger->n_named[index] + change);
 }
 

@@ -17,7 +17,6 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <uv.h>
 
 struct attestation_facts;
 struct config;
@@ -28,10 +27,11 @@ struct node;
 struct prepare;
 struct rpc_pump;
 struct rpc_server;
+struct uv_loop_s;
 
 /* Everything is borrowed and outlives the node. */
 struct node_options {
-        uv_loop_t *loop;
+        struct uv_loop_s *loop;
         const struct config *config;
         struct kube_api *api; /* NULL: no API server is configured */
         struct rpc_pump *pump;

@@ -3,8 +3,8 @@
  * accepted is written and read again, and must be the same. */
 #include "base/error.h"
 #include "base/memory.h"
-#include "base/parse.h"
 #include "claims/records.h"
+#include "device.h"
 #include "ledger.h"
 
 #include <assert.h>

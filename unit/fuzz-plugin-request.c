@@ -5,7 +5,7 @@
  * requests that make no sense. */
 #include "base/error.h"
 #include "base/memory.h"
-#include "base/parse.h"
+#include "device.h"
 #include "deviceplugin.pb-c.h"
 #include "ledger.h"
 #include "plugin/holdings.h"
@@ -64,7 +64,7 @@ static void allocate(struct sharing *sharing, const Deviceplugin__AllocateReques
         }
         assert(n > 0 && n <= TOTAL + 1);
         for (size_t i = 0; i < n; ++i)
-                assert(parse_device_name(ids[i], &index) == 0);
+                assert(device_parse(ids[i], &index) == 0);
         if (sharing_allocate(sharing, ids, n, 1, &error) < 0) {
                 assert(n > TOTAL && sharing_n_held(sharing) == 0);
                 return;

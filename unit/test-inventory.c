@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include "device.h"
 #include "offer/inventory.h"
 
 #include "base/memory.h"
-#include "base/parse.h"
 #include "ledger.h"
 #include "unit/suite.h"
 

@@ -147,7 +147,7 @@ START_TEST(buckets_of_the_histogram_add_up_and_include_their_bounds)
         static const double seconds[] = { 0, 0.005, 0.006, 0.5, 30, 44 };
 
         for (size_t i = 0; i < array_size(seconds); ++i)
-                metrics_observe(&metrics.prepare_durations, seconds[i]);
+                histogram_observe(&metrics.prepare_durations, seconds[i]);
         print(&metrics);
 
         ck_assert(has("tdx_prepare_duration_seconds_bucket{le=\"0.005\"} 2"));

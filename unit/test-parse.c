@@ -71,21 +71,4 @@ START_TEST(durations_carry_their_unit)
 }
 END_TEST
 
-START_TEST(device_names_are_tdx_and_an_index)
-{
-        static const char *const bad[] = { "",      "tdx",     "tdx-1", "tdx01", "TDX1", "gpu0",
-                                           "tdx1 ", "tdx4096", "tdx0x", "td",    "t" };
-        unsigned index = 7;
-
-        for (size_t i = 0; i < array_size(bad); ++i)
-                ck_assert_msg(parse_device_name(bad[i], &index) == -EINVAL, "\"%s\"", bad[i]);
-        ck_assert_uint_eq(index, 7);
-        ck_assert_int_eq(parse_device_name("tdx0", &index), 0);
-        ck_assert_uint_eq(index, 0);
-        ck_assert_int_eq(parse_device_name("tdx4095", &index), 0);
-        ck_assert_uint_eq(index, 4095);
-}
-END_TEST
-
-SUITE("parse", numbers_are_digits_that_fit, durations_carry_their_unit,
-      device_names_are_tdx_and_an_index);
+SUITE("parse", numbers_are_digits_that_fit, durations_carry_their_unit);

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include "device.h"
 #include "plugin/request.h"
 
 #include "base/error.h"
 #include "base/memory.h"
-#include "base/parse.h"
 #include "base/text.h"
 #include "deviceplugin.pb-c.h"
 #include "unit/suite.h"

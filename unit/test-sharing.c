@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include "device.h"
 #include "plugin/sharing.h"
 
 #include "base/error.h"
 #include "base/memory.h"
-#include "base/parse.h"
 #include "base/text.h"
 #include "ledger.h"
 #include "plugin/holdings.h"
@@ -454,7 +454,7 @@ START_TEST(as_many_as_there_can_be_are_offered_each_under_its_name)
 
         ck_assert_uint_eq(n, DEVICE_INDEX_MAX);
         for (unsigned i = 0; i < n; ++i) {
-                ck_assert_int_eq(parse_device_name(devices[i].id, &index), 0);
+                ck_assert_int_eq(device_parse(devices[i].id, &index), 0);
                 ck_assert_uint_eq(index, i);
                 ck_assert_int_eq(devices[i].is_healthy, i < DEVICE_INDEX_MAX - 96);
         }

@@ -12,18 +12,6 @@ static const char *const api_error_names[] = { "forbidden", "invalid", "not_serv
 
 /* A prepare without a wait takes milliseconds, a GET through a slow API server a second, and a
  * claim waits 30 s at most (--prepare-wait); kubelet gives up after 45 s. */
-static const double bounds_seconds[METRICS_N_BOUNDS] = { 0.005, 0.025, 0.1, 0.5, 2, 10, 30 };
-
-void metrics_observe(struct metrics_histogram *histogram, double seconds)
-{
-        size_t i = 0;
-
-        while (i < METRICS_N_BOUNDS && seconds > bounds_seconds[i])
-                ++i;
-        ++histogram->counts[i];
-        histogram->sum_seconds += seconds;
-}
-
 /* ---- the format ---- */
 
 /* help holds neither a backslash nor a line end, so there is nothing to escape. */
@@ -52,17 +40,18 @@ static void print_one(struct text *page, const char *name, const char *type, uin
         add(page, name, value);
 }
 
-static void print_histogram(struct text *page, const char *name,
-                            const struct metrics_histogram *histogram, const char *help)
+static void print_histogram(struct text *page, const char *name, const struct histogram *histogram,
+                            const char *help)
 {
         uint64_t n = 0;
 
         begin(page, name, "histogram", help);
-        for (size_t i = 0; i < METRICS_N_BOUNDS; ++i) {
+        for (size_t i = 0; i < HISTOGRAM_N_BOUNDS; ++i) {
                 n += histogram->counts[i];
-                text_addf(page, "%s_bucket{le=\"%g\"} %" PRIu64 "\n", name, bounds_seconds[i], n);
+                text_addf(page, "%s_bucket{le=\"%g\"} %" PRIu64 "\n", name,
+                          histogram_bounds_seconds[i], n);
         }
-        n += histogram->counts[METRICS_N_BOUNDS];
+        n += histogram->counts[HISTOGRAM_N_BOUNDS];
         text_addf(page, "%s_bucket{le=\"+Inf\"} %" PRIu64 "\n", name, n);
         text_addf(page, "%s_sum %.6f\n%s_count %" PRIu64 "\n", name, histogram->sum_seconds, name,
                   n);

@@ -8,6 +8,8 @@
  */
 #pragma once
 
+#include "base/histogram.h"
+
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -25,15 +27,6 @@ enum metrics_api_error {
         METRICS_API_UNANSWERED, /* no, a busy or an unusable answer */
         METRICS_N_API_ERRORS
 };
-
-#define METRICS_N_BOUNDS 7
-
-struct metrics_histogram {
-        uint64_t counts[METRICS_N_BOUNDS + 1]; /* of each bucket alone; the last has no bound */
-        double sum_seconds;
-};
-
-void metrics_observe(struct metrics_histogram *histogram, double seconds);
 
 struct metrics {
         const char *version; /* goes into a label as it is */
@@ -56,7 +49,7 @@ struct metrics {
         size_t n_waiting;
         uint64_t prepares[METRICS_N_RESULTS];
         uint64_t unprepares[METRICS_N_RESULTS];
-        struct metrics_histogram prepare_durations;
+        struct histogram prepare_durations;
         uint64_t refusals[METRICS_N_PATHS];
 
         bool is_publishing; /* there is an API server, and DRA is served */

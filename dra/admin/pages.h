@@ -33,16 +33,12 @@ struct page {
 
 struct pages_options {
         uv_loop_t *loop;
-        const char *listen; /* as pages_check_address() takes it */
+        const char *listen; /* as address_parse() takes it */
         const struct page *pages;
         size_t n_pages;
         unsigned patience_ms; /* 0: PAGES_PATIENCE_MS; tests make it short */
         void *owner;
 };
-
-/* "ADDRESS:PORT": ":8080" (every address, IPv4 and IPv6), "127.0.0.1:8080", "[::1]:8080"; port 0:
- * any free one. No names. 0, or -EINVAL with what is wrong with it in err. */
-int pages_check_address(const char *address, struct error *err);
 
 /* Listens from now on. Borrows what options points to. */
 int pages_start(const struct pages_options *options, struct pages **ret, struct error *err);

@@ -76,8 +76,10 @@ static void measure_claims(const struct status *status, struct metrics *metrics)
 {
         const struct claims_service *plugin = status->options.claims_service;
 
-        memcpy(metrics->prepares, plugin->prepares, sizeof(metrics->prepares));
-        memcpy(metrics->unprepares, plugin->unprepares, sizeof(metrics->unprepares));
+        metrics->prepares[METRICS_SUCCESS] = plugin->prepares.n_well;
+        metrics->prepares[METRICS_ERROR] = plugin->prepares.n_errors;
+        metrics->unprepares[METRICS_SUCCESS] = plugin->unprepares.n_well;
+        metrics->unprepares[METRICS_ERROR] = plugin->unprepares.n_errors;
         metrics->prepare_durations = plugin->durations;
         metrics->refusals[METRICS_DRA] = plugin->n_refused;
 }

@@ -52,16 +52,3 @@ int parse_duration_ms(const char *string, uint64_t *ret_ms)
         }
         return -EINVAL;
 }
-
-int parse_device_name(const char *name, unsigned *ret_index)
-{
-        const char *digits = name + 3;
-        uint64_t index;
-
-        if (strncmp(name, "tdx", 3) != 0 || (digits[0] == '0' && digits[1]))
-                return -EINVAL;
-        if (parse_u64(digits, strlen(digits), &index) < 0 || index >= DEVICE_INDEX_MAX)
-                return -EINVAL;
-        *ret_index = (unsigned)index;
-        return 0;
-}

@@ -11,10 +11,3 @@ int parse_u64(const char *bytes, size_t n, uint64_t *ret);
 
 /* "500ms", "30s", "2m", "1h", or "0": milliseconds, at most ten years. 0, -EINVAL or -ERANGE. */
 int parse_duration_ms(const char *string, uint64_t *ret_ms);
-
-/* "tdx" followed by a decimal index without leading zeros ("tdx0" ... "tdx4095"). 0 or -EINVAL. */
-int parse_device_name(const char *name, unsigned *ret_index);
-
-/* One more than the largest index: no TDX platform comes near (the key ID space has at most 2^15
- * ids, 31 to 127 in practice), and a bound keeps every table small. */
-#define DEVICE_INDEX_MAX 4096U

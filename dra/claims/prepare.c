@@ -6,13 +6,13 @@
 #include "base/list.h"
 #include "base/log.h"
 #include "base/memory.h"
-#include "base/parse.h"
 #include "base/table.h"
 #include "base/text.h"
 #include "cdi/store.h"
 #include "claims/leftovers.h"
 #include "claims/records.h"
 #include "config.h"
+#include "device.h"
 #include "kube/api.h"
 #include "kube/claim.h"
 #include "ledger.h"
@@ -421,7 +421,7 @@ static int job_check(const struct job *job, const struct claim *claim, struct er
                         return error_set(error, -EINVAL,
                                          "device %.63s is of pool %.253s, this node's pool is %s",
                                          result->device, result->pool, pool);
-                if (parse_device_name(result->device, &index) < 0)
+                if (device_parse(result->device, &index) < 0)
                         return error_set(error, -EINVAL,
                                          "there is no device %.63s in pool %s: devices are named "
                                          "tdx0 to tdx%u",

@@ -6,6 +6,7 @@
 #include "base/json.h"
 #include "base/parse.h"
 #include "base/text.h"
+#include "device.h"
 #include "ledger.h"
 
 #include <errno.h>

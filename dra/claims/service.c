@@ -3,11 +3,11 @@
 
 #include "base/error.h"
 #include "base/memory.h"
-#include "base/parse.h"
 #include "base/text.h"
 #include "cdi/spec.h"
 #include "claims/prepare.h"
 #include "claims/records.h"
+#include "device.h"
 #include "dra.pb-c.h"
 #include "ledger.h"
 
@@ -181,18 +181,25 @@ static void on_gone(void *owner)
         batch_free(batch);
 }
 
+static void count_answer(struct claims_answers *answers, const struct error *error)
+{
+        if (error->code)
+                ++answers->n_errors;
+        else
+                ++answers->n_well;
+}
+
 static void count(const struct batch *batch, const struct error *error)
 {
-        enum metrics_result result = error->code ? METRICS_ERROR : METRICS_SUCCESS;
         struct claims_service *plugin = batch->plugin;
 
         if (!batch->is_prepare) {
-                ++plugin->unprepares[result];
+                count_answer(&plugin->unprepares, error);
                 return;
         }
-        ++plugin->prepares[result];
+        count_answer(&plugin->prepares, error);
         plugin->n_refused += error->code == -ENOSPC;
-        metrics_observe(&plugin->durations, (double)(uv_hrtime() - batch->began_ns) / 1e9);
+        histogram_observe(&plugin->durations, (double)(uv_hrtime() - batch->began_ns) / 1e9);
 }
 
 static void on_done(void *owner, const struct ledger_claim *claim, const struct error *error)

@@ -6,21 +6,24 @@
  */
 #pragma once
 
-#include "admin/metrics.h"
+#include "base/histogram.h"
 #include "rpc/server.h"
 
 #include <stdint.h>
 
 struct prepare;
 
+struct claims_answers {
+        uint64_t n_well, n_errors;
+};
+
 struct claims_service {
         struct prepare *prepare; /* borrowed */
 
         /* Answers since the start, one a claim. */
-        uint64_t prepares[METRICS_N_RESULTS];
-        uint64_t unprepares[METRICS_N_RESULTS];
+        struct claims_answers prepares, unprepares;
         uint64_t n_refused; /* because no TD was free */
-        struct metrics_histogram durations;
+        struct histogram durations;
 };
 
 /* The methods of both versions, for rpc_server_add_service() with a struct claims_service as owner.

@@ -2,8 +2,8 @@
 #include "offer/device_health.h"
 
 #include "base/memory.h"
-#include "base/parse.h"
 #include "base/text.h"
+#include "device.h"
 #include "drahealth.pb-c.h"
 #include "rpc/streams.h"
 
@@ -20,7 +20,7 @@
 struct device {
         Drahealth__DeviceHealth health;
         Drahealth__DeviceIdentifier identifier;
-        char name[sizeof("tdx4095")];
+        char name[DEVICE_NAME_SIZE];
 };
 
 struct device_health {
@@ -41,7 +41,7 @@ struct device_health {
 
 static void fill_device(const struct device_health *health, struct device *device, uint16_t index)
 {
-        snprintf(device->name, sizeof(device->name), "tdx%u", index % DEVICE_INDEX_MAX);
+        device_print(device->name, index);
         drahealth__device_identifier__init(&device->identifier);
         device->identifier.pool_name = (char *)health->options.pool;
         device->identifier.device_name = device->name;

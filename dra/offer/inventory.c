@@ -2,7 +2,7 @@
 #include "offer/inventory.h"
 
 #include "base/memory.h"
-#include "base/parse.h"
+#include "device.h"
 #include "ledger.h"
 
 #include <string.h>

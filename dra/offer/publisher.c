@@ -8,6 +8,7 @@
 #include "base/memory.h"
 #include "base/parse.h"
 #include "config.h"
+#include "device.h"
 #include "kube/api.h"
 #include "kube/slice.h"
 #include "kube/watch.h"
@@ -98,7 +99,7 @@ static struct json *build_taints(const struct inventory *wanted)
 static struct json *build(const struct publisher *publisher, unsigned index, int64_t generation,
                           int64_t count, const char *resource_version)
 {
-        char names[PUBLISHER_SLICE_DEVICES][sizeof("tdx4095")];
+        char names[PUBLISHER_SLICE_DEVICES][DEVICE_NAME_SIZE];
         struct slice_device devices[PUBLISHER_SLICE_DEVICES];
         const struct inventory *wanted = &publisher->wanted;
         _cleanup_(json) struct json *attributes = build_attributes(wanted);
@@ -106,9 +107,7 @@ static struct json *build(const struct publisher *publisher, unsigned index, int
         size_t first = (size_t)index * PUBLISHER_SLICE_DEVICES, n = 0;
 
         for (; n < PUBLISHER_SLICE_DEVICES && first + n < wanted->n_devices; ++n) {
-                assert(wanted->devices[first + n] < DEVICE_INDEX_MAX);
-                snprintf(names[n], sizeof(names[n]), "tdx%u",
-                         wanted->devices[first + n] % DEVICE_INDEX_MAX);
+                device_print(names[n], wanted->devices[first + n]);
                 devices[n] = (struct slice_device){ .name = names[n],
                                                     .attributes = attributes,
                                                     .taints = taints };

@@ -3,7 +3,7 @@
 
 #include "base/error.h"
 #include "base/memory.h"
-#include "base/parse.h"
+#include "device.h"
 #include "deviceplugin.pb-c.h"
 
 #include <errno.h>
@@ -21,7 +21,7 @@ static int check_ids(char *const *ids, size_t n, size_t n_offered, struct error 
                 return error_set(err, -ENOSPC, "%zu TDs were asked for, this node has %zu", n,
                                  n_offered);
         for (size_t i = 0; i < n; ++i) {
-                if (parse_device_name(ids[i], &index) < 0)
+                if (device_parse(ids[i], &index) < 0)
                         return error_set(
                                 err, -EINVAL,
                                 "there is no device \"%.64s\": devices are named tdx0, tdx1, ...",
@@ -81,11 +81,11 @@ char **plugin_request_prefer(const Deviceplugin__ContainerPreferredAllocationReq
                 n_wanted = n_known;
         ids = xcalloc(n_wanted, sizeof(*ids));
         for (size_t i = 0; i < request->n_available_deviceids; ++i)
-                if (parse_device_name(request->available_deviceids[i], &index) == 0)
+                if (device_parse(request->available_deviceids[i], &index) == 0)
                         available[index] = request->available_deviceids[i];
         for (size_t i = 0; i < request->n_must_include_deviceids && n < n_wanted; ++i) {
                 ids[n++] = request->must_include_deviceids[i];
-                if (parse_device_name(request->must_include_deviceids[i], &index) == 0)
+                if (device_parse(request->must_include_deviceids[i], &index) == 0)
                         available[index] = NULL;
         }
         for (size_t i = DEVICE_INDEX_MAX; i > 0 && n < n_wanted; --i)

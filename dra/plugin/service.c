@@ -5,8 +5,8 @@
 #include "base/error.h"
 #include "base/log.h"
 #include "base/memory.h"
-#include "base/parse.h"
 #include "cdi/spec.h"
+#include "device.h"
 #include "deviceplugin.pb-c.h"
 #include "host/dirwatch.h"
 #include "host/socketage.h"
@@ -244,7 +244,7 @@ static void inject_cdi(struct injection *injection,
         injection->cdi_pointers = xcalloc(n, sizeof(*injection->cdi_pointers));
         for (size_t i = 0; i < n; ++i) {
                 deviceplugin__cdidevice__init(&injection->cdi[i]);
-                (void)parse_device_name(request->devices_ids[i], &index); /* checked before */
+                (void)device_parse(request->devices_ids[i], &index); /* checked before */
                 injection->cdi[i].name = cdi_device_id(PLUGIN_SERVICE_CDI_PREFIX, index);
                 injection->cdi_pointers[i] = &injection->cdi[i];
         }

@@ -2,7 +2,7 @@
 #include "plugin/sharing.h"
 
 #include "base/error.h"
-#include "base/parse.h"
+#include "device.h"
 #include "ledger.h"
 #include "plugin/holdings.h"
 
@@ -17,10 +17,10 @@ struct sharing {
         bool is_closed;
         uint64_t started_ms;
         uint64_t next_question_ms;
-        bool has_listed_pods;             /* kubelet has, since it started */
-        uint64_t pods_first_ms;           /* when we saw it first */
-        uint64_t pods_latest_ms;          /* and last */
-        char (*names)[sizeof("tdx4095")]; /* of the devices that were ever offered */
+        bool has_listed_pods;            /* kubelet has, since it started */
+        uint64_t pods_first_ms;          /* when we saw it first */
+        uint64_t pods_latest_ms;         /* and last */
+        char (*names)[DEVICE_NAME_SIZE]; /* of the devices that were ever offered */
         unsigned n_names;
 };
 
@@ -232,8 +232,7 @@ static void name_devices(struct sharing *sharing, unsigned n)
                 return;
         sharing->names = xreallocarray(sharing->names, n, sizeof(*sharing->names));
         for (; sharing->n_names < n; ++sharing->n_names)
-                snprintf(sharing->names[sharing->n_names], sizeof(*sharing->names), "tdx%u",
-                         sharing->n_names % DEVICE_INDEX_MAX);
+                device_print(sharing->names[sharing->n_names], sharing->n_names);
 }
 
 struct sharing_device *sharing_offer(struct sharing *sharing, size_t *ret_n)
@@ -259,7 +258,7 @@ struct sharing_device *sharing_offer(struct sharing *sharing, size_t *ret_n)
              id = holdings_next(sharing->holdings, id)) {
                 unsigned index;
 
-                if (parse_device_name(id, &index) == 0 && index < total)
+                if (device_parse(id, &index) == 0 && index < total)
                         continue;
                 devices[n++] = (struct sharing_device){ id, true };
         }

@@ -8,10 +8,10 @@
 #include "base/error.h"
 #include "base/json.h"
 #include "base/memory.h"
-#include "base/parse.h"
 #include "base/text.h"
 #include "cdi/store.h"
 #include "config.h"
+#include "device.h"
 #include "e2e/storm/world.h"
 #include "host/boot.h"
 #include "host/podcgroup.h"
@@ -409,7 +409,7 @@ void plugin_service_set(struct plugin_service *of, const struct plugin_service_d
         unsigned index;
 
         for (size_t i = 0; i < n; ++i) {
-                if (parse_device_name(devices[i].id, &index) < 0 || index >= N_IDS)
+                if (device_parse(devices[i].id, &index) < 0 || index >= N_IDS)
                         trace_violation("a device named %s is offered to kubelet", devices[i].id);
                 known |= UINT64_C(1) << index;
                 healthy |= (uint64_t)devices[i].is_healthy << index;
