@@ -35,8 +35,10 @@ struct node {
         struct reconcile *reconcile; /* NULL: no API server, or not active */
         struct plugin *plugin;
 
-        struct error cdi_error; /* logged last */
-        bool was_schedulable;   /* by the last Event */
+        struct error cdi_error;  /* logged last */
+        unsigned n_cdi_devices;  /* of each prefix, in the spec that was set last */
+        bool has_plugin_devices; /* in the spec */
+        bool was_schedulable;    /* by the last Event */
         bool is_active;
         bool is_stopping;
 };
@@ -81,7 +83,7 @@ void node_taints_dropped(struct node *node)
         if (node->are_taints_dropped)
                 return;
         log_warn("this API server keeps no device taints (its feature DRADeviceTaints is off): "
-                 "free devices are withdrawn instead");
+                 "while VMs may not be placed here, the slices list no device instead");
         node->are_taints_dropped = true;
         publish(node);
 }
@@ -105,27 +107,28 @@ static void log_cdi_error(struct node *node, const struct error *error)
                 log_error("VMs cannot be given their devices", log_str("reason", error->text));
 }
 
-/* A device for every TD there is, and for every one that is still held from when there were more.
- */
+/* A device for every TD there is, and for every one that is still in use from when there were more:
+ * a container that starts again looks its devices up again. */
 static unsigned n_cdi_devices(const struct node *node)
 {
-        unsigned n = ledger_total(node->ledger);
+        unsigned n = node->is_total_known ? node->total : 0, n_plugin;
 
         for (const struct ledger_claim *claim = ledger_next(node->ledger, NULL); claim;
              claim = ledger_next(node->ledger, claim))
                 for (size_t i = 0; i < claim->n_devices; ++i)
                         if (claim->devices[i].slot != LEDGER_NO_SLOT && claim->devices[i].slot >= n)
                                 n = claim->devices[i].slot + 1;
-        return n;
+        n_plugin = node->has_plugin_devices ? plugin_n_indexes(node->plugin) : 0;
+        return n > n_plugin ? n : n_plugin;
 }
 
-static void write_cdi_spec(struct node *node)
+static void set_cdi_spec(struct node *node, unsigned n_devices)
 {
         static const char *const prefixes[] = { PREPARE_CDI_PREFIX, PLUGIN_SERVICE_CDI_PREFIX };
         const struct cdi_spec spec = {
                 .prefixes = prefixes,
-                .n_prefixes = node->options.config->is_injecting_cdi ? 2 : 1,
-                .n_devices = n_cdi_devices(node),
+                .n_prefixes = node->has_plugin_devices ? 2 : 1,
+                .n_devices = n_devices,
                 .mount = { node->attestation.host_directory, node->attestation.vm_directory },
                 .group = node->attestation.group,
         };
@@ -134,8 +137,20 @@ static void write_cdi_spec(struct node *node)
         size_t n;
 
         bytes = cdi_spec_build(&spec, &n);
+        node->n_cdi_devices = n_devices;
         (void)cdi_store_set(node->cdi, bytes, n, &error);
         log_cdi_error(node, &error);
+}
+
+static void write_cdi_spec(struct node *node)
+{
+        /* Pods that an earlier run gave CDI names keep needing them, whatever --plugin-inject is
+         * now. Which pods those are is not recorded: any plugin device from before counts. */
+        if (!node->has_plugin_devices)
+                node->has_plugin_devices =
+                        node->options.config->is_injecting_cdi ||
+                        (!ledger_is_total_known(node->ledger) && plugin_n_indexes(node->plugin));
+        set_cdi_spec(node, n_cdi_devices(node));
 }
 
 static void verify_cdi_spec(struct node *node)
@@ -148,6 +163,24 @@ static void verify_cdi_spec(struct node *node)
         if (!error.code)
                 (void)cdi_ensure_mount_source(node->attestation.seen_directory, &error);
         log_cdi_error(node, &error);
+}
+
+/* The runtime must find what an answer names. An index may be above the total: kubelet chooses from
+ * a list that we sent before the total shrank. */
+static int on_allocating(void *owner, unsigned n, struct error *err)
+{
+        struct node *node = owner;
+        int r;
+
+        if (!node->options.config->is_injecting_cdi)
+                return 0;
+        if (n > node->n_cdi_devices)
+                set_cdi_spec(node, n);
+        r = cdi_store_verify(node->cdi, err);
+        if (r == CDI_STORE_WRITTEN)
+                log_warn("the CDI spec was missing or changed, restored",
+                         log_str("directory", node->options.config->cdi_dir));
+        return r < 0 ? r : cdi_ensure_mount_source(node->attestation.seen_directory, err);
 }
 
 /* ---- attestation ---- */
@@ -234,9 +267,9 @@ static void put_total_in_force(struct node *node)
 {
         if (!node->is_active || !is_total_in_force(node))
                 return;
+        write_cdi_spec(node);
         ledger_set_total(node->ledger, node->total);
         plugin_update(node->plugin);
-        write_cdi_spec(node);
         prepare_retry_waiting(node->prepare);
         publish(node);
 }
@@ -255,6 +288,8 @@ static void on_plugin_changed(void *owner)
 
         if (!ledger_is_total_known(node->ledger) || ledger_total(node->ledger) != node->total)
                 put_total_in_force(node);
+        if (node->has_plugin_devices && plugin_n_indexes(node->plugin) > node->n_cdi_devices)
+                write_cdi_spec(node);
         prepare_retry_waiting(node->prepare);
         publish(node);
 }
@@ -287,8 +322,8 @@ static int load(struct node *node, struct error *err)
         return r;
 }
 
-/* In this order: what claims hold, then how VMs get their devices, then what plugin devices hold,
- * then the total, which opens the offer, and requests last. */
+/* In this order: what claims and plugin devices hold, as far as the disk tells; how VMs get their
+ * devices; the total, which opens the offer; requests last. */
 int node_activate(struct node *node, struct error *err)
 {
         char boot_id[BOOT_ID_SIZE];
@@ -300,8 +335,8 @@ int node_activate(struct node *node, struct error *err)
         if (r < 0)
                 return r;
         node->is_active = true;
-        put_attestation_in_force(node);
         plugin_start(node->plugin);
+        put_attestation_in_force(node);
         put_total_in_force(node);
         prepare_activate(node->prepare, node->records, boot_id);
         if (node->options.api)
@@ -345,6 +380,15 @@ void node_check(struct node *node)
 
 /* ---- life ---- */
 
+/* --share counts only while both paths are served. With one path off, nothing is kept for it: what
+ * its pods still hold from before is counted anyway. */
+static int64_t split_of(const struct config *config)
+{
+        if (!config->serves_dra)
+                return 0;
+        return config->serves_plugin ? config->split : -1;
+}
+
 static void set_up_plugin(struct node *node)
 {
         const struct node_options *options = &node->options;
@@ -358,8 +402,9 @@ static void set_up_plugin(struct node *node)
                 .state_dir = config->state_dir,
                 .cgroup_root = config->cgroup_root,
                 .inject = config->is_injecting_cdi ? PLUGIN_SERVICE_CDI : PLUGIN_SERVICE_MOUNTS,
-                .split = config->serves_dra ? config->split : 0,
+                .split = split_of(config),
                 .serves = config->serves_plugin,
+                .on_allocating = on_allocating,
                 .on_changed = on_plugin_changed,
                 .owner = node,
         };

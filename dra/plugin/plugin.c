@@ -5,6 +5,7 @@
 #include "base/file.h"
 #include "base/log.h"
 #include "base/memory.h"
+#include "device.h"
 #include "host/podcgroup.h"
 #include "ledger.h"
 #include "plugin/kubelet_checkpoint.h"
@@ -231,14 +232,40 @@ static void on_list(void *owner, const char *const *ids, size_t n, bool has_pods
 
 /* ---- what the plugin asks and tells ---- */
 
+/* One more than the highest of these and n; what is not one of our names does not count. */
+static unsigned count_index(unsigned n, const char *id)
+{
+        unsigned index;
+
+        return device_parse(id, &index) == 0 && index >= n ? index + 1 : n;
+}
+
+unsigned plugin_n_indexes(const struct plugin *side)
+{
+        const char *id = NULL;
+        unsigned n = 0;
+
+        if (!side->sharing)
+                return 0;
+        while ((id = sharing_next_held(side->sharing, id)))
+                n = count_index(n, id);
+        while ((id = sharing_next_lingering(side->sharing, id)))
+                n = count_index(n, id);
+        return n;
+}
+
 static int on_allocate(void *owner, const char *const *ids, size_t n, struct error *err)
 {
         struct plugin *side = owner;
         bool is_dropped = sharing_drop_ended(side->sharing, ids, n);
-        unsigned before = sharing_n_held(side->sharing);
+        unsigned before = sharing_n_held(side->sharing), n_indexes = 0;
         int r;
 
-        r = sharing_allocate(side->sharing, ids, n, now(side), err);
+        for (size_t i = 0; i < n; ++i)
+                n_indexes = count_index(n_indexes, ids[i]);
+        r = side->options.on_allocating(side->options.owner, n_indexes, err);
+        if (!r)
+                r = sharing_allocate(side->sharing, ids, n, now(side), err);
         side->n_refused += r == -ENOSPC;
         if (r < 0 || sharing_n_held(side->sharing) == before) {
                 if (is_dropped)
