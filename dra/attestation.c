@@ -289,79 +289,46 @@ static void on_verdict(void *owner)
         attestation->options.on_changed(attestation->options.owner);
 }
 
-bool attestation_is_known(const struct attestation *attestation)
-{
-        return attestation->is_settled && qgs_watch_state(attestation->watch)->state != QGS_UNKNOWN;
-}
+/* ---- what it means ---- */
 
-bool attestation_is_enforced(const struct attestation *attestation)
+static bool works(const struct qgs_verdict_state *state, enum attestation_means means)
 {
-        return attestation->is_enforced;
-}
-
-const char *attestation_socket(const struct attestation *attestation)
-{
-        return attestation->host_socket;
-}
-
-const char *attestation_host_directory(const struct attestation *attestation)
-{
-        return attestation->host_directory;
-}
-
-const char *attestation_seen_directory(const struct attestation *attestation)
-{
-        return attestation->seen_directory;
-}
-
-const char *attestation_vm_directory(const struct attestation *attestation)
-{
-        return attestation->vm_directory;
-}
-
-bool attestation_works(const struct attestation *attestation, enum attestation_means means)
-{
-        const struct qgs_verdict_state *state = qgs_watch_state(attestation->watch);
-
         return state->state == QGS_ANSWERING &&
                (means == ATTESTATION_CDI || state->group == QGS_VERDICT_NO_GROUP);
 }
 
-bool attestation_is_schedulable(const struct attestation *attestation, enum attestation_means means)
+/* "QGS answers", or the state with its reason and remedy. */
+static const char *describe(struct attestation *attestation, const struct qgs_verdict_state *state)
 {
-        return !attestation->is_enforced || attestation_works(attestation, means);
-}
-
-gid_t attestation_group(const struct attestation *attestation)
-{
-        gid_t group = qgs_watch_state(attestation->watch)->group;
-
-        return group == QGS_VERDICT_NO_GROUP ? 0 : group;
-}
-
-enum qgs_state attestation_state(const struct attestation *attestation)
-{
-        return qgs_watch_state(attestation->watch)->state;
-}
-
-const char *attestation_describe(struct attestation *attestation, enum attestation_means means)
-{
-        const struct qgs_verdict_state *state = qgs_watch_state(attestation->watch);
         char *text = attestation->description;
         size_t n = sizeof(attestation->description);
 
-        if (attestation_works(attestation, means))
+        if (state->state == QGS_ANSWERING)
                 snprintf(text, n, "QGS answers");
-        else if (state->state == QGS_ANSWERING)
-                snprintf(text, n,
-                         "QGS answers only to group %u, which a device plugin's mount cannot give: "
-                         "run with --plugin-inject=cdi, or make the socket 0666",
-                         state->group);
         else
                 snprintf(text, n, "QGS is %s: %s",
                          state->state == QGS_NOT_TRIED ? "not tried" : qgs_state_name(state->state),
                          state->reason);
         return text;
+}
+
+void attestation_facts(struct attestation *attestation, struct attestation_facts *ret)
+{
+        const struct qgs_verdict_state *state = qgs_watch_state(attestation->watch);
+
+        *ret = (struct attestation_facts){
+                .is_known = attestation->is_settled && state->state != QGS_UNKNOWN,
+                .group = state->group == QGS_VERDICT_NO_GROUP ? 0 : state->group,
+                .state = qgs_state_name(state->state),
+                .description = describe(attestation, state),
+                .host_directory = attestation->host_directory,
+                .seen_directory = attestation->seen_directory,
+                .vm_directory = attestation->vm_directory,
+        };
+        for (int means = 0; means < ATTESTATION_N_MEANS; ++means) {
+                ret->works[means] = works(state, (enum attestation_means)means);
+                ret->is_schedulable[means] = !attestation->is_enforced || ret->works[means];
+        }
 }
 
 /* ---- life ---- */

@@ -9,7 +9,7 @@
  */
 #pragma once
 
-#include "host/qgs_verdict.h"
+#include "attestation_facts.h"
 
 #include <stdbool.h>
 #include <uv.h>
@@ -24,7 +24,7 @@ struct attestation_options {
         uv_loop_t *loop;
         const struct config *config;
         struct kube_api *api;            /* that has the KubeVirt CR; NULL: none */
-        void (*on_changed)(void *owner); /* anything that a function below returns */
+        void (*on_changed)(void *owner); /* what attestation_facts() says */
         void *owner;
 };
 
@@ -38,29 +38,5 @@ void attestation_stop(struct attestation *attestation);
 /* The memory goes when the loop has turned. NULL is fine. */
 void attestation_free(struct attestation *attestation);
 
-/* Settings and verdict are known: before that nothing may be offered. */
-bool attestation_is_known(const struct attestation *attestation);
-bool attestation_is_enforced(const struct attestation *attestation);
-const char *attestation_socket(const struct attestation *attestation); /* on the host */
-/* What is mounted, where this process sees it (--host-root), and where the VM's container has it.
- */
-const char *attestation_host_directory(const struct attestation *attestation);
-const char *attestation_seen_directory(const struct attestation *attestation);
-const char *attestation_vm_directory(const struct attestation *attestation);
-
-enum attestation_means {
-        ATTESTATION_CDI,   /* the edits of a CDI device, which can give a group */
-        ATTESTATION_MOUNTS /* a device plugin's mount, which cannot */
-};
-
-/* Whether a VM that is started now will attest. */
-bool attestation_works(const struct attestation *attestation, enum attestation_means means);
-/* Whether it may be placed here. */
-bool attestation_is_schedulable(const struct attestation *attestation,
-                                enum attestation_means means);
-/* The group a VM needs besides its own; 0: none. */
-gid_t attestation_group(const struct attestation *attestation);
-
-enum qgs_state attestation_state(const struct attestation *attestation);
-/* "answering", or the state with its reason and remedy; borrowed until anything changes. */
-const char *attestation_describe(struct attestation *attestation, enum attestation_means means);
+/* What node_set_attestation() takes. Strings are borrowed until the next call or change. */
+void attestation_facts(struct attestation *attestation, struct attestation_facts *ret);

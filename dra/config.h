@@ -89,5 +89,8 @@ static inline void cleanup_config(struct config *config)
         config_deinit(config);
 }
 
-/* The flags, one a line with its variable, default and meaning. */
+#define CONFIG_HELP_INDENT 26  /* columns: where the meanings start */
+#define CONFIG_HELP_WIDTH  100 /* columns of a line, at most */
+
+/* The flags in groups, each with its meaning, default and variable. */
 void config_describe_flags(struct text *text);

@@ -8,16 +8,10 @@
 #include "base/log.h"
 #include "base/memory.h"
 #include "capacity.h"
-#include "cdi/spec.h"
-#include "cdi/store.h"
-#include "claims/prepare.h"
-#include "claims/reconcile.h"
-#include "claims/records.h"
 #include "claims/registration.h"
 #include "claims/service.h"
 #include "claims/sockets.h"
 #include "config.h"
-#include "host/boot.h"
 #include "host/dirwatch.h"
 #include "host/module.h"
 #include "host/socketage.h"
@@ -26,11 +20,10 @@
 #include "kube/credentials.h"
 #include "kube/event.h"
 #include "kube/http.h"
-#include "ledger.h"
+#include "node.h"
 #include "offer/device_health.h"
 #include "offer/inventory.h"
 #include "offer/publisher.h"
-#include "plugin/plugin.h"
 #include "rpc/listener.h"
 #include "rpc/pump.h"
 #include "rpc/server.h"
@@ -49,17 +42,10 @@ struct daemon {
 
         /* What the host says. */
         struct capacity total;
-        char *module_version; /* NULL: not known */
+        struct module module;
         struct attestation *attestation;
-        bool was_schedulable;
 
-        /* What we hold and offer. */
-        struct ledger *ledger;
-        struct records *records;
-        struct cdi_store *cdi;
-        struct prepare *prepare;
-        struct reconcile *reconcile;
-        struct error cdi_error;
+        struct node *node;
 
         /* kubelet. */
         struct rpc_pump *pump;
@@ -69,7 +55,6 @@ struct daemon {
         struct registration registration;
         struct claims_service claims_service;
         struct device_health *health;
-        struct plugin *plugin;
 
         /* API server; all NULL where none is configured. */
         struct kube_credentials credentials;
@@ -77,7 +62,6 @@ struct daemon {
         struct kube_api *api;
         struct kube_events *events;
         struct publisher *publisher;
-        bool are_taints_dropped; /* by this server, which serves DRA without them */
 
         struct status *status; /* NULL: nobody listens */
         struct instance *instance;
@@ -93,186 +77,67 @@ struct daemon {
 
 static void stop(struct daemon *daemon);
 
-/* ---- offers ---- */
+/* ---- between the node, the facts and the offers ---- */
 
-/* Before it is known what plugin devices hold nothing is offered, and nothing admitted. */
-static bool is_total_in_force(const struct daemon *daemon)
+static void on_offer(void *owner, const struct inventory *inventory, bool is_schedulable,
+                     const char *words)
 {
-        return daemon->total.is_known && plugin_is_known(daemon->plugin);
+        struct daemon *daemon = owner;
+
+        if (daemon->publisher)
+                publisher_set(daemon->publisher, inventory);
+        if (inventory->terms.is_known)
+                device_health_set(daemon->health, inventory->devices, inventory->n_devices,
+                                  is_schedulable, words);
 }
 
-/* The one place where facts become offers: whatever has changed, it is called. */
-static void publish(struct daemon *daemon)
+static void on_event(void *owner, bool is_warning, const char *reason, const char *text)
 {
-        struct attestation *attestation = daemon->attestation;
-        bool is_schedulable = attestation_is_schedulable(attestation, ATTESTATION_CDI);
-        const struct inventory_terms terms = {
-                .is_known = is_total_in_force(daemon) && attestation_is_known(attestation),
-                .is_attesting = attestation_works(attestation, ATTESTATION_CDI),
-                .taint = is_schedulable ? NULL : qgs_state_name(attestation_state(attestation)),
-                .is_withdrawing = daemon->are_taints_dropped,
-                .module_version = daemon->module_version,
-        };
-        struct inventory inventory = INVENTORY_NULL;
+        struct daemon *daemon = owner;
 
-        if (!daemon->config->serves_dra || daemon->is_stopping)
-                return;
-        inventory_compute(daemon->ledger, &terms, &inventory);
-        if (daemon->publisher)
-                publisher_set(daemon->publisher, &inventory);
-        if (terms.is_known)
-                device_health_set(daemon->health, inventory.devices, inventory.n_devices,
-                                  is_schedulable,
-                                  attestation_describe(attestation, ATTESTATION_CDI));
-        inventory_deinit(&inventory);
+        if (daemon->events)
+                kube_events_post(daemon->events, is_warning, reason, text);
 }
 
 static void on_taints_dropped(void *owner)
 {
         struct daemon *daemon = owner;
 
-        if (daemon->are_taints_dropped)
-                return;
-        log_warn(
-                "this API server keeps no device taints (its feature DRADeviceTaints is off): free "
-                "devices are withdrawn instead");
-        daemon->are_taints_dropped = true;
-        publish(daemon);
-}
-
-static void on_held_changed(void *owner)
-{
-        struct daemon *daemon = owner;
-
-        plugin_update(daemon->plugin);
-        publish(daemon);
-}
-
-static void warn_once(struct error *known, const struct error *now, const char *message)
-{
-        if (strcmp(known->text, now->text) == 0)
-                return;
-        *known = *now;
-        if (now->code)
-                log_error(message, log_str("reason", now->text));
-}
-
-/* A device for every TD there is, and for every one that is still held from when there were more.
- */
-static void write_cdi_spec(struct daemon *daemon)
-{
-        static const char *const prefixes[] = { PREPARE_CDI_PREFIX, PLUGIN_SERVICE_CDI_PREFIX };
-        __attribute__((cleanup(cleanup_free))) char *bytes = NULL;
-        unsigned n_devices = ledger_total(daemon->ledger);
-        struct error error = ERROR_NULL;
-        struct cdi_spec spec;
-        size_t n;
-
-        for (const struct ledger_claim *claim = ledger_next(daemon->ledger, NULL); claim;
-             claim = ledger_next(daemon->ledger, claim))
-                for (size_t i = 0; i < claim->n_devices; ++i)
-                        if (claim->devices[i].slot != LEDGER_NO_SLOT &&
-                            claim->devices[i].slot >= n_devices)
-                                n_devices = claim->devices[i].slot + 1;
-        spec = (struct cdi_spec){ .prefixes = prefixes,
-                                  .n_prefixes = daemon->config->is_injecting_cdi ? 2 : 1,
-                                  .n_devices = n_devices,
-                                  .mount = { attestation_host_directory(daemon->attestation),
-                                             attestation_vm_directory(daemon->attestation) },
-                                  .group = attestation_group(daemon->attestation) };
-        bytes = cdi_spec_build(&spec, &n);
-        (void)cdi_store_set(daemon->cdi, bytes, n, &error);
-        warn_once(&daemon->cdi_error, &error, "VMs cannot be given their devices");
-}
-
-static void verify_cdi_spec(struct daemon *daemon)
-{
-        struct error error = ERROR_NULL;
-
-        if (cdi_store_verify(daemon->cdi, &error) == CDI_STORE_WRITTEN)
-                log_warn("the CDI spec was missing or changed, restored",
-                         log_str("directory", daemon->config->cdi_dir));
-        if (!error.code)
-                (void)cdi_ensure_mount_source(attestation_seen_directory(daemon->attestation),
-                                              &error);
-        warn_once(&daemon->cdi_error, &error, "VMs cannot be given their devices");
-}
-
-/* ---- attestation ---- */
-
-static enum attestation_means plugin_means(const struct daemon *daemon)
-{
-        return daemon->config->is_injecting_cdi ? ATTESTATION_CDI : ATTESTATION_MOUNTS;
-}
-
-static void tell_schedulability(struct daemon *daemon)
-{
-        struct attestation *attestation = daemon->attestation;
-        bool is_schedulable = attestation_is_schedulable(attestation, ATTESTATION_CDI);
-
-        if (is_schedulable == daemon->was_schedulable || !attestation_is_known(attestation))
-                return;
-        daemon->was_schedulable = is_schedulable;
-        if (is_schedulable)
-                daemon->are_taints_dropped =
-                        false; /* the server may have learnt about them since */
-        if (daemon->events)
-                kube_events_post(daemon->events, !is_schedulable,
-                                 is_schedulable ? "TDXSchedulable" : "TDXNotSchedulable",
-                                 attestation_describe(attestation, ATTESTATION_CDI));
+        node_taints_dropped(daemon->node);
 }
 
 /* The settings or the verdict on QGS have changed, or are known for the first time. */
 static void on_attestation_changed(void *owner)
 {
         struct daemon *daemon = owner;
-        struct attestation *attestation = daemon->attestation;
-        const char *host_directory = attestation_host_directory(attestation);
+        struct attestation_facts facts;
 
-        if (daemon->is_stopping)
-                return;
-        prepare_set_mount_source(daemon->prepare, attestation_seen_directory(attestation));
-        plugin_set_mount(daemon->plugin, host_directory, attestation_vm_directory(attestation));
-        plugin_close(daemon->plugin,
-                     !attestation_is_known(attestation) ||
-                             !attestation_is_schedulable(attestation, plugin_means(daemon)));
-        if (!daemon->is_active)
-                return;
-        write_cdi_spec(daemon);
-        verify_cdi_spec(daemon);
-        tell_schedulability(daemon);
-        publish(daemon);
+        attestation_facts(daemon->attestation, &facts);
+        node_set_attestation(daemon->node, &facts);
 }
 
-/* ---- capacity ---- */
-
-static void put_total_in_force(struct daemon *daemon)
+/* Linux 7.2 exchanges the TDX module at run time. */
+static void read_module(struct daemon *daemon)
 {
-        if (!is_total_in_force(daemon))
+        enum module_news news = module_read(&daemon->module);
+
+        if (news == MODULE_SAME)
                 return;
-        ledger_set_total(daemon->ledger, daemon->total.tds);
-        plugin_update(daemon->plugin);
-        write_cdi_spec(daemon);
-        prepare_retry_waiting(daemon->prepare);
-        publish(daemon);
-}
-
-/* What plugin devices hold has changed, or is known for the first time. */
-static void on_plugin_held_changed(void *owner)
-{
-        struct daemon *daemon = owner;
-
-        if (!ledger_is_total_known(daemon->ledger) ||
-            ledger_total(daemon->ledger) != daemon->total.tds)
-                put_total_in_force(daemon);
-        prepare_retry_waiting(daemon->prepare);
-        publish(daemon);
+        if (news == MODULE_CHANGED)
+                log_info("TDX module", log_str("version", daemon->module.version));
+        else
+                log_warn("the TDX module's version cannot be read any more, no longer publishing "
+                         "it. If an update of the module has failed, TDX is lost until the host "
+                         "boots again: see dmesg for virt/tdx",
+                         log_str("file", daemon->module.file));
+        node_set_module_version(daemon->node, daemon->module.version);
 }
 
 static void read_capacity(struct daemon *daemon)
 {
+        read_module(daemon);
         if (capacity_read(&daemon->total))
-                put_total_in_force(daemon);
+                node_set_total(daemon->node, daemon->total.tds);
 }
 
 /* ---- kubelet ---- */
@@ -314,18 +179,6 @@ static void on_node_uid(void *owner, const char *uid)
         kube_events_set_node_uid(daemon->events, uid);
 }
 
-static void on_damaged(void *owner, const char *uid, const struct error *reason)
-{
-        struct daemon *daemon = owner;
-
-        log_error("the record of a claim is not readable and was moved aside; the claim stays held "
-                  "until kubelet prepares "
-                  "or unprepares it",
-                  log_str("uid", uid), log_str("reason", reason->text));
-        if (daemon->events)
-                kube_events_post(daemon->events, true, "TDXCheckpointDamaged", reason->text);
-}
-
 /* Sockets that killed instances left behind; kubelet would keep dialling them. */
 static void sweep_sockets(struct daemon *daemon)
 {
@@ -333,39 +186,6 @@ static void sweep_sockets(struct daemon *daemon)
 
         if (instance_sweep_sockets(daemon->config, &error) < 0)
                 log_warn("old sockets cannot be looked for", log_str("reason", error.text));
-}
-
-static int activate(struct daemon *daemon, struct error *err)
-{
-        const struct config *config = daemon->config;
-        char boot_id[BOOT_ID_SIZE];
-        int r;
-
-        r = records_open(&daemon->loop, config->state_dir, config->is_durable, &daemon->records,
-                         err);
-        if (!r)
-                r = records_load(daemon->records, daemon->ledger, on_damaged, daemon, err);
-        if (!r)
-                r = boot_id_read(NULL, boot_id, err);
-        if (r < 0)
-                return r;
-        if (ledger_n_claims(daemon->ledger))
-                log_info("claims held from before",
-                         log_int("claims", (int64_t)ledger_n_claims(daemon->ledger)),
-                         log_int("tds", ledger_held(daemon->ledger)));
-        daemon->is_active = true;
-        daemon->was_schedulable = true;
-        on_attestation_changed(daemon);
-        plugin_start(daemon->plugin);
-        read_capacity(daemon);
-        prepare_activate(daemon->prepare, daemon->records, boot_id);
-        sweep_sockets(daemon);
-        if (daemon->api)
-                daemon->reconcile =
-                        reconcile_start(&daemon->loop, daemon->api, daemon->ledger, daemon->prepare,
-                                        boot_id, RECONCILE_AFTER_MS, kubelet_age_ms, daemon);
-        publish(daemon);
-        return 0;
 }
 
 static void fail(struct daemon *daemon, int result)
@@ -387,60 +207,44 @@ static void on_lock(void *owner)
         if (daemon->is_stopping)
                 return;
         log_info("active: this instance now serves the node");
-        r = activate(daemon, daemon->err);
-        if (!r)
+        read_capacity(daemon);
+        r = node_activate(daemon->node, daemon->err);
+        if (!r) {
+                daemon->is_active = true;
+                sweep_sockets(daemon);
                 r = listen_on_all(daemon);
+        }
         if (r < 0)
                 fail(daemon, r);
 }
 
 /* ---- the clock ---- */
 
-/* Somebody has cleaned up where our state is: what it said is in memory still. */
-static int keep_state(struct daemon *daemon)
+/* Whatever a directory or the clock may tell. False: this instance stops. */
+static bool look_around(struct daemon *daemon)
 {
-        int r;
-
-        if (!daemon->is_active)
-                return 0;
-        r = instance_check(daemon->instance, daemon->err);
-        if (r < 0)
-                return r;
-        if (records_is_lost(daemon->records)) {
-                log_error("the state directory was removed while the driver runs, writing it again",
-                          log_str("directory", daemon->config->state_dir));
-                prepare_record_all(daemon->prepare);
-        }
-        return 0;
-}
-
-static void look_around(struct daemon *daemon)
-{
-        int r;
+        int r = 0;
 
         for (size_t i = 0; i < array_size(daemon->watches); ++i)
                 if (daemon->watches[i])
                         dirwatch_check(daemon->watches[i]);
-        r = keep_state(daemon);
+        if (daemon->is_active)
+                r = instance_check(daemon->instance, daemon->err);
         if (r < 0) {
                 fail(daemon, r);
-                return;
+                return false;
         }
         if (daemon->sockets && (daemon->is_active || daemon->config->pod_uid))
                 sockets_keep(daemon->sockets);
-        if (daemon->is_active)
-                plugin_check(daemon->plugin);
+        return !daemon->is_stopping;
 }
 
 static void on_settled(uv_timer_t *timer)
 {
         struct daemon *daemon = timer->data;
 
-        look_around(daemon);
-        /* A spec that cannot be written is left to the clock: each attempt changes the directory.
-         */
-        if (daemon->is_active && !daemon->is_stopping && !daemon->cdi_error.code)
-                verify_cdi_spec(daemon);
+        if (look_around(daemon))
+                node_look(daemon->node);
 }
 
 /* However busy somebody else is in a directory, it costs one look in so many milliseconds. */
@@ -456,11 +260,9 @@ static void on_housekeeping(uv_timer_t *timer)
 {
         struct daemon *daemon = timer->data;
 
-        look_around(daemon);
-        if (!daemon->is_active || daemon->is_stopping)
+        if (!look_around(daemon) || !daemon->is_active)
                 return;
-        verify_cdi_spec(daemon);
-        prepare_retry_removals(daemon->prepare);
+        node_check(daemon->node);
         read_capacity(daemon);
 }
 
@@ -508,7 +310,6 @@ static void set_up_rpc(struct daemon *daemon)
         daemon->registration = (struct registration){ .endpoint = config->dra_socket,
                                                       .on_status = on_registration_status,
                                                       .owner = daemon };
-        daemon->claims_service = (struct claims_service){ .prepare = daemon->prepare };
         daemon->pump = rpc_pump_start(&daemon->loop);
         daemon->server = rpc_server_new(&daemon->loop, daemon->pump);
         rpc_server_add_service(daemon->server, registration_methods, registration_n_methods,
@@ -519,25 +320,20 @@ static void set_up_rpc(struct daemon *daemon)
                 daemon->sockets = sockets_new(&daemon->loop, config, daemon->server);
 }
 
-static void set_up_pluginside(struct daemon *daemon)
+static void set_up_node(struct daemon *daemon)
 {
-        const struct config *config = daemon->config;
-        const struct plugin_options options = {
-                .loop = &daemon->loop,
-                .pump = daemon->pump,
-                .server = daemon->server,
-                .ledger = daemon->ledger,
-                .kubelet_dir = config->kubelet_dir,
-                .state_dir = config->state_dir,
-                .cgroup_root = config->cgroup_root,
-                .inject = config->is_injecting_cdi ? PLUGIN_SERVICE_CDI : PLUGIN_SERVICE_MOUNTS,
-                .split = config->serves_dra ? config->split : 0,
-                .serves = config->serves_plugin,
-                .on_changed = on_plugin_held_changed,
-                .owner = daemon,
-        };
+        const struct node_options options = { .loop = &daemon->loop,
+                                              .config = daemon->config,
+                                              .api = daemon->api,
+                                              .pump = daemon->pump,
+                                              .server = daemon->server,
+                                              .kubelet_age_ms = kubelet_age_ms,
+                                              .on_offer = on_offer,
+                                              .on_event = on_event,
+                                              .owner = daemon };
 
-        daemon->plugin = plugin_new(&options);
+        daemon->node = node_new(&options);
+        daemon->claims_service = (struct claims_service){ .prepare = node_prepare(daemon->node) };
 }
 
 static void set_up_attestation(struct daemon *daemon)
@@ -552,7 +348,6 @@ static void set_up_attestation(struct daemon *daemon)
                                                                      .server = daemon->server,
                                                                      .pool = config->node_name };
 
-        daemon->module_version = module_version(MODULE_VERSION_FILE);
         daemon->attestation = attestation_new(&options);
         daemon->health = device_health_new(&device_health_options);
         on_attestation_changed(daemon);
@@ -562,13 +357,9 @@ static int set_up_status(struct daemon *daemon, struct error *err)
 {
         const struct status_options options = { .loop = &daemon->loop,
                                                 .config = daemon->config,
-                                                .is_active = &daemon->is_active,
-                                                .ledger = daemon->ledger,
-                                                .prepare = daemon->prepare,
+                                                .node = daemon->node,
                                                 .claims_service = &daemon->claims_service,
-                                                .attestation = daemon->attestation,
                                                 .sockets = daemon->sockets,
-                                                .plugin = daemon->plugin,
                                                 .publisher = daemon->publisher,
                                                 .api = daemon->api };
 
@@ -601,11 +392,8 @@ static int set_up(struct daemon *daemon, struct error *err)
 {
         static const int numbers[] = { SIGTERM, SIGINT };
         const struct config *config = daemon->config;
-        struct prepare_options options;
         int r;
 
-        daemon->ledger = ledger_new();
-        daemon->cdi = cdi_store_new(config->cdi_dir);
         for (size_t i = 0; i < array_size(numbers); ++i) {
                 uv_signal_init(&daemon->loop, &daemon->signals[i]);
                 daemon->signals[i].data = daemon;
@@ -615,17 +403,8 @@ static int set_up(struct daemon *daemon, struct error *err)
         uv_timer_init(&daemon->loop, &daemon->settling);
         daemon->housekeeping.data = daemon;
         daemon->settling.data = daemon;
-        options = (struct prepare_options){ .loop = &daemon->loop,
-                                            .ledger = daemon->ledger,
-                                            .cdi = daemon->cdi,
-                                            .api = daemon->api,
-                                            .pool = config->node_name,
-                                            .wait_ms = config->prepare_wait_ms,
-                                            .on_held_changed = on_held_changed,
-                                            .owner = daemon };
-        daemon->prepare = prepare_new(&options);
         set_up_rpc(daemon);
-        set_up_pluginside(daemon);
+        set_up_node(daemon);
         set_up_attestation(daemon);
         r = set_up_status(daemon, err);
         rpc_server_start(daemon->server);
@@ -662,7 +441,7 @@ static void on_pump_stopped(void *owner)
         struct daemon *daemon = owner;
 
         daemon->pump = NULL;
-        plugin_free(daemon->plugin);
+        node_free(daemon->node);
         attestation_free(daemon->attestation);
         device_health_free(daemon->health);
 }
@@ -670,8 +449,7 @@ static void on_pump_stopped(void *owner)
 /* The server has gone, so no request is left; the last writes end now. */
 static void finish_when_idle(struct daemon *daemon)
 {
-        if (daemon->server || !prepare_is_idle(daemon->prepare) ||
-            (daemon->records && !records_is_idle(daemon->records)))
+        if (daemon->server || !node_is_idle(daemon->node))
                 return;
         instance_free(daemon->instance);
         kube_events_free(daemon->events);
@@ -709,23 +487,11 @@ static void stop(struct daemon *daemon)
                 dirwatch_free(daemon->watches[i]);
         for (size_t i = 0; i < array_size(daemon->signals); ++i)
                 uv_close((uv_handle_t *)&daemon->signals[i], NULL);
-        reconcile_free(daemon->reconcile);
         publisher_free(take_ptr(daemon->publisher));
-        prepare_stop(daemon->prepare);
+        node_stop(daemon->node);
         attestation_stop(daemon->attestation);
         device_health_stop(daemon->health);
-        plugin_stop(daemon->plugin);
         rpc_server_stop(daemon->server, STOP_GRACE_MS, on_server_stopped, daemon);
-}
-
-static void tear_down(struct daemon *daemon)
-{
-        prepare_free(daemon->prepare);
-        records_free(daemon->records);
-        cdi_store_free(daemon->cdi);
-        ledger_free(daemon->ledger);
-        kube_credentials_deinit(&daemon->credentials);
-        free(daemon->module_version);
 }
 
 int daemon_run(const struct config *config, struct error *err)
@@ -736,6 +502,7 @@ int daemon_run(const struct config *config, struct error *err)
         daemon->config = config;
         daemon->err = err;
         capacity_init(&daemon->total, config);
+        daemon->module.file = MODULE_VERSION_FILE;
         r = uv_loop_init(&daemon->loop);
         if (r < 0) {
                 free(daemon);
@@ -749,7 +516,8 @@ int daemon_run(const struct config *config, struct error *err)
                 uv_run(&daemon->loop, UV_RUN_DEFAULT);
                 r = daemon->result;
         }
-        tear_down(daemon);
+        kube_credentials_deinit(&daemon->credentials);
+        module_deinit(&daemon->module);
         uv_loop_close(&daemon->loop);
         free(daemon);
         return r;

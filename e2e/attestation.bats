@@ -59,7 +59,7 @@ put_qgs() { # STATE
         group) qgs owner 999 999; qgs mode 0660 ;;
         refused) qgs mode 0755 ;;
         stale) qgs stale ;;
-        hung) qgs jam ;;
+        hung) qgs stop-accepting ;;
         silent) qgs hang ;;
         esac
 }

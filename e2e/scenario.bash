@@ -51,6 +51,7 @@ said() { eventually "${3:-5}" says "$1" "$2"; } # LOG PATTERN [SECONDS]
 enter_node() {
         # Short, because unix socket paths are.
         T=$(mktemp -d /tmp/dra.XXXXXX)
+        chmod 711 "$T" # VMs, which are not root, pass through
         K=$T/k
         REGISTRY=$K/plugins_registry
         STATE=$K/plugins/tdx.kubevirt.io
@@ -76,7 +77,7 @@ start_kubelet() {
         local devices=(--no-devices)
         [ "${KUBELET_DEVICES:-no}" = no ] || devices=()
         start kubelet "$SIM/kubelet-sim" --dir "$K" --control "$T/kubelet.ctl" --api "$API" --node "$NODE" \
-                "${devices[@]}"
+                --cgroup-root "$T/cgroup" "${devices[@]}"
         eventually 10 kubelet plugins || { cat "$T/kubelet.log"; return 1; }
 }
 

@@ -257,7 +257,8 @@ class Pod:
 
     def start(self):
         flags = [flag for flag in self.container["args"] if is_known(flag)]
-        self.process = subprocess.Popen(self.command(*flags), preexec_fn=lambda: enter(self.root), env=self.env,
+        self.process = subprocess.Popen(self.command(*flags), env=self.env,
+                                        preexec_fn=lambda: enter(self.root),  # noqa: PLW1509, one thread
                                         stdout=self.log.open("w"), stderr=subprocess.STDOUT)
 
     def stop(self):

@@ -263,7 +263,7 @@ def test_it_registers_its_name_with_all_ids_healthy_and_options_right():
     refused(lambda: k.allocate(["tdx0", "tdx0"]), "twice")
     refused(lambda: k.allocate(["gpu0"]), "no device")
     refused(lambda: k.allocate([]), "no device was asked for")
-    refused(lambda: k.allocate(), "0 containers")
+    refused(k.allocate, "0 containers")
     refused(lambda: k.allocate(["tdx0", "tdx1", "tdx2", "tdx4"]), "no TD is free")
     refused(lambda: k.allocate([f"tdx{i}" for i in range(9)]), "this node has 4")
     k.allocate(["tdx0"], ["tdx1", "tdx2"])
@@ -278,7 +278,7 @@ def test_a_change_is_pushed_within_100_ms_and_cdi_names_are_given_on_request():
         n = len(node.kubelet.lists)
         changed = time.monotonic()
         node.capacity(capacity)
-        until(lambda: len(node.kubelet.lists) > n)
+        until(lambda n=n: len(node.kubelet.lists) > n)
         took.append(node.kubelet.lists[n][0] - changed)
     # 100 ms are until the driver looks at the file again; the best of some, on a busy machine.
     assert min(took) < 0.2, took
@@ -519,7 +519,7 @@ def test_a_split_keeps_the_plugins_part_and_serve_dra_serves_no_plugin():
     node = Node("--serve", "dra")
     node.kubelet.start()
     node.start()
-    until(lambda: (node.root / "k/plugins/tdx.kubevirt.io/dra.sock").exists())
+    until((node.root / "k/plugins/tdx.kubevirt.io/dra.sock").exists)
     time.sleep(0.5)
     assert not node.kubelet.registered
     node.end()
@@ -539,7 +539,7 @@ def main():
         try:
             test()
             return name, None
-        except Exception as error:  # noqa: BLE001  whatever it is, the test has failed
+        except Exception:  # noqa: BLE001  whatever it is, the test has failed
             import traceback
             return name, traceback.format_exc()
 

@@ -6,6 +6,7 @@
 #include "base/memory.h"
 #include "base/text.h"
 #include "ledger.h"
+#include "plugin/holder.h"
 #include "plugin/holdings.h"
 #include "unit/suite.h"
 
@@ -236,7 +237,7 @@ START_TEST(what_was_written_down_is_offered_as_healthy_even_before_it_is_known)
         _cleanup_(ledger) struct ledger *ledger = make_ledger(3);
         _cleanup_(sharing) struct sharing *sharing = sharing_new(ledger, DYNAMIC, NULL, START);
 
-        sharing_restore(sharing, "tdx1");
+        sharing_restore(sharing, &(struct plugin_holder){ "tdx1", NULL, NULL });
 
         ck_assert(!sharing_is_known(sharing));
         ck_assert_uint_eq(sharing_n_held(sharing), 1);
@@ -292,7 +293,7 @@ START_TEST(when_kubelet_stays_silent_what_was_written_down_must_do_after_ten_sec
         _cleanup_(ledger) struct ledger *ledger = make_ledger(3);
         _cleanup_(sharing) struct sharing *sharing = sharing_new(ledger, DYNAMIC, NULL, START);
 
-        sharing_restore(sharing, "tdx1");
+        sharing_restore(sharing, &(struct plugin_holder){ "tdx1", NULL, NULL });
         ck_assert(!sharing_unanswered(sharing, START + SHARING_IGNORANCE_MAX_MS - 1));
         ck_assert(!sharing_is_known(sharing));
         ck_assert_uint_eq(sharing_next_question_ms(sharing),
@@ -324,8 +325,8 @@ START_TEST(what_was_written_down_and_is_not_listed_lingers_like_all_that_vanishe
         _cleanup_(ledger) struct ledger *ledger = make_ledger(3);
         _cleanup_(sharing) struct sharing *sharing = sharing_new(ledger, DYNAMIC, NULL, START);
 
-        sharing_restore(sharing, "tdx1");
-        sharing_restore(sharing, "tdx2");
+        sharing_restore(sharing, &(struct plugin_holder){ "tdx1", NULL, NULL });
+        sharing_restore(sharing, &(struct plugin_holder){ "tdx2", NULL, NULL });
         ck_assert(list(sharing, tdx1, 1, START + 7));
         ck_assert_uint_eq(sharing_next_expiry_ms(sharing), UINT64_MAX);
         ck_assert(list(sharing, tdx1, 1, START + 7 + SHARING_PODS_SETTLE_MS));

@@ -3,19 +3,16 @@
 
 #include "admin/metrics.h"
 #include "admin/pages.h"
-#include "attestation.h"
 #include "base/error.h"
 #include "base/log.h"
 #include "base/memory.h"
 #include "base/text.h"
-#include "claims/prepare.h"
 #include "claims/service.h"
 #include "claims/sockets.h"
 #include "config.h"
 #include "kube/api.h"
-#include "ledger.h"
+#include "node.h"
 #include "offer/publisher.h"
-#include "plugin/plugin.h"
 
 #include <string.h>
 #include <time.h>
@@ -43,18 +40,15 @@ static void measure_process(const struct status *status, struct metrics *metrics
         metrics->resident_bytes = resident;
 }
 
-static void measure_plugin(const struct plugin *side, struct metrics *metrics)
+static void measure_plugin(const struct plugin_status *plugin, struct metrics *metrics)
 {
-        struct plugin_status plugin;
-
-        plugin_status(side, &plugin);
-        metrics->is_served[METRICS_PLUGIN] = plugin.is_served;
-        metrics->is_registered[METRICS_PLUGIN] = plugin.standing == PLUGIN_SERVICE_REGISTERED;
-        metrics->is_foreign_plugin = plugin.standing == PLUGIN_SERVICE_STANDS_BACK;
-        metrics->held[METRICS_PLUGIN] = plugin.n_held;
-        metrics->refusals[METRICS_PLUGIN] = plugin.n_refused;
-        metrics->podresources_errors = plugin.n_unanswered;
-        metrics->list_pushes = plugin.n_lists;
+        metrics->is_served[METRICS_PLUGIN] = plugin->is_served;
+        metrics->is_registered[METRICS_PLUGIN] = plugin->standing == PLUGIN_SERVICE_REGISTERED;
+        metrics->is_foreign_plugin = plugin->standing == PLUGIN_SERVICE_STANDS_BACK;
+        metrics->held[METRICS_PLUGIN] = plugin->n_held;
+        metrics->refusals[METRICS_PLUGIN] = plugin->n_refused;
+        metrics->podresources_errors = plugin->n_unanswered;
+        metrics->list_pushes = plugin->n_lists;
 }
 
 static void measure_publishing(const struct status *status, struct metrics *metrics)
@@ -82,8 +76,6 @@ static void measure_claims(const struct status *status, struct metrics *metrics)
 {
         const struct claims_service *plugin = status->options.claims_service;
 
-        metrics->n_claims = ledger_n_claims(status->options.ledger);
-        metrics->n_waiting = prepare_n_waiting(status->options.prepare);
         metrics->prepares[METRICS_SUCCESS] = plugin->prepares.n_well;
         metrics->prepares[METRICS_ERROR] = plugin->prepares.n_errors;
         metrics->unprepares[METRICS_SUCCESS] = plugin->unprepares.n_well;
@@ -92,16 +84,21 @@ static void measure_claims(const struct status *status, struct metrics *metrics)
         metrics->refusals[METRICS_DRA] = plugin->n_refused;
 }
 
-static void measure_capacity(const struct status *status, struct metrics *metrics)
+static void measure_node(const struct node_status *node, struct metrics *metrics)
 {
-        const struct ledger *ledger = status->options.ledger;
-        unsigned held;
+        unsigned held = node->n_held + node->plugin.n_held;
 
-        metrics->is_capacity_known = ledger_is_total_known(ledger);
-        metrics->capacity = ledger_total(ledger);
-        metrics->held[METRICS_DRA] = ledger_held(ledger);
-        held = metrics->held[METRICS_DRA] + metrics->held[METRICS_PLUGIN];
+        metrics->is_active = node->is_active;
+        metrics->is_qgs_known = node->is_attestation_known;
+        metrics->is_attesting = node->is_attesting;
+        metrics->is_schedulable = node->is_schedulable;
+        metrics->is_capacity_known = node->is_total_known;
+        metrics->capacity = node->total;
+        metrics->held[METRICS_DRA] = node->n_held;
         metrics->free = metrics->capacity > held ? metrics->capacity - held : 0;
+        metrics->n_claims = node->n_claims;
+        metrics->n_waiting = node->n_waiting;
+        measure_plugin(&node->plugin, metrics);
 }
 
 static unsigned print_metrics(void *owner, struct text *page)
@@ -110,17 +107,14 @@ static unsigned print_metrics(void *owner, struct text *page)
         const struct status_options *options = &status->options;
         struct metrics metrics = {
                 .version = DRA_VERSION,
-                .is_active = *options->is_active,
                 .is_served = { [METRICS_DRA] = options->sockets != NULL },
                 .is_registered = { [METRICS_DRA] = options->sockets &&
                                                    sockets_is_registered(options->sockets) },
-                .is_qgs_known = attestation_is_known(options->attestation),
-                .is_attesting = attestation_works(options->attestation, ATTESTATION_CDI),
-                .is_schedulable = attestation_is_schedulable(options->attestation, ATTESTATION_CDI),
         };
+        struct node_status node;
 
-        measure_plugin(options->plugin, &metrics);
-        measure_capacity(status, &metrics);
+        node_status(options->node, &node);
+        measure_node(&node, &metrics);
         measure_claims(status, &metrics);
         measure_publishing(status, &metrics);
         measure_process(status, &metrics);
@@ -143,21 +137,21 @@ static unsigned print_healthz(void *owner, struct text *page)
 static const char *why_not_ready(const struct status *status)
 {
         const struct status_options *options = &status->options;
-        struct plugin_status plugin;
+        struct node_status node;
 
-        if (!*options->is_active)
+        node_status(options->node, &node);
+        if (!node.is_active)
                 return options->sockets && options->config->pod_uid &&
                                        !sockets_are_in_place(options->sockets)
                                ? "the sockets are not in place yet"
                                : NULL;
         if (options->sockets && !sockets_is_registered(options->sockets))
                 return "kubelet has not registered the DRA driver";
-        if (!ledger_is_total_known(options->ledger))
+        if (!node.is_total_known)
                 return "it is not known yet how many TDs are free";
-        if (!attestation_is_known(options->attestation))
+        if (!node.is_attestation_known)
                 return "QGS has not been judged yet";
-        plugin_status(options->plugin, &plugin);
-        return plugin.is_served && plugin.standing == PLUGIN_SERVICE_UNREGISTERED
+        return node.plugin.is_served && node.plugin.standing == PLUGIN_SERVICE_UNREGISTERED
                        ? "kubelet has not registered the device plugin"
                        : NULL;
 }
@@ -166,12 +160,14 @@ static unsigned print_readyz(void *owner, struct text *page)
 {
         const struct status *status = owner;
         const char *reason = why_not_ready(status);
+        struct node_status node;
 
         if (reason) {
                 text_addf(page, "not ready: %s\n", reason);
                 return HTTP_SERVICE_UNAVAILABLE;
         }
-        text_add(page, *status->options.is_active ? "ok\n" : "ok, standing by\n");
+        node_status(status->options.node, &node);
+        text_add(page, node.is_active ? "ok\n" : "ok, standing by\n");
         return HTTP_OK;
 }
 

@@ -8,14 +8,11 @@
 #include <stdbool.h>
 #include <uv.h>
 
-struct attestation;
 struct config;
 struct claims_service;
 struct error;
 struct kube_api;
-struct ledger;
-struct plugin;
-struct prepare;
+struct node;
 struct publisher;
 struct sockets;
 struct status;
@@ -24,13 +21,9 @@ struct status;
 struct status_options {
         uv_loop_t *loop;
         const struct config *config;
-        const bool *is_active; /* whether this instance holds the node's lock */
-        const struct ledger *ledger;
-        const struct prepare *prepare;
+        const struct node *node;
         const struct claims_service *claims_service;
-        const struct attestation *attestation;
         const struct sockets *sockets;
-        const struct plugin *plugin;
         const struct publisher *publisher;
         const struct kube_api *api;
 };

@@ -7,6 +7,15 @@
 
 #include <string.h>
 
+static struct inventory_terms copy_of(const struct inventory_terms *terms)
+{
+        struct inventory_terms copy = *terms;
+
+        copy.taint = terms->taint ? xstrdup(terms->taint) : NULL;
+        copy.module_version = terms->module_version ? xstrdup(terms->module_version) : NULL;
+        return copy;
+}
+
 void inventory_compute(const struct ledger *ledger, const struct inventory_terms *terms,
                        struct inventory *ret)
 {
@@ -14,7 +23,7 @@ void inventory_compute(const struct ledger *ledger, const struct inventory_terms
                  n_free, n_devices, n = 0;
 
         *ret = (struct inventory)INVENTORY_NULL;
-        ret->terms = *terms;
+        ret->terms = copy_of(terms);
         if (!terms->is_known)
                 return;
         ret->n_tds = total;
@@ -41,6 +50,7 @@ void inventory_compute(const struct ledger *ledger, const struct inventory_terms
 void inventory_copy(const struct inventory *inventory, struct inventory *ret)
 {
         *ret = *inventory;
+        ret->terms = copy_of(&inventory->terms);
         ret->devices = xcalloc(inventory->n_devices, sizeof(*ret->devices));
         if (inventory->n_devices)
                 memcpy(ret->devices, inventory->devices,
@@ -71,5 +81,7 @@ bool inventory_equal(const struct inventory *a, const struct inventory *b)
 void inventory_deinit(struct inventory *inventory)
 {
         free(inventory->devices);
+        free((char *)inventory->terms.taint);
+        free((char *)inventory->terms.module_version);
         *inventory = (struct inventory)INVENTORY_NULL;
 }

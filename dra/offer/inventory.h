@@ -18,7 +18,7 @@
 
 struct ledger;
 
-/* What is to be said of the devices, besides their names. Strings are borrowed for good. */
+/* What is to be said of the devices, besides their names. */
 struct inventory_terms {
         bool is_known;     /* false before everything was read once: publish nothing, withdraw
                               nothing */
@@ -30,8 +30,8 @@ struct inventory_terms {
 };
 
 struct inventory {
-        struct inventory_terms terms;
-        unsigned n_tds; /* of the node, both paths */
+        struct inventory_terms terms; /* its strings are owned */
+        unsigned n_tds;               /* of the node, both paths */
         size_t n_devices;
         uint16_t *devices; /* indexes of "tdx<index>", ascending; owned */
 };

@@ -7,6 +7,7 @@
 #include "base/memory.h"
 #include "host/podcgroup.h"
 #include "ledger.h"
+#include "plugin/holder.h"
 #include "plugin/kubelet_checkpoint.h"
 #include "plugin/podresources.h"
 #include "plugin/record.h"
@@ -48,37 +49,52 @@ static uint64_t now(const struct plugin *side)
         return uv_now(side->options.loop);
 }
 
-/* ---- what is written down: not the truth, which kubelet has, but all there is where it cannot be
- * asked ---- */
+/* ---- the record: a fallback for when kubelet, the source of truth, cannot be asked or has
+ * forgotten a pod whose containers run on ---- */
 
 /* Of a write: whether the record is behind now. */
 static void note_written(struct plugin *side, int r, const struct error *error)
 {
         side->is_unwritten = r < 0;
         if (side->is_unwritten)
-                log_warn("cannot write down who holds plugin devices, going on",
+                log_warn("cannot save the list of allocated devices; continuing without it",
                          log_str("reason", error->text));
+}
+
+struct holders {
+        struct plugin_holder *all;
+        size_t n;
+};
+
+static void on_holder(void *owner, const struct plugin_holder *holder)
+{
+        struct holders *holders = owner;
+
+        holders->all[holders->n++] = *holder;
 }
 
 static void write_down(struct plugin *side)
 {
-        __attribute__((cleanup(cleanup_free))) const char **ids = NULL;
+        __attribute__((cleanup(cleanup_free))) struct plugin_holder *all = NULL;
+        struct holders holders = { 0 };
         struct error error = ERROR_NULL;
-        const char *id = NULL;
-        size_t n = 0;
 
-        ids = xcalloc(sharing_n_held(side->sharing), sizeof(*ids));
-        while ((id = sharing_next_held(side->sharing, id)))
-                ids[n++] = id;
-        while ((id = sharing_next_lingering(side->sharing, id)))
-                ids[n++] = id;
-        note_written(side, plugin_record_write(side->record, ids, n, &error), &error);
+        all = xcalloc(sharing_n_held(side->sharing), sizeof(*all));
+        holders.all = all;
+        sharing_each(side->sharing, on_holder, &holders);
+        note_written(side, plugin_record_write(side->record, all, holders.n, &error), &error);
 }
 
 static void add_to_record(struct plugin *side, const char *const *ids, size_t n)
 {
+        __attribute__((cleanup(cleanup_free))) struct plugin_holder *added = NULL;
         struct error error = ERROR_NULL;
-        int r = plugin_record_append(side->record, ids, n, &error);
+        int r;
+
+        added = xcalloc(n, sizeof(*added));
+        for (size_t i = 0; i < n; ++i)
+                added[i].id = ids[i];
+        r = plugin_record_append(side->record, added, n, &error);
 
         if (r == -ESTALE)
                 write_down(side);
@@ -86,11 +102,21 @@ static void add_to_record(struct plugin *side, const char *const *ids, size_t n)
                 note_written(side, r, &error);
 }
 
-static void on_recorded_id(void *owner, const char *id)
+/* The UID finds the cgroup also if --cgroup-root is another one now. A recorded cgroup that is not
+ * there proves nothing then, so it is not taken over. */
+static void on_recorded(void *owner, const struct plugin_holder *recorded)
 {
         struct plugin *side = owner;
+        __attribute__((cleanup(cleanup_free))) char *cgroup = NULL;
+        struct plugin_holder holder = *recorded;
 
-        sharing_restore(side->sharing, id);
+        if (recorded->pod_uid)
+                cgroup = podcgroup_find(side->options.cgroup_root, recorded->pod_uid);
+        if (cgroup)
+                holder.cgroup = cgroup;
+        else if (recorded->cgroup && !podcgroup_is_running(recorded->cgroup))
+                holder.cgroup = NULL;
+        sharing_restore(side->sharing, &holder);
 }
 
 size_t plugin_n_recorded(const char *state_dir)
@@ -186,26 +212,59 @@ static void on_device(void *owner, const char *id, const char *pod_uid)
         if (!sharing_is_unplaced(side->sharing, id))
                 return;
         cgroup = podcgroup_find(side->options.cgroup_root, pod_uid);
-        if (cgroup)
-                sharing_place(side->sharing, id, cgroup);
+        side->is_unwritten |=
+                sharing_place(side->sharing, &(struct plugin_holder){ id, pod_uid, cgroup });
+        sharing_confirm(side->sharing, id, true);
 }
 
-/* So that the end of a pod is seen before kubelet forgets it. After a list only: an ID that is not
- * listed yet may stand there with the pod before. */
-static void place_held(struct plugin *side)
+/* 0; -ENOENT: kubelet has not written one; or another -errno. */
+static int read_checkpoint(struct plugin *side)
 {
         __attribute__((cleanup(cleanup_free))) char *path = NULL, *bytes = NULL;
         struct error error = ERROR_NULL;
         size_t n;
+        int r;
 
-        if (!sharing_is_unplaced(side->sharing, NULL))
-                return;
         path = xasprintf("%s/" KUBELET_CHECKPOINT_NAME, side->directory);
-        if (file_read(AT_FDCWD, path, RECORDS_MAX, &bytes, &n, &error) < 0 ||
-            kubelet_checkpoint_parse(bytes, n, PLUGIN_SERVICE_RESOURCE, on_device, side, &error) <
-                    0)
+        r = file_read(AT_FDCWD, path, RECORDS_MAX, &bytes, &n, &error);
+        if (!r) {
+                sharing_confirm(side->sharing, NULL, false);
+                r = kubelet_checkpoint_parse(bytes, n, PLUGIN_SERVICE_RESOURCE, on_device, side,
+                                             &error);
+        }
+        if (r < 0)
                 log_debug("kubelet's device checkpoint does not tell which pod has what",
                           log_str("file", path), log_str("reason", error.text));
+        return r;
+}
+
+/* So that the end of a pod is seen before kubelet forgets it. Only after a List: until kubelet
+ * lists an ID, its checkpoint may still name the previous pod. */
+static void place_held(struct plugin *side)
+{
+        if (!sharing_is_unplaced(side->sharing, NULL))
+                return;
+        (void)read_checkpoint(side);
+        if (side->is_unwritten)
+                write_down(side);
+}
+
+/* Before kubelet is given these IDs again: whether those in flight are another container's of the
+ * same pod. kubelet writes its checkpoint at the end of each container's allocation, so as long as
+ * there is none it has not forgotten an allocation that we have seen. */
+static void confirm_in_flight(struct plugin *side, const char *const *ids, size_t n)
+{
+        size_t n_in_flight = 0;
+        int r;
+
+        for (size_t i = 0; i < n; ++i)
+                n_in_flight += sharing_is_in_flight(side->sharing, ids[i]);
+        if (!n_in_flight)
+                return;
+        sharing_confirm(side->sharing, NULL, false);
+        r = read_checkpoint(side);
+        for (size_t i = 0; r == -ENOENT && i < n; ++i)
+                sharing_confirm(side->sharing, ids[i], true);
 }
 
 static void on_list(void *owner, const char *const *ids, size_t n, bool has_pods,
@@ -234,15 +293,18 @@ static void on_list(void *owner, const char *const *ids, size_t n, bool has_pods
 static int on_allocate(void *owner, const char *const *ids, size_t n, struct error *err)
 {
         struct plugin *side = owner;
-        bool is_dropped = sharing_drop_ended(side->sharing, ids, n);
-        unsigned before = sharing_n_held(side->sharing);
+        bool is_dropped;
+        unsigned before;
         int r;
 
+        confirm_in_flight(side, ids, n);
+        is_dropped = sharing_drop_ended(side->sharing, ids, n);
+        before = sharing_n_held(side->sharing);
         r = sharing_allocate(side->sharing, ids, n, now(side), err);
         side->n_refused += r == -ENOSPC;
         if (r < 0 || sharing_n_held(side->sharing) == before) {
-                if (is_dropped)
-                        take_in(side, true);
+                if (is_dropped || side->is_unwritten)
+                        take_in(side, is_dropped);
                 if (r == -ENOSPC) /* what kubelet believes to be free is not: it has news */
                         podresources_ask(side->podresources);
                 return r;
@@ -251,7 +313,7 @@ static int on_allocate(void *owner, const char *const *ids, size_t n, struct err
                  log_str("first", ids[0]), log_int("held", sharing_n_held(side->sharing)));
         /* Before the answer: kubelet may be silent when we start the next time, or the pod may have
          * been deleted by force until then. */
-        if (is_dropped)
+        if (is_dropped || side->is_unwritten)
                 write_down(side);
         else
                 add_to_record(side, ids, n);
@@ -275,7 +337,7 @@ static void come_into_use(struct plugin *side)
         side->sharing = sharing_new(side->options.ledger, side->options.split, podcgroup_is_running,
                                     now(side));
         sharing_close(side->sharing, side->is_closed);
-        plugin_record_read(side->options.state_dir, on_recorded_id, side);
+        plugin_record_read(side->options.state_dir, on_recorded, side);
         schedule(side);
 }
 

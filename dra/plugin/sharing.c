@@ -83,9 +83,9 @@ void sharing_close(struct sharing *sharing, bool is_closed)
         sharing->is_closed = is_closed;
 }
 
-void sharing_restore(struct sharing *sharing, const char *id)
+void sharing_restore(struct sharing *sharing, const struct plugin_holder *holder)
 {
-        holdings_restore(sharing->holdings, id, sharing->started_ms);
+        holdings_restore(sharing->holdings, holder, sharing->started_ms);
 }
 
 const char *sharing_next_held(const struct sharing *sharing, const char *previous)
@@ -93,9 +93,10 @@ const char *sharing_next_held(const struct sharing *sharing, const char *previou
         return holdings_next(sharing->holdings, previous);
 }
 
-const char *sharing_next_lingering(const struct sharing *sharing, const char *previous)
+void sharing_each(const struct sharing *sharing,
+                  void (*on_holder)(void *owner, const struct plugin_holder *holder), void *owner)
 {
-        return holdings_next_lingering(sharing->holdings, previous);
+        holdings_each(sharing->holdings, on_holder, owner);
 }
 
 void sharing_update(struct sharing *sharing)
@@ -132,8 +133,6 @@ int sharing_allocate(struct sharing *sharing, const char *const *ids, size_t n, 
                         "no TD is free: claims hold %u and pods %u of %u TDs; choose another node",
                         ledger_held(sharing->ledger), sharing_n_held(sharing),
                         ledger_total(sharing->ledger));
-        if (!n_new)
-                return 0;
         holdings_allocate(sharing->holdings, ids, n, now_ms);
         sharing->next_question_ms = now_ms + SHARING_AFTER_ALLOCATE_MS;
         sharing_update(sharing);
@@ -201,9 +200,19 @@ bool sharing_unanswered(struct sharing *sharing, uint64_t now_ms)
         return take_in(sharing, is_changed);
 }
 
-void sharing_place(struct sharing *sharing, const char *id, const char *cgroup)
+bool sharing_place(struct sharing *sharing, const struct plugin_holder *holder)
 {
-        holdings_place(sharing->holdings, id, cgroup);
+        return holdings_place(sharing->holdings, holder);
+}
+
+bool sharing_is_in_flight(const struct sharing *sharing, const char *id)
+{
+        return holdings_is_in_flight(sharing->holdings, id);
+}
+
+void sharing_confirm(struct sharing *sharing, const char *id, bool is_kept)
+{
+        holdings_confirm(sharing->holdings, id, is_kept);
 }
 
 bool sharing_is_unplaced(const struct sharing *sharing, const char *id)

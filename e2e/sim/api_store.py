@@ -292,7 +292,7 @@ class Store:
             while (left := end - time.monotonic()) > 0:
                 try:
                     change = await asyncio.wait_for(queue.get(), min(left, bookmark_interval))
-                except asyncio.TimeoutError:
+                except TimeoutError:
                     yield "BOOKMARK", self._bookmark(kind)
                     continue
                 if change is None:

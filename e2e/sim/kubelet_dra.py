@@ -331,7 +331,7 @@ class DRAManager:
 
         try:
             await asyncio.wait_for(collect(), duration)
-        except asyncio.TimeoutError:
+        except TimeoutError:
             return "\n".join(lines)
         except grpc.RpcError as error:
             raise Refused("\n".join([*lines, describe(error)])) from error

@@ -52,7 +52,7 @@ class Endpoint:
         self._channel = connect(self.path, "localhost")
         try:
             await asyncio.wait_for(self._channel.channel_ready(), DIAL_TIMEOUT)
-        except asyncio.TimeoutError:
+        except TimeoutError:
             raise PluginError("failed to dial device plugin: context deadline exceeded") from None
         try:
             self.options = await self.call(api.GET_DEVICE_PLUGIN_OPTIONS, messages.Empty(),

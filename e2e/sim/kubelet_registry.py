@@ -119,7 +119,7 @@ class Registry:
                     return
             except grpc.RpcError as error:
                 say(f"registry: {path}: {describe(error)}")
-            except asyncio.TimeoutError:
+            except TimeoutError:
                 say(f"registry: {path}: nobody answers the dial")
             await asyncio.sleep(delay)
             delay = min(2 * delay, LAST_RETRY)

@@ -108,7 +108,7 @@ async def kubelet_refuses_versions_and_names_that_are_none(rig):
         setattr(plugin, *change)
         try:
             await plugin.register()
-            assert False, f"{change} was not refused"
+            raise AssertionError(f"{change} was not refused")
         except grpc.RpcError as error:
             contains(error.details(), reason)
         setattr(plugin, change[0], before)

@@ -1,20 +1,19 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The driver's process: dra/claims/prepare, dra/plugin/plugin and dra/claims/reconcile as they are,
- * wired as dra/daemon.c wires them. Each function here names the one of daemon.c that it repeats.
- * The publisher is a model of dra/offer/publisher.c around the real dra/offer/sliceplan.
+ * The driver's process: dra/node as it is, its lock taken and its clock turned as dra/daemon.c
+ * does. The publisher is a model of dra/offer/publisher.c around the real dra/offer/sliceplan.
  */
+#include "attestation_facts.h"
 #include "base/backoff.h"
 #include "base/error.h"
 #include "base/memory.h"
-#include "claims/reconcile.h"
+#include "config.h"
 #include "e2e/storm/world.h"
 #include "kube/api.h"
-#include "ledger.h"
+#include "node.h"
 #include "offer/inventory.h"
 #include "offer/publisher.h"
 #include "offer/sliceplan.h"
-#include "plugin/plugin.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -27,6 +26,7 @@ struct host host;
 
 static uv_loop_t loop; /* only its address is used */
 static char nothing;   /* where the modules want a pointer that is not NULL */
+static struct config config;
 static struct {
         struct event call;
         struct event pause;
@@ -173,55 +173,21 @@ void driver_slices_changed(void)
                 clock_plan(&publisher.watch, chance_between(5, 50), on_watch, NULL);
 }
 
-/* ---- daemon.c ---- */
+/* ---- the process around the node ---- */
 
-/* is_total_in_force() */
-static bool is_total_in_force(void)
+static void on_offer(void *unused, const struct inventory *inventory, bool is_schedulable,
+                     const char *words)
 {
-        return driver.is_capacity_known && plugin_is_known(driver.plugin);
+        if (driver.is_active)
+                want(inventory);
 }
 
-/* publish() */
-static void publish(void)
+static void on_event(void *unused, bool is_warning, const char *reason, const char *text)
 {
-        const struct inventory_terms terms = { .is_known = is_total_in_force() };
-        struct inventory inventory = INVENTORY_NULL;
-
-        if (!driver.is_active)
-                return;
-        inventory_compute(driver.ledger, &terms, &inventory);
-        want(&inventory);
-        inventory_deinit(&inventory);
+        if (driver.is_active)
+                trace("driver: Event %s: %s", reason, text);
 }
 
-/* on_held_changed() */
-static void on_held_changed(void *unused)
-{
-        plugin_update(driver.plugin);
-        publish();
-}
-
-/* put_total_in_force() */
-static void put_total_in_force(void)
-{
-        if (!is_total_in_force())
-                return;
-        ledger_set_total(driver.ledger, driver.total);
-        plugin_update(driver.plugin);
-        prepare_retry_waiting(driver.prepare);
-        publish();
-}
-
-/* on_plugin_held_changed() */
-static void on_plugin_held_changed(void *unused)
-{
-        if (!ledger_is_total_known(driver.ledger) || ledger_total(driver.ledger) != driver.total)
-                put_total_in_force();
-        prepare_retry_waiting(driver.prepare);
-        publish();
-}
-
-/* read_capacity() and set_total() */
 static void read_capacity(void)
 {
         if (!host.is_readable || (driver.is_capacity_known && driver.total == host.capacity))
@@ -229,19 +195,17 @@ static void read_capacity(void)
         driver.is_capacity_known = true;
         driver.total = host.capacity;
         truth_capacity_read(driver.total);
-        put_total_in_force();
+        node_set_total(driver.node, driver.total);
 }
 
-/* on_housekeeping() */
 static void on_housekeeping(void *unused)
 {
         clock_plan(&driver.housekeeping, POLL_INTERVAL_MS, on_housekeeping, NULL);
-        plugin_check(driver.plugin);
-        prepare_retry_removals(driver.prepare);
+        node_check(driver.node);
         read_capacity();
 }
 
-/* on_registration_status(): publisher_resync() */
+/* kubelet has registered the driver: publisher_resync(). */
 void driver_registered(void)
 {
         if (driver.is_wanted_known)
@@ -253,53 +217,52 @@ static uint64_t kubelet_age_ms(void *unused)
         return kubelet.is_up ? clock_now() - kubelet.started_ms : 0;
 }
 
-/* set_up() */
-static void set_up(void)
+static void tell_attestation(void)
 {
-        const struct prepare_options prepare_options = { .loop = &loop,
-                                                         .ledger = driver.ledger,
-                                                         .cdi = (void *)&nothing,
-                                                         .api = (void *)&nothing,
-                                                         .pool = NODE,
-                                                         .wait_ms = PREPARE_WAIT_MS,
-                                                         .on_held_changed = on_held_changed };
-        const struct plugin_options side_options = { .loop = &loop,
-                                                     .ledger = driver.ledger,
-                                                     .kubelet_dir = "/kubelet",
-                                                     .state_dir = "/state",
-                                                     .split = driver.split,
-                                                     .serves = true,
-                                                     .on_changed = on_plugin_held_changed };
+        const struct attestation_facts facts = { .is_known = true,
+                                                 .works = { true, true },
+                                                 .is_schedulable = { true, true },
+                                                 .state = "answering",
+                                                 .description = "QGS answers",
+                                                 .host_directory = "/run/qgs",
+                                                 .seen_directory = "/run/qgs",
+                                                 .vm_directory = "/run/qgs" };
 
-        driver.prepare = prepare_new(&prepare_options);
-        prepare_set_mount_source(driver.prepare, "/run/qgs");
-        driver.plugin = plugin_new(&side_options);
-        plugin_set_mount(driver.plugin, "/run/qgs", "/run/qgs");
+        node_set_attestation(driver.node, &facts);
 }
 
-/* activate() */
-static void activate(void)
+static void set_up(void)
 {
-        char boot_id[16];
+        const struct node_options options = { .loop = &loop,
+                                              .config = &config,
+                                              .api = (void *)&nothing,
+                                              .kubelet_age_ms = kubelet_age_ms,
+                                              .on_offer = on_offer,
+                                              .on_event = on_event };
 
-        snprintf(boot_id, sizeof(boot_id), "boot-%u", host.boot);
-        if (driver.fault != FAULT_FORGET)
-                disk_load((void *)&nothing, driver.ledger);
-        read_capacity();
-        prepare_activate(driver.prepare, (void *)&nothing, boot_id);
-        plugin_start(driver.plugin);
-        driver.reconcile = reconcile_start(&loop, (void *)&nothing, driver.ledger, driver.prepare,
-                                           boot_id, RECONCILE_AFTER_MS, kubelet_age_ms, NULL);
-        publish();
+        config = (struct config){ .node_name = (char *)NODE,
+                                  .kubelet_dir = (char *)"/kubelet",
+                                  .state_dir = (char *)"/state",
+                                  .cdi_dir = (char *)"/cdi",
+                                  .cgroup_root = (char *)"/cgroup",
+                                  .serves_dra = true,
+                                  .serves_plugin = true,
+                                  .split = driver.split,
+                                  .prepare_wait_ms = PREPARE_WAIT_MS,
+                                  .poll_interval_ms = POLL_INTERVAL_MS };
+        driver.node = node_new(&options);
+        driver.prepare = node_prepare(driver.node);
+        tell_attestation();
 }
 
 void driver_start(void *unused)
 {
+        struct error error = ERROR_NULL;
+
         driver.is_up = true;
         driver.is_active = true;
         driver.is_capacity_known = false;
         driver.total = 0;
-        driver.ledger = ledger_new();
         publisher.backoff = (struct backoff){ .first_ms = 200, .cap_ms = PUBLISHER_RETRY_MAX_MS };
         publisher.watch_backoff =
                 (struct backoff){ .first_ms = 500, .cap_ms = PUBLISHER_RETRY_MAX_MS };
@@ -309,35 +272,35 @@ void driver_start(void *unused)
                 trace("the driver starts, --share=split=%" PRId64, driver.split);
         truth_disturbed();
         set_up();
-        activate();
+        read_capacity();
+        if (node_activate(driver.node, &error) < 0)
+                trace_violation("the driver does not start: %s", error.text);
         clock_plan(&driver.housekeeping, POLL_INTERVAL_MS, on_housekeeping, NULL);
         /* Its sockets are there: kubelet registers it. */
         driver_registered();
 }
 
-/* stop() and tear_down(). A process that is killed has no tear_down: here it has one that nobody
- * sees. */
+static void stop(bool is_orderly)
+{
+        driver.is_up = false;
+        clock_cancel(&driver.housekeeping);
+        if (!is_orderly)
+                kubelet_driver_gone();
+        stop_publishing();
+        node_stop(driver.node);
+        disk_settle(is_orderly);
+        kubelet_driver_gone();
+        driver.is_active = false;
+        node_free(driver.node);
+        clock_turn();
+}
+
+/* A process that is killed frees nothing: here it does, where nobody sees it. */
 void driver_stop(bool is_orderly, uint64_t down_ms, int64_t split)
 {
         driver.is_active = is_orderly;
-        if (driver.is_up) {
-                driver.is_up = false;
-                clock_cancel(&driver.housekeeping);
-                if (is_orderly)
-                        prepare_stop(driver.prepare);
-                else
-                        kubelet_driver_gone();
-                reconcile_free(driver.reconcile);
-                disk_settle(is_orderly);
-                stop_publishing();
-                kubelet_driver_gone();
-                driver.is_active = false;
-                plugin_stop(driver.plugin);
-                prepare_free(driver.prepare);
-                plugin_free(driver.plugin);
-                clock_turn();
-                ledger_free(driver.ledger);
-        }
+        if (driver.is_up)
+                stop(is_orderly);
         driver.sharing = NULL;
         driver.split = split;
         clock_plan(&driver.start, down_ms, driver_start, NULL);

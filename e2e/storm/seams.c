@@ -13,6 +13,7 @@
 #include "config.h"
 #include "device.h"
 #include "e2e/storm/world.h"
+#include "host/boot.h"
 #include "host/podcgroup.h"
 #include "kube/api.h"
 #include "plugin/podresources.h"
@@ -54,6 +55,8 @@ struct sharing *__wrap_sharing_new(struct ledger *ledger, int64_t split,
                                    bool (*is_running)(const char *cgroup), uint64_t now_ms);
 struct holdings *__real_holdings_new(bool (*is_running)(const char *cgroup));
 struct holdings *__wrap_holdings_new(bool (*is_running)(const char *cgroup));
+struct ledger *__real_ledger_new(void);
+struct ledger *__wrap_ledger_new(void);
 uint32_t __wrap_backoff_random(void);
 
 struct sharing *__wrap_sharing_new(struct ledger *ledger, int64_t split,
@@ -73,9 +76,25 @@ struct holdings *__wrap_holdings_new(bool (*is_running)(const char *cgroup))
         return holdings;
 }
 
+struct ledger *__wrap_ledger_new(void)
+{
+        struct ledger *ledger = __real_ledger_new();
+
+        driver.ledger = ledger;
+        return ledger;
+}
+
 uint32_t __wrap_backoff_random(void)
 {
         return chance();
+}
+
+/* ---- host/boot ---- */
+
+int boot_id_read(const char *path, char ret_id[BOOT_ID_SIZE], struct error *err)
+{
+        snprintf(ret_id, BOOT_ID_SIZE, "boot-%u", host.boot);
+        return 0;
 }
 
 /* ---- host/podcgroup: named by the pod's UID ---- */
@@ -208,6 +227,20 @@ struct kube_call *kube_get(struct kube_api *api, const char *path, const char *e
 }
 
 /* ---- cdi/store ---- */
+
+struct cdi_store *cdi_store_new(const char *directory)
+{
+        return (struct cdi_store *)&host; /* there is one file */
+}
+
+void cdi_store_free(struct cdi_store *store)
+{
+}
+
+int cdi_store_set(struct cdi_store *store, const char *bytes, size_t n, struct error *err)
+{
+        return 0;
+}
 
 int cdi_store_verify(struct cdi_store *store, struct error *err)
 {

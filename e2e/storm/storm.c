@@ -4,10 +4,10 @@
  * driver, API server, podresources, disk and capacity fail, and after every step it is checked that
  * the promises hold. `storm --help` tells the options.
  *
- * Of the driver, prepare, plugin, reconcile and the modules below them run as they are; only
- * daemon.c's wiring is repeated (driver.c), and the modules' ways to the world are stood in for
- * (seams.c, disk.c, clock.c). An operation is one thing that somebody does, a step is anything that
- * happens, with all it leads to at once.
+ * Of the driver, dra/node and the modules below it run as they are; the modules' ways to the world
+ * are stood in for (seams.c, disk.c, clock.c), and so is the process around the node (driver.c). An
+ * operation is one thing that somebody does, a step is anything that happens, with all it leads to
+ * at once.
  *
  * Who holds is the storm's own book-keeping. A plain pod holds from the moment the driver said yes
  * to Allocate until its container has gone, or kubelet has refused it after all. A claim holds from

@@ -179,10 +179,9 @@ struct driver {
         enum fault fault;
         bool is_capacity_known;
         unsigned total;
-        struct ledger *ledger;
-        struct prepare *prepare;
-        struct plugin *plugin;
-        struct reconcile *reconcile;
+        struct node *node;
+        struct prepare *prepare;         /* node's */
+        const struct ledger *ledger;     /* node's */
         const struct sharing *sharing;   /* plugin's */
         const struct holdings *holdings; /* sharing's */
         uint64_t wanted;                 /* names in the inventory published last */
@@ -206,8 +205,6 @@ void seam_kubelet_socket_changed(void);
 #define N_IDS 64U
 size_t names_of(uint64_t ids, const char *ret_names[N_IDS]);
 
-struct records;
-void disk_load(struct records *records, struct ledger *ledger);
 /* How many TDs the claims that are written down, or being written down, have. */
 unsigned disk_claimed(void);
 bool disk_has(const char *uid);

@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What attestation (settings and the verdict on QGS together) means for the node's offers. Filled
+ * by attestation_facts(), read by node_set_attestation().
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <sys/types.h>
+
+/* How a VM gets the QGS directory. */
+enum attestation_means {
+        ATTESTATION_CDI,    /* the edits of a CDI device, which can add a group */
+        ATTESTATION_MOUNTS, /* a device plugin's mount, which cannot */
+        ATTESTATION_N_MEANS
+};
+
+/* All strings are borrowed. */
+struct attestation_facts {
+        bool is_known;                            /* false: offer nothing yet */
+        bool works[ATTESTATION_N_MEANS];          /* a VM that starts now will reach QGS */
+        bool is_schedulable[ATTESTATION_N_MEANS]; /* a VM may be placed here */
+        gid_t group;                              /* that a VM needs besides its own; 0: none */
+        const char *state;                        /* of QGS, one word: "stale" */
+        const char *description; /* the same in a sentence, with the remedy, by ATTESTATION_CDI */
+        const char *host_directory; /* what VMs mount */
+        const char *seen_directory; /* the same directory as this process sees it (--host-root) */
+        const char *vm_directory;   /* where the VM's container has it */
+};

@@ -1,0 +1,102 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What this node promises: never more holders than TDs, over both paths, and an offer that says so.
+ *
+ * Owns the ledger, the claims' records, the CDI spec, the prepare engine, reconcile and the plugin
+ * path. Facts go in by node_set_...(), at any time and in any order; the offer comes out by
+ * on_offer(). The node calls neither libuv nor gRPC itself (it passes loop, pump and server on to
+ * the modules that need them), so e2e/storm runs it as it is.
+ *
+ * Before node_activate() it writes nothing and offers nothing, and holds the requests it gets: an
+ * instance that waits for its predecessor takes calls, but must not write.
+ */
+#pragma once
+
+#include "plugin/plugin.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct attestation_facts;
+struct config;
+struct error;
+struct inventory;
+struct kube_api;
+struct node;
+struct prepare;
+struct rpc_pump;
+struct rpc_server;
+struct uv_loop_s;
+
+/* Everything is borrowed and outlives the node. */
+struct node_options {
+        struct uv_loop_s *loop;
+        const struct config *config;
+        struct kube_api *api; /* NULL: no API server is configured */
+        struct rpc_pump *pump;
+        struct rpc_server *server; /* the plugin's service is added to it */
+
+        /* How long ago kubelet started, in ms; 0: it is not there. */
+        uint64_t (*kubelet_age_ms)(void *owner);
+        /* The offer of the DRA path, after each change of a fact. is_schedulable: a VM may be
+         * placed on free devices; words says why or why not. All borrowed for the call. */
+        void (*on_offer)(void *owner, const struct inventory *inventory, bool is_schedulable,
+                         const char *words);
+        /* An Event for the Node object; reason is CamelCase and constant. */
+        void (*on_event)(void *owner, bool is_warning, const char *reason, const char *text);
+        void *owner;
+};
+
+struct node *node_new(const struct node_options *options);
+
+/* ---- facts; each call may lead to on_offer() ---- */
+
+/* TDs this node may run, both paths together. */
+void node_set_total(struct node *node, unsigned tds);
+/* Copied. To be called before the first request comes. */
+void node_set_attestation(struct node *node, const struct attestation_facts *facts);
+/* A semantic version, copied; NULL: not known. */
+void node_set_module_version(struct node *node, const char *version);
+/* The API server drops the taints we write: from now on free devices are withdrawn instead, until
+ * VMs may be placed here again. */
+void node_taints_dropped(struct node *node);
+
+/* ---- life ---- */
+
+/* This instance holds the node's lock: load what is held, then serve, the requests held so far
+ * first. Call it once. 0, or -errno with the reason: what is held is not known then. */
+int node_activate(struct node *node, struct error *err);
+/* A directory that the node writes to or listens in may have changed. */
+void node_look(struct node *node);
+/* For a slow timer: node_look(), and what failed before is tried again. */
+void node_check(struct node *node);
+
+/* Refuse requests that have not reached the disk; writes in flight complete. No callback comes
+ * after this. */
+void node_stop(struct node *node);
+/* After node_stop(): no request and no write is left. */
+bool node_is_idle(const struct node *node);
+/* When it is idle and the pump has stopped. The plugin's memory goes when the loop has turned. NULL
+ * is fine. */
+void node_free(struct node *node);
+
+/* ---- what others need of it ---- */
+
+/* For kubelet's DRA service; the node's. */
+struct prepare *node_prepare(struct node *node);
+
+struct node_status {
+        bool is_active;
+        bool is_total_known; /* and in force */
+        unsigned total;      /* TDs */
+        unsigned n_held;     /* TDs that claims hold */
+        size_t n_claims;
+        size_t n_waiting;          /* claims that wait for a TD */
+        bool is_attestation_known; /* the next two by ATTESTATION_CDI */
+        bool is_attesting;         /* QGS answers a VM */
+        bool is_schedulable;       /* VMs may be placed here */
+        struct plugin_status plugin;
+};
+
+void node_status(const struct node *node, struct node_status *ret);
