@@ -85,7 +85,7 @@ play() { # STATE POLICY TAINTS WANTED
         enter_node 4
         [ "$3" = kept ] || api drop-fields taints
         put_qgs "$1"
-        launch_driver driver --attestation "$2" --qgs-probe "$([ "$1" = silent ] && echo platform-info || echo connect)"
+        launch_driver driver --attestation "$2"
         # Nothing but the right offer, from the first one on.
         kubelet wait-listed 30s >"$T/first"
         eventually 10 sees "$wanted" || status=1
