@@ -148,7 +148,8 @@ recreated_directory() {
         eventually 30 is_answering
         exec 6>&-
         if wait $old; then cat "$T/old.log"; return 1; fi
-        tail -n 1 "$T/old.log" | grep 'No such file or directory'
+        cat "$T/old.log"
+        grep '^no quote from .*: No such file or directory' "$T/old.log"
         prepare new tdx1
         attest tdx1
 }
