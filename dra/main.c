@@ -7,7 +7,6 @@
 #include "base/text.h"
 #include "config.h"
 #include "daemon.h"
-#include "host/qgs_probe.h"
 
 #include <signal.h>
 #include <stdio.h>
@@ -112,9 +111,5 @@ int main(int argc, char **argv)
                 return 2;
         }
         log_setup(config.log_level, config.log_format);
-        r = command->run(&config);
-        /* All has been told; a request to QGS that has no answer yet is waited for. */
-        (void)fflush(stdout);
-        qgs_judge_finish();
-        return r;
+        return command->run(&config);
 }

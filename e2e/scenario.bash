@@ -74,11 +74,11 @@ start_api() {
 
 # Without a device manager unless KUBELET_DEVICES=yes: beside a kubelet that has one and has just started the
 # driver waits five seconds before it believes what podresources says, and offers nothing until then.
-start_kubelet() {
+start_kubelet() { # [FLAG...]
         local devices=(--no-devices)
         [ "${KUBELET_DEVICES:-no}" = no ] || devices=()
         start kubelet "$SIM/kubelet-sim" --dir "$K" --control "$T/kubelet.ctl" --api "$API" --node "$NODE" \
-                --cgroup-root "$T/cgroup" "${devices[@]}"
+                --cgroup-root "$T/cgroup" "${devices[@]}" "$@"
         eventually 10 kubelet plugins || { cat "$T/kubelet.log"; return 1; }
 }
 
@@ -99,7 +99,8 @@ leave_node() {
 driver_flags() { # [from-cluster]: without QGS's socket, which KubeVirt's settings then give
         local host=
         [ "${RIGHTS:-root}" = root ] || host=/host
-        FLAGS=(--node-name "$NODE" --kubelet-dir "$K" --cdi-dir "$CDI" --misc-capacity "$host$MISC"
+        FLAGS=(--node-name "$NODE" --kubelet-dir "$K" --device-plugin-dir "$K/device-plugins" --cdi-dir "$CDI"
+                --misc-capacity "$host$MISC"
                 ${host:+--host-root "$host"} --api-server "$API" --poll-interval 200ms --log-level debug)
         [ "${1:-}" = from-cluster ] || FLAGS+=(--qgs-socket "$QGS" --vm-qgs-socket "$QGS")
 }
@@ -139,7 +140,12 @@ inspect() {
         (as_pod "$DRIVER" inspect "${FLAGS[@]}")
 }
 
-held() { inspect | sed -n 's/^held  *\([0-9]*\) TDs.*/\1/p'; }
+# How many TDs claims hold. By flags that leave QGS and the API server alone: it is asked again and again.
+held() {
+        driver_flags
+        "$DRIVER" inspect "${FLAGS[@]}" --attestation optional --qgs-socket /run/none/qgs.socket \
+                --vm-qgs-socket /run/none/qgs.socket | sed -n 's/^held  *\([0-9]*\) TDs.*/\1/p'
+}
 holds() { [ "$(held)" = "$1" ]; }
 cdi_devices() { jq -r '.devices[].name' "$CDI/kubevirt.io-tdx.json" | wc -l; }
 
