@@ -32,6 +32,8 @@ hung       enforced  kept     | tainted hung, attesting not    | 0 healthy
 hung       enforced  dropped  | withdrawn                   | 0 healthy
 hung       optional  kept     | open, attesting not         | 4 healthy
 silent     enforced  kept     | tainted hung, attesting not    | 0 healthy
+failing    enforced  kept     | tainted failing, attesting not | 0 healthy
+closing    enforced  kept     | tainted failing, attesting not | 0 healthy
 END
 }
 
@@ -62,6 +64,8 @@ put_qgs() { # STATE
         stale) qgs stale ;;
         hung) qgs stop-accepting ;;
         silent) qgs hang ;;
+        failing) qgs error 0x12001 ;;
+        closing) qgs eof ;;
         esac
 }
 

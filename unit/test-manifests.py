@@ -221,7 +221,8 @@ def check_classes(name, things):
 def check_security(name, things):
     spec, container = kustomize.pod_spec(kustomize.one(things, "DaemonSet")), container_of(things)
     security = container["securityContext"]
-    check(security["capabilities"] == {"drop": ["ALL"]}, f"{name}: it has no capability")
+    check(security["capabilities"] == {"drop": ["ALL"], "add": ["SETGID"]},
+          f"{name}: it has no capability but the one to take a VM's groups")
     check(security["privileged"] is False and security["allowPrivilegeEscalation"] is False and
           security["readOnlyRootFilesystem"] is True, f"{name}: it is not privileged, and its root is read-only")
     check(spec["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}, f"{name}: seccomp filters its calls")
@@ -270,8 +271,10 @@ def check_settings(name, things, shown):
 
 def check_openshift(things):
     constraints = kustomize.one(things, "SecurityContextConstraints")
-    check(not any(constraints[key] for key in constraints if key.startswith("allow") and key != "allowHostDirVolumePlugin")
-          and constraints["requiredDropCapabilities"] == ["ALL"], "openshift: its SCC allows hostPath and nothing else")
+    check(not any(constraints[key] for key in constraints if key.startswith("allow") and
+                  key not in ("allowHostDirVolumePlugin", "allowedCapabilities")) and
+          constraints["allowedCapabilities"] == ["SETGID"] and constraints["requiredDropCapabilities"] == ["ALL"],
+          "openshift: its SCC allows hostPath, SETGID and nothing else")
     annotations = kustomize.one(things, "DaemonSet")["spec"]["template"]["metadata"]["annotations"]
     role = kustomize.one(things, "Role", f"{NAME}-scc")
     check(annotations["openshift.io/required-scc"] == constraints["metadata"]["name"] and
