@@ -14,6 +14,7 @@
 #include "host/boot.h"
 #include "ledger.h"
 #include "offer/inventory.h"
+#include "surroundings.h"
 
 #include <string.h>
 
@@ -372,12 +373,16 @@ struct node *node_new(const struct node_options *options)
 {
         struct node *node = xcalloc(1, sizeof(*node));
         const struct config *config = options->config;
+        __attribute__((cleanup(cleanup_free))) char *other_cdi_dir = NULL;
         struct prepare_options prepare_options;
 
         node->options = *options;
         node->was_schedulable = true;
         node->ledger = ledger_new();
         node->cdi = cdi_store_new(config->cdi_dir);
+        other_cdi_dir = surroundings_other_cdi_dir(config);
+        if (other_cdi_dir)
+                cdi_store_set_other_way(node->cdi, other_cdi_dir);
         prepare_options = (struct prepare_options){ .loop = options->loop,
                                                     .ledger = node->ledger,
                                                     .cdi = node->cdi,

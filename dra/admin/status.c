@@ -13,6 +13,7 @@
 #include "kube/api.h"
 #include "node.h"
 #include "offer/publisher.h"
+#include "surroundings.h"
 
 #include <string.h>
 #include <time.h>
@@ -124,9 +125,19 @@ static unsigned print_metrics(void *owner, struct text *page)
 
 /* ---- /healthz and /readyz ---- */
 
-/* The loop turns, or nobody would answer. */
+/* The loop turns, or nobody would answer. A failure makes kubelet restart the container, so nothing
+ * counts that a restart does not mend. */
 static unsigned print_healthz(void *owner, struct text *page)
 {
+        const struct status *status = owner;
+        const char *problem;
+
+        surroundings_look(status->options.surroundings, uv_now(status->options.loop));
+        problem = surroundings_problem(status->options.surroundings);
+        if (problem) {
+                text_addf(page, "not healthy: %s\n", problem);
+                return HTTP_SERVICE_UNAVAILABLE;
+        }
         text_add(page, "ok\n");
         return HTTP_OK;
 }
