@@ -161,17 +161,6 @@ static int parse_attestation(const struct option *option, const char *value, voi
         return invalid(option, value, "one of from-kubevirt, enforced, optional", err);
 }
 
-static int parse_qgs_probe(const struct option *option, const char *value, void *field,
-                           struct error *err)
-{
-        bool is_asking = strcmp(value, "platform-info") == 0;
-
-        if (!is_asking && strcmp(value, "connect") != 0)
-                return invalid(option, value, "connect or platform-info", err);
-        *(bool *)field = is_asking;
-        return 0;
-}
-
 static int parse_listen(const struct option *option, const char *value, void *field,
                         struct error *err)
 {
@@ -236,9 +225,8 @@ static const struct option options[] = {
 
         { .meaning = "Attestation" },
         { "attestation", "POLICY", "from-kubevirt", "enforced: place no VM here while QGS does not answer; optional: always place VMs; from-kubevirt: as the KubeVirt CR says", parse_attestation, field(attestation) },
-        { "qgs-socket", "PATH", NULL, "socket of the Quote Generation Service on the host; if not given, the KubeVirt CR's, or " QGS_PATH_DEFAULT, parse_string, field(qgs_socket) },
+        { "qgs-socket", "PATH", NULL, "socket of the Quote Generation Service on the host; if not given, the KubeVirt CR's, or " QGS_PATH_DEFAULT ". The driver asks it for PLATFORM_INFO every 8 s, which starts a QGS that systemd starts on demand", parse_string, field(qgs_socket) },
         { "vm-qgs-socket", "PATH", NULL, "the same socket in the VM's container, where QEMU looks for it; if not given, as for --qgs-socket", parse_string, field(vm_qgs_socket) },
-        { "qgs-probe", "WHAT", "connect", "how QGS is tried: connect, or platform-info (asks its enclave, once a minute)", parse_qgs_probe, field(is_asking_qgs) },
 
         { .meaning = "API server (in a pod nothing is needed)" },
         { "api-server", "URL", NULL, "URL of the Kubernetes API server; if not given, the pod's own credentials are used", parse_string, field(api_server) },
@@ -400,7 +388,7 @@ static int check_absolute(const char *flag, const char *path, struct error *err)
         return 0;
 }
 
-/* The usual places are in host/qgs.c's table; these are where this node has them. */
+/* The usual places are in host/qgs_path.c's table; these are where this node has them. */
 static int check_outside(const char *what, const char *flag, const char *directory,
                          const char *qgs_directory, struct error *err)
 {
@@ -454,6 +442,17 @@ static int check_names(const struct config *config, struct error *err)
                 config->qgs_socket, vm);
 }
 
+int config_check_sockets(const struct config *config, struct error *err)
+{
+        int r = 0;
+
+        if (config->qgs_socket)
+                r = config_check_qgs_socket(config, "--qgs-socket", config->qgs_socket, err);
+        if (!r && config->vm_qgs_socket)
+                r = qgs_path_check("--vm-qgs-socket", config->vm_qgs_socket, "", err);
+        return r ? r : check_names(config, err);
+}
+
 int config_check(const struct config *config, struct error *err)
 {
         int r;
@@ -477,11 +476,7 @@ int config_check(const struct config *config, struct error *err)
                 r = rpc_listener_check_path(config->dra_socket, err);
         if (!r)
                 r = rpc_listener_check_path(config->registration_socket, err);
-        if (!r && config->qgs_socket)
-                r = config_check_qgs_socket(config, "--qgs-socket", config->qgs_socket, err);
-        if (!r && config->vm_qgs_socket)
-                r = qgs_path_check("--vm-qgs-socket", config->vm_qgs_socket, "", err);
-        return r ? r : check_names(config, err);
+        return r ? r : config_check_sockets(config, err);
 }
 
 void config_deinit(struct config *config)

@@ -31,7 +31,6 @@ struct config {
         enum config_attestation attestation;
         char *qgs_socket;    /* on the host; NULL: as the cluster says */
         char *vm_qgs_socket; /* inside the VM's container; NULL: as the cluster says */
-        bool is_asking_qgs;  /* the probe asks for PLATFORM_INFO, besides connecting */
 
         char *misc_capacity; /* NULL: the known places below cgroup_root */
         char *cgroup_root;
@@ -86,6 +85,8 @@ int config_check(const struct config *config, struct error *err);
  * kubelet's or the CDI specs'. */
 int config_check_qgs_socket(const struct config *config, const char *what, const char *socket,
                             struct error *err);
+/* Of the flags --qgs-socket and --vm-qgs-socket: part of config_check(). */
+int config_check_sockets(const struct config *config, struct error *err);
 void config_deinit(struct config *config);
 static inline void cleanup_config(struct config *config)
 {

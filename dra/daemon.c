@@ -46,6 +46,7 @@ struct daemon {
         struct attestation *attestation;
 
         struct node *node;
+        struct error state_error; /* why there is no state directory; logged last */
 
         /* kubelet. */
         struct rpc_pump *pump;
@@ -216,17 +217,44 @@ static void on_lock(void *owner)
 
 /* ---- the clock ---- */
 
+/* What the state directory said is in memory still, whoever takes it away: only another instance
+ * that is active by now ends this one. 0 or -EBUSY. */
+static int keep_lock(struct daemon *daemon)
+{
+        struct error error = ERROR_NULL;
+        int r;
+
+        if (!daemon->is_active)
+                return 0;
+        r = instance_check(daemon->instance, &error);
+        if (r == -EBUSY) {
+                *daemon->err = error;
+                return r;
+        }
+        if (error.code && strcmp(error.text, daemon->state_error.text) != 0)
+                log_error("the state directory is gone and cannot be made again, trying at each "
+                          "poll",
+                          log_str("reason", error.text));
+        daemon->state_error = error;
+        return 0;
+}
+
 /* Whatever a directory or the clock may tell. False: this instance stops. */
 static bool look_around(struct daemon *daemon)
 {
-        int r = 0;
+        int r;
+
 
         for (size_t i = 0; i < array_size(daemon->watches); ++i)
                 if (daemon->watches[i])
                         dirwatch_check(daemon->watches[i]);
+<<<<<<< HEAD
         surroundings_look(daemon->surroundings, uv_now(&daemon->loop));
         if (daemon->is_active)
                 r = instance_check(daemon->instance, daemon->err);
+=======
+        r = keep_lock(daemon);
+>>>>>>> main
         if (r < 0) {
                 fail(daemon, r);
                 return false;
@@ -413,8 +441,7 @@ static int set_up(struct daemon *daemon, struct error *err)
         r = set_up_status(daemon, err);
         rpc_server_start(daemon->server);
         if (!r)
-                r = instance_start(&daemon->loop, config->state_dir, on_lock, daemon,
-                                   &daemon->instance, err);
+                r = instance_start(&daemon->loop, config, on_lock, daemon, &daemon->instance, err);
         if (r < 0)
                 return r;
         if (r == INSTANCE_STANDBY) {

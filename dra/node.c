@@ -14,6 +14,7 @@
 #include "host/boot.h"
 #include "ledger.h"
 #include "offer/inventory.h"
+#include "overcommit.h"
 #include "surroundings.h"
 
 #include <string.h>
@@ -36,6 +37,7 @@ struct node {
         struct reconcile *reconcile; /* NULL: no API server, or not active */
         struct plugin *plugin;
 
+        struct overcommit overcommit;
         struct error cdi_error; /* logged last */
         bool was_schedulable;   /* by the last Event */
         bool is_active;
@@ -55,6 +57,27 @@ static bool is_total_in_force(const struct node *node)
         return node->is_total_known && plugin_is_known(node->plugin);
 }
 
+static void tell_overcommit(struct node *node)
+{
+        struct plugin_status plugin;
+        struct overcommit_facts facts;
+        __attribute__((cleanup(cleanup_free))) char *text = NULL;
+        int news;
+
+        if (!node->is_active || node->is_stopping || !ledger_is_total_known(node->ledger))
+                return;
+        plugin_status(node->plugin, &plugin);
+        facts = (struct overcommit_facts){ ledger_total(node->ledger), ledger_held(node->ledger),
+                                           plugin.n_held };
+        news = overcommit_look(&node->overcommit, &facts, &text);
+        if (news == OVERCOMMIT_WORSE) {
+                log_warn("more TDs are held than there are", log_str("detail", text));
+                tell(node, true, "TDXOvercommitted", text);
+        } else if (news == OVERCOMMIT_OVER) {
+                log_info("no more TDs are held than there are", log_str("detail", text));
+        }
+}
+
 /* The one place where facts become an offer: called after each change. */
 static void publish(struct node *node)
 {
@@ -69,6 +92,7 @@ static void publish(struct node *node)
         };
         struct inventory inventory = INVENTORY_NULL;
 
+        tell_overcommit(node);
         if (!node->options.config->serves_dra || !node->is_active || node->is_stopping)
                 return;
         inventory_compute(node->ledger, &terms, &inventory);
@@ -266,8 +290,9 @@ static void on_damaged(void *owner, const char *uid, const struct error *reason)
 {
         struct node *node = owner;
 
-        log_error("the record of a claim is not readable and was moved aside; the claim stays held "
-                  "until kubelet prepares or unprepares it",
+        log_error("the record of a claim is not readable; the claim stays held until kubelet "
+                  "prepares "
+                  "or unprepares it, or until the next reboot",
                   log_str("uid", uid), log_str("reason", reason->text));
         tell(node, true, "TDXCheckpointDamaged", reason->text);
 }
@@ -317,11 +342,7 @@ int node_activate(struct node *node, struct error *err)
 
 static void look(struct node *node)
 {
-        if (records_is_lost(node->records)) {
-                log_error("the state directory was removed while the driver runs, writing it again",
-                          log_str("directory", node->options.config->state_dir));
-                prepare_record_all(node->prepare);
-        }
+        prepare_keep_records(node->prepare);
         plugin_check(node->plugin);
 }
 

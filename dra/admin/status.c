@@ -97,6 +97,7 @@ static void measure_node(const struct node_status *node, struct metrics *metrics
         metrics->capacity = node->total;
         metrics->held[METRICS_DRA] = node->n_held;
         metrics->free = metrics->capacity > held ? metrics->capacity - held : 0;
+        metrics->overcommitted = held > metrics->capacity ? held - metrics->capacity : 0;
         metrics->n_claims = node->n_claims;
         metrics->n_waiting = node->n_waiting;
         measure_plugin(&node->plugin, metrics);
