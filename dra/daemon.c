@@ -244,17 +244,11 @@ static bool look_around(struct daemon *daemon)
 {
         int r;
 
-
         for (size_t i = 0; i < array_size(daemon->watches); ++i)
                 if (daemon->watches[i])
                         dirwatch_check(daemon->watches[i]);
-<<<<<<< HEAD
         surroundings_look(daemon->surroundings, uv_now(&daemon->loop));
-        if (daemon->is_active)
-                r = instance_check(daemon->instance, daemon->err);
-=======
         r = keep_lock(daemon);
->>>>>>> main
         if (r < 0) {
                 fail(daemon, r);
                 return false;

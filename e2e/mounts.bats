@@ -119,6 +119,16 @@ metric_value() { page /metrics | sed -n "s/^$1 \([0-9]*\).*/\1/p"; }
         api wait-devices 4 30s
 }
 
+@test "the state directory is removed and created again: /healthz says so, and what is held is held on" {
+        container without-run --serve=dra
+        prepare one tdx0
+        rm -r "$STATE"
+        mkdir "$STATE"
+        eventually 30 unhealthy
+        page /healthz | grep -q "$STATE was removed on the host"
+        metric 'tdx_held_tds{path="dra"}' 1
+}
+
 @test "the host's /var/run is removed and created again: /healthz says so" {
         container without-run --serve=dra
         rm -r "$T/host/root/var/run"
