@@ -14,6 +14,8 @@
 #include "host/boot.h"
 #include "ledger.h"
 #include "offer/inventory.h"
+#include "overcommit.h"
+#include "surroundings.h"
 
 #include <string.h>
 
@@ -35,6 +37,7 @@ struct node {
         struct reconcile *reconcile; /* NULL: no API server, or not active */
         struct plugin *plugin;
 
+        struct overcommit overcommit;
         struct error cdi_error;  /* logged last */
         unsigned n_cdi_devices;  /* of each prefix, in the spec that was set last */
         bool has_plugin_devices; /* in the spec */
@@ -56,6 +59,27 @@ static bool is_total_in_force(const struct node *node)
         return node->is_total_known && plugin_is_known(node->plugin);
 }
 
+static void tell_overcommit(struct node *node)
+{
+        struct plugin_status plugin;
+        struct overcommit_facts facts;
+        __attribute__((cleanup(cleanup_free))) char *text = NULL;
+        int news;
+
+        if (!node->is_active || node->is_stopping || !ledger_is_total_known(node->ledger))
+                return;
+        plugin_status(node->plugin, &plugin);
+        facts = (struct overcommit_facts){ ledger_total(node->ledger), ledger_held(node->ledger),
+                                           plugin.n_held };
+        news = overcommit_look(&node->overcommit, &facts, &text);
+        if (news == OVERCOMMIT_WORSE) {
+                log_warn("more TDs are held than there are", log_str("detail", text));
+                tell(node, true, "TDXOvercommitted", text);
+        } else if (news == OVERCOMMIT_OVER) {
+                log_info("no more TDs are held than there are", log_str("detail", text));
+        }
+}
+
 /* The one place where facts become an offer: called after each change. */
 static void publish(struct node *node)
 {
@@ -70,6 +94,7 @@ static void publish(struct node *node)
         };
         struct inventory inventory = INVENTORY_NULL;
 
+        tell_overcommit(node);
         if (!node->options.config->serves_dra || !node->is_active || node->is_stopping)
                 return;
         inventory_compute(node->ledger, &terms, &inventory);
@@ -414,12 +439,16 @@ struct node *node_new(const struct node_options *options)
 {
         struct node *node = xcalloc(1, sizeof(*node));
         const struct config *config = options->config;
+        __attribute__((cleanup(cleanup_free))) char *other_cdi_dir = NULL;
         struct prepare_options prepare_options;
 
         node->options = *options;
         node->was_schedulable = true;
         node->ledger = ledger_new();
         node->cdi = cdi_store_new(config->cdi_dir);
+        other_cdi_dir = surroundings_other_cdi_dir(config);
+        if (other_cdi_dir)
+                cdi_store_set_other_way(node->cdi, other_cdi_dir);
         prepare_options = (struct prepare_options){ .loop = options->loop,
                                                     .ledger = node->ledger,
                                                     .cdi = node->cdi,

@@ -115,6 +115,11 @@ static void print_capacity(const struct metrics *metrics, struct text *page)
               "leave; `dra-driver-tdx inspect` names them.");
         if (is_known)
                 add(page, "tdx_free_tds", metrics->free);
+        begin(page, "tdx_overcommitted_tds", "gauge",
+              "TDs held beyond the capacity: the capacity has shrunk, or another device plugin "
+              "hands TDs out. Not 0: VMs may fail to start, delete so many of their pods.");
+        if (is_known)
+                add(page, "tdx_overcommitted_tds", metrics->overcommitted);
 }
 
 static void print_claims(const struct metrics *metrics, struct text *page)

@@ -44,6 +44,7 @@ struct metrics {
         unsigned capacity; /* TDs */
         unsigned held[METRICS_N_PATHS];
         unsigned free;
+        unsigned overcommitted; /* held beyond the capacity */
 
         size_t n_claims;
         size_t n_waiting;

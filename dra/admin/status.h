@@ -15,6 +15,7 @@ struct kube_api;
 struct node;
 struct publisher;
 struct sockets;
+struct surroundings;
 struct status;
 
 /* Borrowed; all outlive the status. NULL: that part is off. */
@@ -24,6 +25,7 @@ struct status_options {
         const struct node *node;
         const struct claims_service *claims_service;
         const struct sockets *sockets;
+        struct surroundings *surroundings;
         const struct publisher *publisher;
         const struct kube_api *api;
 };

@@ -324,6 +324,7 @@ static void set_up(void)
                                   .device_plugin_dir = (char *)"/device-plugins",
                                   .state_dir = (char *)"/state",
                                   .cdi_dir = (char *)"/cdi",
+                                  .host_root = (char *)"",
                                   .cgroup_root = (char *)"/cgroup",
                                   .serves_dra = driver.flags.serves_dra,
                                   .serves_plugin = driver.flags.serves_plugin,
