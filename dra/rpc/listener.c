@@ -4,6 +4,8 @@
 #include "base/error.h"
 #include "base/log.h"
 #include "base/memory.h"
+#include "base/poll.h"
+#include "base/timer.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -25,14 +27,9 @@ struct rpc_listener {
         int fd;
         dev_t device; /* of the socket file, to tell ours from a successor's */
         ino_t inode;
-        uv_poll_t *poll; /* allocated apart: libuv holds on to it until its close callback */
-        uv_timer_t pause;
+        struct poll *poll; /* NULL: not listening */
+        struct timer *pause;
 };
-
-static void free_handle(uv_handle_t *handle)
-{
-        free(handle);
-}
 
 static int parse_path(const char *path, struct sockaddr_un *ret_address)
 {
@@ -81,14 +78,12 @@ static bool is_peer_trusted(int fd)
         return false;
 }
 
-static void on_readable(uv_poll_t *poll, int status, int events);
-
-static void on_pause_over(uv_timer_t *pause)
+static void on_pause_over(void *owner)
 {
-        struct rpc_listener *listener = pause->data;
+        struct rpc_listener *listener = owner;
 
         if (listener->poll)
-                uv_poll_start(listener->poll, UV_READABLE, on_readable);
+                poll_start(listener->poll, UV_READABLE);
 }
 
 /* A listener that cannot accept stays readable: without a pause the loop would spin until
@@ -97,13 +92,13 @@ static void pause_accepting(struct rpc_listener *listener, int code)
 {
         log_warn("cannot accept a connection, trying again shortly",
                  log_str("socket", listener->path), log_str("reason", strerror(code)));
-        uv_poll_stop(listener->poll);
-        uv_timer_start(&listener->pause, on_pause_over, OUT_OF_FDS_PAUSE_MS, 0);
+        poll_stop(listener->poll);
+        timer_start(listener->pause, OUT_OF_FDS_PAUSE_MS);
 }
 
-static void on_readable(uv_poll_t *poll, int status, int events)
+static void on_readable(void *owner, int status, int events)
 {
-        struct rpc_listener *listener = poll->data;
+        struct rpc_listener *listener = owner;
 
         for (int i = 0; i < ACCEPTS_PER_WAKE; ++i) {
                 int fd = accept4(listener->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
@@ -131,8 +126,7 @@ struct rpc_listener *rpc_listener_new(uv_loop_t *loop, const char *path,
         listener->on_connection = on_connection;
         listener->owner = owner;
         listener->fd = -1;
-        uv_timer_init(loop, &listener->pause);
-        listener->pause.data = listener;
+        listener->pause = timer_new(loop, on_pause_over, listener);
         return listener;
 }
 
@@ -161,25 +155,19 @@ static int bind_hidden(const char *hidden, int *ret_fd, struct stat *ret_stat)
 
 static int poll_socket(struct rpc_listener *listener, int fd)
 {
-        uv_poll_t *poll = xcalloc(1, sizeof(*poll));
-        int r;
+        struct poll *poll = poll_new(listener->loop, fd, on_readable, listener);
 
-        r = uv_poll_init(listener->loop, poll, fd);
-        if (r < 0) {
-                free(poll);
-                return r;
-        }
-        poll->data = listener;
+        if (!poll)
+                return -EPERM;
         listener->poll = poll;
         listener->fd = fd;
-        return uv_poll_start(poll, UV_READABLE, on_readable);
+        return poll_start(poll, UV_READABLE);
 }
 
 static void stop_accepting(struct rpc_listener *listener)
 {
-        uv_timer_stop(&listener->pause);
-        if (listener->poll)
-                uv_close((uv_handle_t *)take_ptr(listener->poll), free_handle);
+        timer_stop(listener->pause);
+        poll_free(take_ptr(listener->poll));
         if (listener->fd >= 0)
                 close(take_fd(&listener->fd));
 }
@@ -233,20 +221,14 @@ void rpc_listener_withdraw(struct rpc_listener *listener)
         stop_accepting(listener);
 }
 
-static void on_pause_closed(uv_handle_t *handle)
-{
-        struct rpc_listener *listener = handle->data;
-
-        free(listener->path);
-        free(listener);
-}
-
 void rpc_listener_free(struct rpc_listener *listener)
 {
         if (!listener)
                 return;
         rpc_listener_withdraw(listener);
-        uv_close((uv_handle_t *)&listener->pause, on_pause_closed);
+        timer_free(listener->pause);
+        free(listener->path);
+        free(listener);
 }
 
 /* 0: somebody listens; -ECONNREFUSED: a socket that nobody listens on; or another -errno. */
