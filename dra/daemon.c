@@ -12,6 +12,7 @@
 #include "claims/service.h"
 #include "claims/sockets.h"
 #include "config.h"
+#include "device.h"
 #include "host/dirwatch.h"
 #include "host/module.h"
 #include "host/socketage.h"
@@ -20,6 +21,7 @@
 #include "kube/credentials.h"
 #include "kube/event.h"
 #include "kube/http.h"
+#include "measuring.h"
 #include "node.h"
 #include "offer/device_health.h"
 #include "offer/inventory.h"
@@ -42,6 +44,7 @@ struct daemon {
 
         /* What the host says. */
         struct capacity total;
+        struct measuring measuring;
         struct module module;
         struct attestation *attestation;
 
@@ -133,11 +136,22 @@ static void read_module(struct daemon *daemon)
         node_set_module_version(daemon->node, daemon->module.version);
 }
 
+/* With --capacity the host may run more than is given to us. */
+static void read_running(struct daemon *daemon)
+{
+        uint64_t limit = daemon->config->capacity < 0 ? daemon->total.n_host : DEVICE_INDEX_MAX;
+        const struct misc_tree *tree = limit ? measuring_read(&daemon->measuring, limit) : NULL;
+
+        if (tree)
+                node_set_running(daemon->node, tree, uv_now(&daemon->loop));
+}
+
 static void read_capacity(struct daemon *daemon)
 {
         read_module(daemon);
         if (capacity_read(&daemon->total))
                 node_set_total(daemon->node, daemon->total.tds);
+        read_running(daemon);
 }
 
 /* ---- kubelet ---- */
@@ -358,6 +372,7 @@ static int set_up_status(struct daemon *daemon, struct error *err)
         const struct status_options options = { .loop = &daemon->loop,
                                                 .config = daemon->config,
                                                 .node = daemon->node,
+                                                .measuring = &daemon->measuring,
                                                 .claims_service = &daemon->claims_service,
                                                 .sockets = daemon->sockets,
                                                 .publisher = daemon->publisher,
@@ -502,6 +517,9 @@ int daemon_run(const struct config *config, struct error *err)
         daemon->config = config;
         daemon->err = err;
         capacity_init(&daemon->total, config);
+        daemon->measuring = (struct measuring){ .cgroup_root = config->cgroup_root,
+                                                .on_event = on_event,
+                                                .owner = daemon };
         daemon->module.file = MODULE_VERSION_FILE;
         r = uv_loop_init(&daemon->loop);
         if (r < 0) {
@@ -518,6 +536,7 @@ int daemon_run(const struct config *config, struct error *err)
         }
         kube_credentials_deinit(&daemon->credentials);
         module_deinit(&daemon->module);
+        measuring_deinit(&daemon->measuring);
         uv_loop_close(&daemon->loop);
         free(daemon);
         return r;

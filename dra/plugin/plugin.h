@@ -15,6 +15,7 @@
 
 struct error;
 struct ledger;
+struct plugin_holder;
 struct rpc_pump;
 struct rpc_server;
 struct plugin;
@@ -58,6 +59,12 @@ void plugin_check(struct plugin *side);
 /* Whether it is known what plugin devices hold, if any are in use; before that, nothing new may be
  * admitted. */
 bool plugin_is_known(const struct plugin *side);
+
+/* Every device in use (as holdings_each()), plugin_n_held() in all: each is a TD. */
+size_t plugin_n_held(const struct plugin *side);
+void plugin_each_holder(const struct plugin *side,
+                        void (*on_holder)(void *owner, const struct plugin_holder *holder),
+                        void *owner);
 
 /* For the metrics; the counts are since the start. */
 struct plugin_status {
