@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "admin/inspect.h"
 
+#include "admin/running.h"
+
 #include "attestation.h"
 #include "base/error.h"
 #include "base/file.h"
@@ -180,6 +182,7 @@ int inspect_run(const struct config *config)
         printf("node       %s\n", config->node_name ? config->node_name : "(no --node-name)");
         print_instance(config);
         print_capacity(config);
+        running_print(config);
         print_claims(config);
         print_plugin(config);
         print_qgs(config);
