@@ -23,7 +23,7 @@ static void explain_none(const struct config *config, struct capacity_sight *sig
         size_t n = sizeof(sight->reason);
 
         if (sight->outcome == MISC_NO_TDX)
-                snprintf(reason, n, "misc.capacity has no tdx line: %s",
+                snprintf(reason, n, "%.160s has no tdx line: %s", sight->source,
                          kvm_tdx_remedy(sight->kvm));
         else if (sight->outcome == MISC_NO_FILE)
                 snprintf(reason, n,

@@ -14,8 +14,8 @@
 #include "config.h"
 #include "device.h"
 #include "host/dirwatch.h"
+#include "host/kubelet.h"
 #include "host/module.h"
-#include "host/socketage.h"
 #include "instance.h"
 #include "kube/api.h"
 #include "kube/credentials.h"
@@ -26,7 +26,6 @@
 #include "offer/device_health.h"
 #include "offer/inventory.h"
 #include "offer/publisher.h"
-#include "rpc/listener.h"
 #include "rpc/pump.h"
 #include "rpc/server.h"
 
@@ -49,11 +48,12 @@ struct daemon {
         struct attestation *attestation;
 
         struct node *node;
+        struct error state_error; /* why there is no state directory; logged last */
 
         /* kubelet. */
         struct rpc_pump *pump;
         struct rpc_server *server;
-        struct socket_age kubelet_age;
+        struct kubelet *kubelet;
         struct sockets *sockets; /* NULL: the DRA path is off */
         struct registration registration;
         struct claims_service claims_service;
@@ -68,7 +68,7 @@ struct daemon {
 
         struct status *status; /* NULL: nobody listens */
         struct instance *instance;
-        struct dirwatch *watches[3]; /* registry, state, CDI */
+        struct dirwatch *watches[4]; /* registry, state, CDI, podresources */
         uv_timer_t housekeeping;
         uv_timer_t settling;
         uv_signal_t signals[2];
@@ -172,16 +172,11 @@ static void on_registration_status(void *owner, bool is_registered, const char *
                 publisher_resync(daemon->publisher);
 }
 
-/* 0: it is not there; its sockets stay behind when it dies. */
-static uint64_t kubelet_age_ms(void *owner)
+static uint64_t age_of_kubelet_ms(void *owner)
 {
         struct daemon *daemon = owner;
-        __attribute__((cleanup(cleanup_free))) char *path =
-                xasprintf("%s/pod-resources/kubelet.sock", daemon->config->kubelet_dir);
 
-        return rpc_listener_is_served(path)
-                       ? socket_age_ms(&daemon->kubelet_age, path, uv_now(&daemon->loop))
-                       : 0;
+        return kubelet_age_ms(daemon->kubelet, uv_now(&daemon->loop));
 }
 
 /* ---- becoming the node's active instance ---- */
@@ -234,16 +229,38 @@ static void on_lock(void *owner)
 
 /* ---- the clock ---- */
 
+/* What the state directory said is in memory still, whoever takes it away: only another instance
+ * that is active by now ends this one. 0 or -EBUSY. */
+static int keep_lock(struct daemon *daemon)
+{
+        struct error error = ERROR_NULL;
+        int r;
+
+        if (!daemon->is_active)
+                return 0;
+        r = instance_check(daemon->instance, &error);
+        if (r == -EBUSY) {
+                *daemon->err = error;
+                return r;
+        }
+        if (error.code && strcmp(error.text, daemon->state_error.text) != 0)
+                log_error("the state directory is gone and cannot be made again, trying at each "
+                          "poll",
+                          log_str("reason", error.text));
+        daemon->state_error = error;
+        return 0;
+}
+
 /* Whatever a directory or the clock may tell. False: this instance stops. */
 static bool look_around(struct daemon *daemon)
 {
-        int r = 0;
+        int r;
+
 
         for (size_t i = 0; i < array_size(daemon->watches); ++i)
                 if (daemon->watches[i])
                         dirwatch_check(daemon->watches[i]);
-        if (daemon->is_active)
-                r = instance_check(daemon->instance, daemon->err);
+        r = keep_lock(daemon);
         if (r < 0) {
                 fail(daemon, r);
                 return false;
@@ -331,7 +348,8 @@ static void set_up_rpc(struct daemon *daemon)
         rpc_server_add_service(daemon->server, claims_service_methods, claims_service_n_methods,
                                &daemon->claims_service);
         if (config->serves_dra)
-                daemon->sockets = sockets_new(&daemon->loop, config, daemon->server);
+                daemon->sockets =
+                        sockets_new(&daemon->loop, config, daemon->kubelet, daemon->server);
 }
 
 static void set_up_node(struct daemon *daemon)
@@ -341,7 +359,7 @@ static void set_up_node(struct daemon *daemon)
                                               .api = daemon->api,
                                               .pump = daemon->pump,
                                               .server = daemon->server,
-                                              .kubelet_age_ms = kubelet_age_ms,
+                                              .kubelet_age_ms = age_of_kubelet_ms,
                                               .on_offer = on_offer,
                                               .on_event = on_event,
                                               .owner = daemon };
@@ -393,6 +411,9 @@ static void set_up_watches(struct daemon *daemon)
                 dirwatch_new(&daemon->loop, config->state_dir, on_directory_changed, daemon);
         daemon->watches[2] =
                 dirwatch_new(&daemon->loop, config->cdi_dir, on_directory_changed, daemon);
+        daemon->watches[3] =
+                dirwatch_new(&daemon->loop, kubelet_podresources_directory(daemon->kubelet),
+                             on_directory_changed, daemon);
 }
 
 static void on_signal(uv_signal_t *signal, int number)
@@ -409,6 +430,7 @@ static int set_up(struct daemon *daemon, struct error *err)
         const struct config *config = daemon->config;
         int r;
 
+        daemon->kubelet = kubelet_new(config->kubelet_dir, config->device_plugin_dir);
         for (size_t i = 0; i < array_size(numbers); ++i) {
                 uv_signal_init(&daemon->loop, &daemon->signals[i]);
                 daemon->signals[i].data = daemon;
@@ -424,8 +446,7 @@ static int set_up(struct daemon *daemon, struct error *err)
         r = set_up_status(daemon, err);
         rpc_server_start(daemon->server);
         if (!r)
-                r = instance_start(&daemon->loop, config->state_dir, on_lock, daemon,
-                                   &daemon->instance, err);
+                r = instance_start(&daemon->loop, config, on_lock, daemon, &daemon->instance, err);
         if (r < 0)
                 return r;
         if (r == INSTANCE_STANDBY) {
@@ -535,6 +556,7 @@ int daemon_run(const struct config *config, struct error *err)
                 r = daemon->result;
         }
         kube_credentials_deinit(&daemon->credentials);
+        kubelet_free(daemon->kubelet);
         module_deinit(&daemon->module);
         measuring_deinit(&daemon->measuring);
         uv_loop_close(&daemon->loop);

@@ -15,89 +15,171 @@
 #include <sys/file.h>
 #include <sys/stat.h>
 
-#define RETRY_MS                                                                         \
-        50 /* while standing by only: a file lock offers nothing to wait on but a thread \
-            */
+/* While standing by only: a file lock offers nothing to wait on but a thread. */
+#define RETRY_MS 50
+
+/* One of the two. */
+struct lock {
+        char *directory;
+        const char *name;
+        int fd; /* -1: none */
+        bool is_ours;
+};
 
 struct instance {
         uv_timer_t timer;
-        char *state_dir;
-        int lock_fd;
+        struct lock registry;
+        struct lock state;
         void (*on_active)(void *owner);
         void *owner;
 };
 
-static bool try_lock(const struct instance *instance)
+/* Whether the path still leads to the file that is open: it may have been removed, renamed away
+ * with its directory, or lie below a mount. */
+static bool is_in_place(const struct lock *lock)
 {
-        return flock(instance->lock_fd, LOCK_EX | LOCK_NB) == 0;
+        __attribute__((cleanup(cleanup_free))) char *path =
+                xasprintf("%s/%s", lock->directory, lock->name);
+        struct stat open_file, found;
+
+        return lock->fd >= 0 && fstat(lock->fd, &open_file) == 0 && lstat(path, &found) == 0 &&
+               open_file.st_dev == found.st_dev && open_file.st_ino == found.st_ino;
+}
+
+static int open_lock(const struct lock *lock, int directory_fd, int *ret_fd, struct error *err)
+{
+        /* Read-only: a descriptor open for writing would keep an admin from remounting the disk. */
+        int fd =
+                openat(directory_fd, lock->name, O_RDONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+
+        if (fd < 0)
+                return error_errno(err, -errno, "cannot open %s/%s", lock->directory, lock->name);
+        *ret_fd = fd;
+        return 0;
+}
+
+static int open_state_lock(const struct lock *lock, int *ret_fd, struct error *err)
+{
+        __attribute__((cleanup(cleanup_close))) int directory_fd = -1;
+        int r = file_open_directory(lock->directory, 0700, &directory_fd, err);
+
+        return r < 0 ? r : open_lock(lock, directory_fd, ret_fd, err);
+}
+
+/* The registry is kubelet's to make. */
+static int open_registry_lock(const struct lock *lock, int *ret_fd)
+{
+        __attribute__((cleanup(cleanup_close))) int directory_fd =
+                open(lock->directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+        return directory_fd < 0 ? -errno : open_lock(lock, directory_fd, ret_fd, NULL);
+}
+
+static void replace_fd(struct lock *lock, int fd)
+{
+        if (lock->fd >= 0)
+                close(lock->fd);
+        lock->fd = fd;
+        lock->is_ours = false;
+}
+
+static bool try_lock(struct lock *lock)
+{
+        lock->is_ours = lock->is_ours || flock(lock->fd, LOCK_EX | LOCK_NB) == 0;
+        return lock->is_ours;
+}
+
+/* False: another instance has it. A registry in which no file can be made locks nobody out. */
+static bool take_registry(struct instance *instance)
+{
+        int fd = -1;
+
+        if (!is_in_place(&instance->registry)) {
+                if (open_registry_lock(&instance->registry, &fd) < 0)
+                        return true;
+                replace_fd(&instance->registry, fd);
+        }
+        return try_lock(&instance->registry);
+}
+
+/* 0; -EBUSY: another instance has it; or -errno, and the lock that we have is kept. */
+static int take_state(struct instance *instance, struct error *err)
+{
+        struct lock *lock = &instance->state;
+        int fd = -1, r;
+
+        if (!is_in_place(lock)) {
+                r = open_state_lock(lock, &fd, err);
+                if (r < 0)
+                        return r;
+                replace_fd(lock, fd);
+        }
+        return try_lock(lock) ? 0 : -EBUSY;
+}
+
+/* The registry's first: who is kept waiting by it must not sit on the state directory's, which the
+ * active instance needs if its own has been taken away. */
+static int take_both(struct instance *instance, struct error *err)
+{
+        return take_registry(instance) ? take_state(instance, err) : -EBUSY;
 }
 
 static void on_retry(uv_timer_t *timer)
 {
         struct instance *instance = timer->data;
 
-        if (!try_lock(instance))
+        if (take_both(instance, NULL) < 0)
                 return;
         uv_timer_stop(timer);
         instance->on_active(instance->owner);
 }
 
-static int open_lock(const char *state_dir, int *ret_fd, struct error *err)
-{
-        __attribute__((cleanup(cleanup_close))) int directory_fd = -1;
-        int r;
-
-        r = file_open_directory(state_dir, 0700, &directory_fd, err);
-        if (r < 0)
-                return r;
-        /* Read-only: a descriptor open for writing would keep an admin from remounting the disk. */
-        r = openat(directory_fd, "lock", O_RDONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
-        if (r < 0)
-                return error_errno(err, -errno, "cannot open %s/lock", state_dir);
-        *ret_fd = r;
-        return 0;
-}
-
 int instance_check(struct instance *instance, struct error *err)
 {
-        int fd = -1;
-        struct stat lock;
         int r;
 
-        if (fstat(instance->lock_fd, &lock) == 0 && lock.st_nlink)
-                return 0;
-        r = open_lock(instance->state_dir, &fd, err);
-        if (r < 0)
-                return r;
-        close(instance->lock_fd);
-        instance->lock_fd = fd;
-        if (try_lock(instance))
-                return 0;
-        return error_set(
-                err, -EBUSY,
-                "%s/lock was removed while this instance held it, and another instance has "
-                "taken its place",
-                instance->state_dir);
+        (void)take_registry(instance);
+        r = take_state(instance, err);
+        if (r == -EBUSY)
+                error_set(err, r,
+                          "%s/lock was taken away while this instance held it, and another "
+                          "instance has taken its place",
+                          instance->state.directory);
+        return r;
 }
 
-int instance_start(uv_loop_t *loop, const char *state_dir, void (*on_active)(void *owner),
+static void instance_unlock(struct instance *instance)
+{
+        replace_fd(&instance->registry, -1);
+        replace_fd(&instance->state, -1);
+        free(instance->registry.directory);
+        free(instance->state.directory);
+}
+
+int instance_start(uv_loop_t *loop, const struct config *config, void (*on_active)(void *owner),
                    void *owner, struct instance **ret, struct error *err)
 {
-        struct instance *instance;
-        int fd = -1, r;
+        struct instance *instance = xcalloc(1, sizeof(*instance));
+        int r;
 
-        r = open_lock(state_dir, &fd, err);
-        if (r < 0)
-                return r;
-        instance = xcalloc(1, sizeof(*instance));
-        instance->state_dir = xstrdup(state_dir);
-        instance->lock_fd = fd;
+        instance->registry = (struct lock){ .name = "." DRIVER_NAME ".lock",
+                                            .directory = xstrdup(config->registration_socket),
+                                            .fd = -1 };
+        *strrchr(instance->registry.directory, '/') = '\0';
+        instance->state =
+                (struct lock){ .name = "lock", .directory = xstrdup(config->state_dir), .fd = -1 };
         instance->on_active = on_active;
         instance->owner = owner;
+        r = take_both(instance, err);
+        if (r < 0 && r != -EBUSY) {
+                instance_unlock(instance);
+                free(instance);
+                return r;
+        }
         uv_timer_init(loop, &instance->timer);
         instance->timer.data = instance;
         *ret = instance;
-        if (try_lock(instance))
+        if (!r)
                 return 0;
         uv_timer_start(&instance->timer, on_retry, RETRY_MS, RETRY_MS);
         return INSTANCE_STANDBY;
@@ -112,8 +194,7 @@ void instance_free(struct instance *instance)
 {
         if (!instance)
                 return;
-        close(instance->lock_fd);
-        free(instance->state_dir);
+        instance_unlock(instance);
         uv_close((uv_handle_t *)&instance->timer, on_timer_closed);
 }
 

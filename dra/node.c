@@ -298,8 +298,8 @@ static void on_damaged(void *owner, const char *uid, const struct error *reason)
 {
         struct node *node = owner;
 
-        log_error("the record of a claim is not readable and was moved aside; the claim stays held "
-                  "until kubelet prepares or unprepares it",
+        log_error("the record of a claim is not readable; the claim stays held until kubelet prepares "
+                  "or unprepares it, or until the next reboot",
                   log_str("uid", uid), log_str("reason", reason->text));
         tell(node, true, "TDXCheckpointDamaged", reason->text);
 }
@@ -349,11 +349,7 @@ int node_activate(struct node *node, struct error *err)
 
 static void look(struct node *node)
 {
-        if (records_is_lost(node->records)) {
-                log_error("the state directory was removed while the driver runs, writing it again",
-                          log_str("directory", node->options.config->state_dir));
-                prepare_record_all(node->prepare);
-        }
+        prepare_keep_records(node->prepare);
         plugin_check(node->plugin);
 }
 
@@ -388,6 +384,7 @@ static void set_up_plugin(struct node *node)
                 .server = options->server,
                 .ledger = node->ledger,
                 .kubelet_dir = config->kubelet_dir,
+                .device_plugin_dir = config->device_plugin_dir,
                 .state_dir = config->state_dir,
                 .cgroup_root = config->cgroup_root,
                 .inject = config->is_injecting_cdi ? PLUGIN_SERVICE_CDI : PLUGIN_SERVICE_MOUNTS,

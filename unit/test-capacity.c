@@ -2,7 +2,7 @@
 #include "capacity.h"
 
 #include "base/memory.h"
-#include "base/parse.h"
+#include "device.h"
 #include "config.h"
 #include "host/misc.h"
 #include "unit/suite.h"

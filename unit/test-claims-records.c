@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include "claims/record.h"
 #include "claims/records.h"
 
 #include "base/error.h"
@@ -13,18 +14,39 @@
 #include <ftw.h>
 #include <sched.h>
 #include <signal.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
+#include <sys/xattr.h>
 
 /* ---- the system calls that a record passes through, ours to break ---- */
 
 static int n_calls_to_live = -1; /* SIGKILL instead of the next one at 0; -1: never */
 static int fsync_errno;          /* of the next fsync() of a directory */
 static int n_directory_syncs;
+
+static const char *unreadable;             /* opening a file of this name */
+static int unreadable_errno, n_unreadable; /* fails so, so often */
+
+int openat(int fd, const char *name, int flags, ...)
+{
+        va_list args;
+        mode_t mode;
+
+        va_start(args, flags);
+        mode = flags & O_CREAT ? va_arg(args, mode_t) : 0;
+        va_end(args);
+        if (n_unreadable && unreadable && strcmp(name, unreadable) == 0) {
+                --n_unreadable;
+                errno = unreadable_errno;
+                return -1;
+        }
+        return (int)syscall(SYS_openat, fd, name, flags, mode);
+}
 
 static void count_down(void)
 {
@@ -84,7 +106,7 @@ static struct error damage;
 
 static void enter(void)
 {
-        snprintf(state, sizeof(state), "/tmp/test-checkpoint.XXXXXX");
+        snprintf(state, sizeof(state), "/tmp/test-records.XXXXXX");
         ck_assert_ptr_nonnull(mkdtemp(state));
 }
 
@@ -421,6 +443,133 @@ START_TEST(a_damaged_record_is_kept_aside_and_its_claim_held_through_every_resta
 }
 END_TEST
 
+static void save_of_weight(const char *uid, size_t n)
+{
+        _cleanup_(ledger_claim) struct ledger_claim *claim = make_claim(uid, n, 0);
+        struct told told = { 0 };
+        struct asked asked = { &told, 0 };
+
+        records_save(records, claim, on_done, &asked);
+        uv_run(&loop, UV_RUN_DEFAULT);
+        ck_assert_int_eq(told.error.code, 0);
+}
+
+static const char *target_of(const char *name)
+{
+        __attribute__((cleanup(cleanup_free))) char *path = xasprintf("%s/%s", state, name);
+        static char target[64];
+        ssize_t n = readlink(path, target, sizeof(target) - 1);
+
+        target[n < 0 ? 0 : n] = '\0';
+        return target;
+}
+
+START_TEST(what_a_claim_of_several_tds_weighs_lies_beside_its_record_and_outlives_its_bytes)
+{
+        enter();
+        start();
+        save_of_weight("a", 4);
+        ck_assert_str_eq(target_of("claims/a.tds"), "4");
+        write_file("claims/a", "x", 1);
+        restart();
+        ck_assert_uint_eq(ledger_held(ledger), 4);
+        restart();
+        ck_assert_uint_eq(ledger_held(ledger), 4);
+
+        save_of_weight("a", 1);
+        ck_assert_str_eq(target_of("claims/a.tds"), "");
+        save_of_weight("a", 3);
+        ck_assert_int_eq(remove_now("a", NULL), 0);
+        ck_assert_uint_eq(count_entries("claims"), 0);
+        stop();
+        leave();
+}
+END_TEST
+
+START_TEST(a_mark_without_a_record_is_swept_and_nonsense_in_one_counts_as_one_td)
+{
+        __attribute__((cleanup(cleanup_free))) char *orphan = NULL, *wrong = NULL;
+
+        enter();
+        start();
+        orphan = xasprintf("%s/claims/gone.tds", state);
+        wrong = xasprintf("%s/claims/a.tds", state);
+        ck_assert_int_eq(symlink("4", orphan), 0);
+        ck_assert_int_eq(symlink("4000000000", wrong), 0);
+        write_file("claims/a", "x", 1);
+        restart();
+
+        ck_assert_uint_eq(ledger_held(ledger), 1);
+        ck_assert_str_eq(target_of("claims/gone.tds"), "");
+        stop();
+        leave();
+}
+END_TEST
+
+START_TEST(the_weight_that_earlier_versions_kept_in_an_attribute_is_still_read)
+{
+        __attribute__((cleanup(cleanup_free))) char *path = NULL;
+        unsigned weight = 4;
+
+        enter();
+        start();
+        write_file("claims/a", "x", 1);
+        path = xasprintf("%s/claims/a", state);
+        if (setxattr(path, "user.dra.tds", &weight, sizeof(weight), 0) < 0)
+                weight = 1; /* a file system without attributes */
+        restart();
+
+        ck_assert_uint_eq(ledger_held(ledger), weight);
+        restart();
+        ck_assert_uint_eq(ledger_held(ledger), weight);
+        stop();
+        leave();
+}
+END_TEST
+
+START_TEST(a_failure_to_read_a_record_that_passes_leaves_it_where_it_is)
+{
+        static const int failures[] = { EINTR, EIO, EMFILE, ENFILE, ENOMEM };
+
+        enter();
+        start();
+        save_now("a", 3, NULL);
+        for (size_t i = 0; i < array_size(failures); ++i) {
+                unreadable = "a";
+                unreadable_errno = failures[i];
+                n_unreadable = 2;
+                restart();
+
+                ck_assert_int_eq(n_unreadable, 0);
+                ck_assert_str_eq(damaged, "");
+                ck_assert_int_eq(slot_of("a"), 3);
+                ck_assert_uint_eq(count_entries("damaged"), 0);
+        }
+        stop();
+        leave();
+}
+END_TEST
+
+START_TEST(a_record_on_a_bad_sector_is_moved_aside_and_its_claim_stays_held)
+{
+        enter();
+        start();
+        save_now("a", 3, NULL);
+        unreadable = "a";
+        unreadable_errno = EIO;
+        n_unreadable = 100;
+        restart();
+        n_unreadable = 0;
+
+        ck_assert_str_eq(damaged, "a ");
+        ck_assert_ptr_nonnull(strstr(damage.text, "Input/output error; moved aside to damaged/"));
+        ck_assert_int_eq(slot_of("a"), -2);
+        ck_assert_uint_eq(count_entries("damaged"), 1);
+        stop();
+        leave();
+}
+END_TEST
+
 START_TEST(damage_is_never_written_over_older_damage)
 {
         enter();
@@ -466,7 +615,7 @@ START_TEST(a_record_under_another_claims_name_is_damage)
 
         enter();
         start();
-        bytes = records_encode(claim, &n);
+        bytes = claims_record_encode(claim, &n);
         write_file("claims/a", bytes, n);
         restart();
 
@@ -513,8 +662,8 @@ START_TEST(every_state_between_two_steps_of_a_write_loads)
         __attribute__((cleanup(cleanup_free))) char *old_bytes = NULL, *new_bytes = NULL;
         size_t n_old = 0, n_new = 0;
 
-        old_bytes = records_encode(old, &n_old);
-        new_bytes = records_encode(new, &n_new);
+        old_bytes = claims_record_encode(old, &n_old);
+        new_bytes = claims_record_encode(new, &n_new);
         for (size_t n_written = 0; n_written <= n_new + 1; ++n_written) {
                 bool is_renamed = n_written > n_new;
 
@@ -710,6 +859,8 @@ static void use_full_disk(void)
         ck_assert_uint_eq(count_entries("claims"), 2);
         restart();
         ck_assert_str_eq(damaged, "c "); /* no room for its stand-in: found again, and again */
+        ck_assert_ptr_nonnull(strstr(damage.text, "it stays there until the next start"));
+        ck_assert_ptr_null(strstr(damage.text, "moved aside to"));
         ck_assert_uint_eq(count_entries("damaged"), 0);
         stop();
 }
@@ -760,12 +911,17 @@ START_TEST(a_state_directory_that_cannot_be_made_is_named)
 }
 END_TEST
 
-SUITE("checkpoint", what_was_saved_is_there_after_a_restart_and_what_was_removed_is_not,
+SUITE("claims-records", what_was_saved_is_there_after_a_restart_and_what_was_removed_is_not,
       orders_are_told_and_carried_out_in_their_order_and_share_a_sync,
       orders_placed_while_others_are_told_go_together,
       a_directory_that_cannot_be_synced_fails_the_whole_round,
       a_record_that_cannot_be_written_fails_alone, a_directory_that_was_removed_is_made_again,
       a_damaged_record_is_kept_aside_and_its_claim_held_through_every_restart,
+      what_a_claim_of_several_tds_weighs_lies_beside_its_record_and_outlives_its_bytes,
+      a_mark_without_a_record_is_swept_and_nonsense_in_one_counts_as_one_td,
+      the_weight_that_earlier_versions_kept_in_an_attribute_is_still_read,
+      a_failure_to_read_a_record_that_passes_leaves_it_where_it_is,
+      a_record_on_a_bad_sector_is_moved_aside_and_its_claim_stays_held,
       damage_is_never_written_over_older_damage,
       a_record_of_a_newer_version_is_kept_apart_from_damage,
       a_record_under_another_claims_name_is_damage,

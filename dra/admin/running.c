@@ -21,17 +21,15 @@ static void print_place(const struct misc_tree_place *place)
                        place->path);
 }
 
-void running_print(const struct config *config)
+void running_print(const struct config *config, const struct capacity_sight *capacity)
 {
         __attribute__((cleanup(cleanup_misc_tree))) struct misc_tree tree = MISC_TREE_NULL;
-        struct capacity_sight capacity;
         struct error error = ERROR_NULL;
         uint64_t limit = DEVICE_INDEX_MAX;
         int r;
 
-        capacity_look(config, KVM_TDX_FILE, &capacity);
-        if (config->capacity < 0 && capacity.n_host)
-                limit = capacity.n_host;
+        if (config->capacity < 0 && capacity->n_host)
+                limit = capacity->n_host;
         r = misc_tree_read(config->cgroup_root, limit, &tree, &error);
         if (r == MISC_TREE_NOT_VISIBLE) {
                 printf("running    not known: no misc.current below %s\n", config->cgroup_root);

@@ -2,6 +2,7 @@
 /* Prints where the host's TDs run, for `inspect`. */
 #pragma once
 
+struct capacity_sight;
 struct config;
 
-void running_print(const struct config *config);
+void running_print(const struct config *config, const struct capacity_sight *capacity);

@@ -17,15 +17,11 @@
 
 #define CHUNK 4096
 
-int file_read(int dir_fd, const char *path, size_t max, char **ret_bytes, size_t *ret_n,
-              struct error *err)
+static int read_all(int fd, const char *path, size_t max, char **ret_bytes, size_t *ret_n,
+                    struct error *err)
 {
         __attribute__((cleanup(cleanup_text))) struct text content = TEXT_NULL;
-        __attribute__((cleanup(cleanup_close))) int fd = -1;
 
-        fd = openat(dir_fd, path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
-        if (fd < 0)
-                return error_errno(err, -errno, "cannot open %s", path);
         for (;;) {
                 char chunk[CHUNK];
                 ssize_t n = read(fd, chunk, sizeof(chunk));
@@ -45,6 +41,51 @@ int file_read(int dir_fd, const char *path, size_t max, char **ret_bytes, size_t
         *ret_n = content.n;
         *ret_bytes = text_take(&content);
         return 0;
+}
+
+int file_read(int dir_fd, const char *path, size_t max, char **ret_bytes, size_t *ret_n,
+              struct error *err)
+{
+        __attribute__((cleanup(cleanup_close))) int fd = -1;
+
+        fd = openat(dir_fd, path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+        if (fd < 0)
+                return error_errno(err, -errno, "cannot open %s", path);
+        return read_all(fd, path, max, ret_bytes, ret_n, err);
+}
+
+static int check_regular(const struct stat *file, const char *path, struct error *err)
+{
+        if (S_ISREG(file->st_mode))
+                return 0;
+        return error_set(err, -EBADMSG, "%s is a %s, not a regular file", path,
+                         S_ISLNK(file->st_mode)    ? "link"
+                         : S_ISDIR(file->st_mode)  ? "directory"
+                         : S_ISFIFO(file->st_mode) ? "FIFO"
+                         : S_ISSOCK(file->st_mode) ? "socket"
+                                                   : "device");
+}
+
+int file_read_regular(int dir_fd, const char *path, size_t max, char **ret_bytes, size_t *ret_n,
+                      struct error *err)
+{
+        __attribute__((cleanup(cleanup_close))) int fd = -1;
+        struct stat file;
+        int r;
+
+        /* Before it is opened: opening alone does something to a device. */
+        if (fstatat(dir_fd, path, &file, AT_SYMLINK_NOFOLLOW) < 0)
+                return error_errno(err, -errno, "cannot look at %s", path);
+        r = check_regular(&file, path, err);
+        if (r < 0)
+                return r;
+        fd = openat(dir_fd, path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY | O_NOFOLLOW);
+        if (fd < 0)
+                return error_errno(err, -errno, "cannot open %s", path);
+        if (fstat(fd, &file) < 0)
+                return error_errno(err, -errno, "cannot look at %s", path);
+        r = check_regular(&file, path, err);
+        return r < 0 ? r : read_all(fd, path, max, ret_bytes, ret_n, err);
 }
 
 static int write_all(int fd, const char *bytes, size_t n)

@@ -19,6 +19,11 @@ struct error;
 int file_read(int dir_fd, const char *path, size_t max, char **ret_bytes, size_t *ret_n,
               struct error *err);
 
+/* As file_read(), of a regular file that lies under path itself: -EBADMSG for a link (never
+ * followed), FIFO, socket, device or directory. */
+int file_read_regular(int dir_fd, const char *path, size_t max, char **ret_bytes, size_t *ret_n,
+                      struct error *err);
+
 enum file_sync {
         FILE_UNSYNCED, /* on tmpfs, or where a crash may lose it */
         FILE_SYNCED /* the file is synced before the rename; the directory is the caller's to sync

@@ -63,6 +63,9 @@ struct prepare {
         struct table jobs;
         struct list waiting; /* jobs, the longest wait first */
         struct leftovers leftovers;
+        bool is_behind;       /* claims are held that the disk does not have */
+        unsigned n_recording; /* saves of those on their way */
+        struct error record_error, told_record_error;
 };
 
 static void job_advance(struct job *job);
@@ -536,23 +539,56 @@ void prepare_retry_removals(struct prepare *prepare)
 
 static void on_recorded(void *owner, const struct error *error)
 {
+        struct prepare *prepare = owner;
+
+        --prepare->n_recording;
         if (error->code)
-                log_error("a claim's record is gone and cannot be written again",
-                          log_str("reason", error->text));
+                prepare->record_error = *error;
+        if (prepare->n_recording)
+                return;
+        if (!prepare->record_error.code)
+                log_info("every claim is recorded again");
+        else if (strcmp(prepare->record_error.text, prepare->told_record_error.text) != 0)
+                log_error("claims that are held cannot be recorded again, trying at each poll",
+                          log_str("reason", prepare->record_error.text));
+        prepare->told_record_error = prepare->record_error;
+        prepare->is_behind = prepare->record_error.code != 0;
 }
 
-void prepare_record_all(struct prepare *prepare)
+/* Save each claim that the ledger holds. */
+static void record_all(struct prepare *prepare)
 {
         const struct ledger *ledger = prepare->options.ledger;
 
+        prepare->record_error = (struct error)ERROR_NULL;
+        prepare->is_behind = false;
         for (const struct ledger_claim *claim = ledger_next(ledger, NULL); claim;
              claim = ledger_next(ledger, claim)) {
                 const struct table_node *node = table_find(&prepare->jobs, claim->uid);
 
-                /* What is being written or removed has its order already. */
-                if (!node || container_of(node, struct job, node)->state != JOB_REMOVING)
-                        records_save(prepare->records, claim, on_recorded, NULL);
+                /* What is being removed has its order already. */
+                if (node && container_of(node, struct job, node)->state == JOB_REMOVING)
+                        continue;
+                ++prepare->n_recording;
+                records_save(prepare->records, claim, on_recorded, prepare);
         }
+}
+
+void prepare_keep_records(struct prepare *prepare)
+{
+        if (records_take_lost(prepare->records)) {
+                log_error("the directory of claims' records was taken away while the driver runs; "
+                          "what is held is still known, writing it again",
+                          log_int("claims", (int64_t)ledger_n_claims(prepare->options.ledger)));
+                prepare->is_behind = true;
+        }
+        if (prepare->is_behind && !prepare->n_recording)
+                record_all(prepare);
+}
+
+const char *prepare_record_trouble(const struct prepare *prepare)
+{
+        return prepare->is_behind ? prepare->told_record_error.text : NULL;
 }
 
 static void on_removed(void *owner, const struct error *error)

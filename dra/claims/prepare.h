@@ -87,8 +87,11 @@ void prepare_release(struct prepare *prepare, struct prepare_request *request,
  * it can. Harmless for a request that is not pending. */
 void prepare_cancel(struct prepare_request *request);
 
-/* The records' directory has been removed: write every record again. */
-void prepare_record_all(struct prepare *prepare);
+/* For a slow timer: if the records' directory has been taken away, save again all that is held, at
+ * each call until it is on disk. What is in memory is never given up for what is not on disk. */
+void prepare_keep_records(struct prepare *prepare);
+/* Why claims that are held are not on disk; NULL: they are. Borrowed until the next call. */
+const char *prepare_record_trouble(const struct prepare *prepare);
 /* Remove the records that could not be removed when their claims were unprepared; for a slow timer.
  */
 void prepare_retry_removals(struct prepare *prepare);

@@ -4,19 +4,15 @@
 #include "base/error.h"
 #include "base/file.h"
 #include "base/list.h"
+#include "claims/record.h"
+#include "claims/recordfile.h"
 #include "ledger.h"
 
 #include <assert.h>
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <sys/xattr.h>
-#include <time.h>
-
-#define RECORD_MAX (1 << 20)
 
 /* One order: write these bytes as the record of uid, or remove it. */
 struct order {
@@ -35,195 +31,63 @@ struct records {
         char *directory;
         int directory_fd; /* changes between rounds only */
         bool is_durable;
-        struct list waiting; /* orders for the next round */
-        struct list round;   /* the worker's, while is_busy */
-        bool is_busy;        /* a round is on its way, or its members are being told */
+        struct list waiting;  /* orders for the next round */
+        struct list round;    /* the worker's, while is_busy */
+        bool is_busy;         /* a round is on its way, or its members are being told */
+        bool is_lost;         /* the directory was replaced, and the owner has not been told */
+        struct error missing; /* why there is none; of the round */
         uv_work_t work;
 };
 
 /* ---- reading all of them ---- */
 
-/* A claim of a device each is nearly all there are. How many TDs another one holds is written
- * beside its record as well, in an attribute of the file, which survives what happens to its bytes.
- * A file system without attributes leaves it at one. */
-#define WEIGHT_ATTRIBUTE "user.dra.tds"
+struct loading {
+        const struct records *records;
+        struct ledger *ledger;
+        records_on_damaged *on_damaged;
+        void *owner;
+};
 
-static void note_weight(const struct records *records, const struct order *order)
+/* The record is damaged, or newer (r): what it holds is held by its UID, and the record is kept. */
+static void keep_aside(const struct records *records, const struct ledger_claim *claim, int r,
+                       struct error *reason)
 {
-        __attribute__((cleanup(cleanup_close))) int fd = -1;
+        const char *where = r == CLAIMS_RECORD_NEWER ? "newer" : "damaged";
+        const struct error why = *reason;
+        struct error failure = ERROR_NULL;
 
-        if (order->weight == 1)
-                return;
-        fd = openat(records->directory_fd, order->uid, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
-        if (fd >= 0 &&
-            fsetxattr(fd, WEIGHT_ATTRIBUTE, &order->weight, sizeof(order->weight), 0) == 0 &&
-            records->is_durable)
-                (void)fsync(fd);
+        if (recordfile_set_aside(records->directory_fd, records->directory, where, claim,
+                                 records->is_durable, &failure) == 0)
+                error_set(reason, why.code, "record %s/%s: %s; moved aside to %s/",
+                          records->directory, claim->uid, why.text, where);
+        else
+                error_set(reason, why.code,
+                          "record %s/%s: %s; it stays there until the next start, for it cannot be "
+                          "moved aside: %s",
+                          records->directory, claim->uid, why.text, failure.text);
 }
 
-static unsigned noted_weight(const struct records *records, const char *uid)
+static void on_found(void *owner, struct ledger_claim *claim, int r, struct error *reason)
 {
-        __attribute__((cleanup(cleanup_close))) int fd = -1;
-        unsigned weight;
+        const struct loading *loading = owner;
 
-        fd = openat(records->directory_fd, uid, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
-        if (fd < 0 || fgetxattr(fd, WEIGHT_ATTRIBUTE, &weight, sizeof(weight)) != sizeof(weight))
-                return 1;
-        return weight;
-}
-
-static struct ledger_claim *uncertain_claim(const struct records *records, const char *uid)
-{
-        struct ledger_claim *claim = ledger_claim_new(uid, "", "", 0);
-
-        claim->is_uncertain = true;
-        claim->uncertain_tds = noted_weight(records, uid);
-        return claim;
-}
-
-static enum file_sync sync_mode(const struct records *records)
-{
-        return records->is_durable ? FILE_SYNCED : FILE_UNSYNCED;
-}
-
-/* A second name for the record, <uid>.<time> in directory_fd; never one that is taken. */
-static int link_aside(const struct records *records, const char *uid, int directory_fd,
-                      char **ret_name)
-{
-        for (long long now = time(NULL), last = now + 1000; now < last; ++now) {
-                __attribute__((cleanup(cleanup_free))) char *name = xasprintf("%s.%lld", uid, now);
-
-                if (linkat(records->directory_fd, uid, directory_fd, name, 0) == 0) {
-                        *ret_name = take_ptr(name);
-                        return 0;
-                }
-                /* What is no file cannot have two names. */
-                if (errno == EPERM && renameat2(records->directory_fd, uid, directory_fd, name,
-                                                RENAME_NOREPLACE) == 0)
-                        return 0;
-                if (errno != EEXIST)
-                        return -errno;
-        }
-        return -EEXIST;
-}
-
-/* Keep an unreadable record in state_dir/<where> for whoever wants to know what happened, and put
- * one of an uncertain claim in its place: otherwise the next start would not know that the claim is
- * held. Where there is no room for that, or the disk is read-only, the record stays where it is,
- * and the next start finds it again. */
-static void set_aside(const struct records *records, const char *where,
-                      const struct ledger_claim *claim)
-{
-        __attribute__((cleanup(cleanup_free))) char *path =
-                xasprintf("%s/../%s", records->directory, where);
-        __attribute__((cleanup(cleanup_free))) char *bytes = NULL, *name = NULL;
-        __attribute__((cleanup(cleanup_close))) int fd = -1;
-        size_t n;
-
-        if (file_open_directory(path, 0700, &fd, NULL) < 0 ||
-            link_aside(records, claim->uid, fd, &name) < 0)
-                return;
-        bytes = records_encode(claim, &n);
-        if (file_replace(records->directory_fd, claim->uid, bytes, n, 0600, sync_mode(records),
-                         NULL) < 0) {
-                if (name)
-                        (void)unlinkat(fd, name, 0);
-                return;
-        }
-        if (records->is_durable) {
-                (void)fsync(fd);
-                (void)fsync(records->directory_fd);
-        }
-}
-
-static int read_record(const struct records *records, const char *uid,
-                       struct ledger_claim **ret_claim, struct error *err)
-{
-        __attribute__((cleanup(cleanup_free))) char *bytes = NULL;
-        _cleanup_(ledger_claim) struct ledger_claim *claim = NULL;
-        size_t n;
-        int r;
-
-        r = file_read(records->directory_fd, uid, RECORD_MAX, &bytes, &n, err);
-        if (!r)
-                r = records_decode(bytes, n, &claim, err);
-        if (!r && strcmp(claim->uid, uid) != 0)
-                r = error_set(err, -EBADMSG, "it is the record of another claim, %.64s",
-                              claim->uid);
-        if (!r)
-                *ret_claim = take_ptr(claim);
-        return r;
-}
-
-/* That we could not read says nothing about the record. */
-static bool is_our_trouble(int r)
-{
-        return r == -EMFILE || r == -ENFILE || r == -ENOMEM || r == -EACCES || r == -EPERM;
-}
-
-static int load_one(const struct records *records, struct ledger *ledger, const char *uid,
-                    records_on_damaged *on_damaged, void *owner, struct error *err)
-{
-        struct ledger_claim *claim = NULL;
-        struct error reason = ERROR_NULL;
-        int r;
-
-        r = read_record(records, uid, &claim, &reason);
-        if (r == -ENOENT)
-                return 0;
-        if (is_our_trouble(r))
-                return error_set(err, r, "record %s/%s: %s", records->directory, uid, reason.text);
         if (r) {
-                claim = uncertain_claim(records, uid);
-                error_prefix(&reason, "record %s/%s", records->directory, uid);
-                set_aside(records, r == RECORDS_NEWER ? "newer" : "damaged", claim);
-                on_damaged(owner, uid, &reason);
+                keep_aside(loading->records, claim, r, reason);
+                loading->on_damaged(loading->owner, claim->uid, reason);
         }
-        ledger_restore(ledger, claim);
-        return 0;
-}
-
-/* The names first: whether readdir() shows what is renamed meanwhile is left open (POSIX). */
-static int list_records(const struct records *records, char ***ret_uids, size_t *ret_n,
-                        struct error *err)
-{
-        DIR *directory = opendir(records->directory);
-        const struct dirent *entry;
-        char **uids = NULL;
-        size_t n = 0;
-        int r;
-
-        if (!directory)
-                return error_errno(err, -errno, "cannot read directory %s", records->directory);
-        for (errno = 0; (entry = readdir(directory)); errno = 0) {
-                if (!records_uid_is_valid(entry->d_name))
-                        continue;
-                uids = xreallocarray(uids, n + 1, sizeof(*uids));
-                uids[n++] = xstrdup(entry->d_name);
-        }
-        r = -errno;
-        closedir(directory);
-        *ret_uids = uids;
-        *ret_n = n;
-        return r < 0 ? error_errno(err, r, "cannot read directory %s", records->directory) : 0;
+        ledger_restore(loading->ledger, claim);
 }
 
 int records_load(struct records *records, struct ledger *ledger, records_on_damaged *on_damaged,
                  void *owner, struct error *err)
 {
-        char **uids = NULL;
-        size_t n = 0;
-        int r;
+        struct loading loading = {
+                .records = records, .ledger = ledger, .on_damaged = on_damaged, .owner = owner
+        };
 
         file_sweep_temporaries(records->directory_fd);
-        r = list_records(records, &uids, &n, err);
-        for (size_t i = 0; i < n; ++i) {
-                if (!r)
-                        r = load_one(records, ledger, uids[i], on_damaged, owner, err);
-                free(uids[i]);
-        }
-        free(uids);
-        return r;
+        recordfile_sweep_marks(records->directory_fd);
+        return recordfile_scan(records->directory_fd, records->directory, on_found, &loading, err);
 }
 
 /* ---- writing, on the worker thread ---- */
@@ -250,6 +114,11 @@ static void fail(const struct records *records, struct order *order, const char 
                   remedy_for(r));
 }
 
+static enum file_sync sync_mode(const struct records *records)
+{
+        return records->is_durable ? FILE_SYNCED : FILE_UNSYNCED;
+}
+
 /* What is not there counts as removed, also where a read-only disk refuses before it looks. */
 static int remove_record(const struct records *records, const char *uid)
 {
@@ -260,21 +129,29 @@ static int remove_record(const struct records *records, const char *uid)
         return r == -ENOENT ? 0 : r;
 }
 
+static int write_record(const struct records *records, const struct order *order)
+{
+        int r = recordfile_mark(records->directory_fd, order->uid, order->weight);
+
+        return r < 0 ? r
+                     : file_replace(records->directory_fd, order->uid, order->bytes, order->n, 0600,
+                                    sync_mode(records), NULL);
+}
+
 static void carry_out(const struct records *records, struct order *order)
 {
         int r;
 
         if (order->bytes) {
-                r = file_replace(records->directory_fd, order->uid, order->bytes, order->n, 0600,
-                                 sync_mode(records), NULL);
+                r = write_record(records, order);
                 if (r < 0)
                         fail(records, order, "record the claim in", r);
-                else
-                        note_weight(records, order);
         } else {
                 r = remove_record(records, order->uid);
                 if (r < 0)
                         fail(records, order, "remove the claim's record from", r);
+                else
+                        recordfile_unmark(records->directory_fd, order->uid);
         }
 }
 
@@ -286,6 +163,11 @@ static void on_worker(uv_work_t *work)
         struct list *position;
         int r = 0;
 
+        if (records->missing.code) {
+                list_for_each (position, &records->round)
+                        container_of(position, struct order, link)->error = records->missing;
+                return;
+        }
         list_for_each (position, &records->round)
                 carry_out(records, container_of(position, struct order, link));
         if (records->is_durable && fsync(records->directory_fd) < 0)
@@ -323,25 +205,57 @@ static void on_round_over(uv_work_t *work, int status)
         start_round(records);
 }
 
-bool records_is_lost(const struct records *records)
+/* A record is as durable as the directories above it. They may be new. */
+static void sync_above(int directory_fd)
 {
-        struct stat directory;
+        static const char *const above[] = { "..", "../.." };
 
-        return !records->is_busy && fstat(records->directory_fd, &directory) == 0 &&
-               !directory.st_nlink;
+        for (size_t i = 0; i < array_size(above); ++i) {
+                __attribute__((cleanup(cleanup_close))) int fd =
+                        openat(directory_fd, above[i], O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+                /* A disk that cannot do it fails the first record, too, and that is reported. */
+                if (fd >= 0)
+                        (void)fsync(fd);
+        }
 }
 
-/* Somebody has removed the directory: records go to a new one, not to one that nobody can find. */
-static void find_directory_again(struct records *records)
+/* Whether the path does not lead to our directory any more: removed, renamed away, or under a
+ * mount. */
+static bool is_out_of_place(const struct records *records)
 {
-        int fd;
+        struct stat ours, found;
 
-        if (!records_is_lost(records))
-                return;
-        if (file_open_directory(records->directory, 0700, &fd, NULL) < 0)
-                return;
+        if (fstat(records->directory_fd, &ours) < 0)
+                return false;
+        return stat(records->directory, &found) < 0 || ours.st_dev != found.st_dev ||
+               ours.st_ino != found.st_ino;
+}
+
+/* Records go where the next start will look for them, and nowhere else. */
+static int find_directory_again(struct records *records, struct error *err)
+{
+        int fd, r;
+
+        if (!is_out_of_place(records))
+                return 0;
+        records->is_lost = true;
+        r = file_open_directory(records->directory, 0700, &fd, err);
+        if (r < 0)
+                return r;
         close(records->directory_fd);
         records->directory_fd = fd;
+        if (records->is_durable)
+                sync_above(fd);
+        return 0;
+}
+
+bool records_take_lost(struct records *records)
+{
+        bool is_lost = records->is_lost || (!records->is_busy && is_out_of_place(records));
+
+        records->is_lost = false;
+        return is_lost;
 }
 
 static void free_timer(uv_handle_t *timer)
@@ -375,7 +289,8 @@ static void start_round(struct records *records)
 
         if (records->is_busy || list_is_empty(&records->waiting))
                 return;
-        find_directory_again(records);
+        records->missing = (struct error)ERROR_NULL;
+        (void)find_directory_again(records, &records->missing);
         list_splice_tail(&records->round, &records->waiting);
         records->is_busy = true;
         records->work.data = records;
@@ -393,7 +308,7 @@ static void place_order(struct records *records, const char *uid, char *bytes, s
 {
         struct order *order = xcalloc(1, sizeof(*order));
 
-        assert(records_uid_is_valid(uid));
+        assert(claims_record_uid_is_valid(uid));
         order->uid = xstrdup(uid);
         order->bytes = bytes;
         order->n = n;
@@ -408,7 +323,7 @@ void records_save(struct records *records, const struct ledger_claim *claim,
                   records_on_done *on_done, void *owner)
 {
         size_t n;
-        char *bytes = records_encode(claim, &n);
+        char *bytes = claims_record_encode(claim, &n);
 
         place_order(records, claim->uid, bytes, n, ledger_claim_weight(claim), on_done, owner);
 }
@@ -419,21 +334,6 @@ void records_remove(struct records *records, const char *uid, records_on_done *o
 }
 
 /* ---- the checkpoint ---- */
-
-/* A record is as durable as the directories above it. They may be new. */
-static void sync_above(int directory_fd)
-{
-        static const char *const above[] = { "..", "../.." };
-
-        for (size_t i = 0; i < array_size(above); ++i) {
-                __attribute__((cleanup(cleanup_close))) int fd =
-                        openat(directory_fd, above[i], O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-
-                /* A disk that cannot do it fails the first record, too, and that is reported. */
-                if (fd >= 0)
-                        (void)fsync(fd);
-        }
-}
 
 int records_open(uv_loop_t *loop, const char *state_dir, bool is_durable, struct records **ret,
                  struct error *err)

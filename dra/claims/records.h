@@ -2,11 +2,10 @@
 /*
  * The ledger on disk: one record a claim, in <state>/claims/<uid>.
  *
- * A record is a line "dra-driver-tdx claim 1 crc32c <8 hex digits> <n> bytes\n" and that many bytes
- * of JSON; the checksum is taken over those bytes as they lie there, so that a field added by a
- * later version never looks like damage. A file a claim, rather than one file for all, keeps the
- * cost of a Prepare flat however many claims are held, confines damage to one claim whose UID the
- * file name still tells, and lets Unprepare succeed on a full disk, since removing needs no room.
+ * A file a claim, rather than one file for all, keeps the cost of a Prepare flat however many
+ * claims are held, confines damage to one claim whose UID the file name still tells, and lets
+ * Unprepare succeed on a full disk, since removing needs no room. Their bytes are those of
+ * claims/record.
  *
  * Writes are durable before they are reported: written to a temporary name, synced, renamed,
  * directory synced. They run on a worker thread of libuv; those that come while one is on its way
@@ -25,38 +24,27 @@ struct error;
 struct ledger;
 struct ledger_claim;
 
-enum records_outcome {
-        RECORDS_NEWER = 1 /* written by a version of this driver whose format we do not know */
-};
-
-/* The record's bytes; the caller's. These three are pure (claims_record.c). */
-char *records_encode(const struct ledger_claim *claim, size_t *ret_n);
-/* 0 and a claim of the caller's; RECORDS_NEWER; or -EBADMSG with the reason: truncated,
- * checksum, not our format. */
-int records_decode(const char *bytes, size_t n, struct ledger_claim **ret_claim, struct error *err);
-
-/* Whether a claim UID can be a file name: 1 to 64 letters, digits and dashes. */
-bool records_uid_is_valid(const char *uid);
-
 /* Open (creating it where missing, 0700) the directory state_dir/claims. is_durable false leaves
  * out the syncs: for measurements only. */
 int records_open(uv_loop_t *loop, const char *state_dir, bool is_durable, struct records **ret,
                  struct error *err);
 /* Only when nothing is pending (see records_is_idle). */
 void records_free(struct records *records);
-/* Somebody has removed the directory with all its records, and none was written since: the owner
- * knows what they held. */
-bool records_is_lost(const struct records *records);
+/* Whether the directory has been removed, renamed away or mounted over since this was asked last.
+ * Orders go to a new one under its path from then on, or fail if it cannot be made; what the old
+ * one had, the owner must save again. */
+bool records_take_lost(struct records *records);
 
 bool records_is_idle(const struct records *records);
 
-/* Read every record into the ledger. A damaged record goes to state_dir/damaged/<uid>.<unix time>,
- * one of a newer version to state_dir/newer/<uid>.<unix time>; either way its claim goes into the
- * ledger as is_uncertain, a record that says so takes the old one's place (so that the next start
- * knows, too), and on_damaged hears of it, once. Where the disk takes no writes the record stays
- * where it is and is found again. Left-over temporary files are removed, foreign files left alone.
- * 0, or -errno where the directory or a record cannot be read for a reason that is not the record's
- * (descriptors, memory, permissions): what is held is then not known. */
+/* Read every record into the ledger. A damaged record (also a link or anything else that is not a
+ * regular file) goes to state_dir/damaged/<uid>.<unix time>, one of a newer version to
+ * state_dir/newer/<uid>.<unix time>; either way its claim goes into the ledger as is_uncertain, a
+ * record that says so takes the old one's place (so that the next start knows, too), and on_damaged
+ * hears of it, once; reason says whether it was moved aside. Where the disk takes no writes the
+ * record stays where it is and is found again. Left-over temporary files are removed, foreign files
+ * left alone. 0, or -errno where the directory or a record cannot be read for a reason that is not
+ * the record's (descriptors, memory, permissions): what is held is then not known. */
 typedef void records_on_damaged(void *owner, const char *uid, const struct error *reason);
 int records_load(struct records *records, struct ledger *ledger, records_on_damaged *on_damaged,
                  void *owner, struct error *err);
