@@ -11,6 +11,7 @@
 #include "claims/reconcile.h"
 #include "claims/records.h"
 #include "config.h"
+#include "foreign.h"
 #include "host/boot.h"
 #include "ledger.h"
 #include "offer/inventory.h"
@@ -28,6 +29,9 @@ struct node {
         char *module_version; /* NULL: not known */
         struct attestation_facts attestation;
         bool are_taints_dropped;
+        const struct misc_tree *running; /* borrowed; NULL: it was weighed, or there is none */
+        uint64_t running_read_ms;
+        struct foreign foreign;
 
         /* What is held. */
         struct ledger *ledger;
@@ -288,11 +292,40 @@ void node_set_module_version(struct node *node, const char *version)
 
 /* ---- the total ---- */
 
+/* Each reading is weighed once, and not before it is known who holds what. Whether the offer may
+ * differ. */
+static bool weigh_running(struct node *node)
+{
+        const struct misc_tree *running = node->running;
+
+        if (!running || !node->is_active || !is_total_in_force(node))
+                return false;
+        node->running = NULL;
+        if (!foreign_take(&node->foreign, running, node->ledger, node->plugin,
+                          node->running_read_ms))
+                return false;
+        ledger_set_foreign(node->ledger, foreign_withheld(&node->foreign));
+        return true;
+}
+
+void node_set_running(struct node *node, const struct misc_tree *tree, uint64_t now_ms)
+{
+        if (node->is_stopping)
+                return;
+        node->running = tree;
+        node->running_read_ms = now_ms;
+        if (!weigh_running(node))
+                return;
+        plugin_update(node->plugin);
+        publish(node);
+}
+
 static void put_total_in_force(struct node *node)
 {
         if (!node->is_active || !is_total_in_force(node))
                 return;
         write_cdi_spec(node);
+        (void)weigh_running(node);
         ledger_set_total(node->ledger, node->total);
         plugin_update(node->plugin);
         prepare_retry_waiting(node->prepare);
@@ -444,6 +477,11 @@ struct node *node_new(const struct node_options *options)
 
         node->options = *options;
         node->was_schedulable = true;
+        node->foreign = (struct foreign){ .is_ignoring = config->is_ignoring_foreign,
+                                          .reserve = config->reserve,
+                                          .measure = MEASURE_NULL,
+                                          .on_event = options->on_event,
+                                          .owner = options->owner };
         node->ledger = ledger_new();
         node->cdi = cdi_store_new(config->cdi_dir);
         other_cdi_dir = surroundings_other_cdi_dir(config);
@@ -503,6 +541,12 @@ void node_status(const struct node *node, struct node_status *ret)
                 .is_total_known = ledger_is_total_known(node->ledger),
                 .total = ledger_total(node->ledger),
                 .n_held = ledger_held(node->ledger),
+                .is_measured = node->foreign.measure.is_known,
+                .n_running = node->foreign.latest.ours + node->foreign.latest.foreign +
+                             node->foreign.latest.leaked,
+                .n_foreign = node->foreign.measure.foreign.in_force,
+                .n_leaked = node->foreign.measure.leaked.in_force,
+                .n_usable = ledger_usable(node->ledger),
                 .n_claims = ledger_n_claims(node->ledger),
                 .n_waiting = prepare_n_waiting(node->prepare),
                 .is_attestation_known = node->attestation.is_known,

@@ -497,6 +497,19 @@ bool plugin_is_known(const struct plugin *side)
         return sharing_is_known(side->sharing);
 }
 
+size_t plugin_n_held(const struct plugin *side)
+{
+        return side->sharing ? sharing_n_held(side->sharing) : 0;
+}
+
+void plugin_each_holder(const struct plugin *side,
+                        void (*on_each)(void *owner, const struct plugin_holder *holder),
+                        void *owner)
+{
+        if (side->sharing)
+                sharing_each(side->sharing, on_each, owner);
+}
+
 void plugin_status(const struct plugin *side, struct plugin_status *ret)
 {
         bool is_name_kept = side->sharing && !side->stands_back;

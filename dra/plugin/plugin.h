@@ -15,6 +15,7 @@
 
 struct error;
 struct ledger;
+struct plugin_holder;
 struct rpc_pump;
 struct rpc_server;
 struct plugin;
@@ -65,6 +66,11 @@ bool plugin_is_known(const struct plugin *side);
 
 /* One more than the highest index of a device in use; 0: none is, as far as is known. */
 unsigned plugin_n_indexes(const struct plugin *side);
+/* Every device in use (as holdings_each()), plugin_n_held() in all: each is a TD. */
+size_t plugin_n_held(const struct plugin *side);
+void plugin_each_holder(const struct plugin *side,
+                        void (*on_holder)(void *owner, const struct plugin_holder *holder),
+                        void *owner);
 
 /* For the metrics; the counts are since the start. */
 struct plugin_status {
