@@ -4,13 +4,16 @@
 #include "base/address.h"
 #include "base/error.h"
 #include "base/parse.h"
+#include "base/table.h"
 #include "base/text.h"
 #include "device.h"
+#include "host/kubelet.h"
 #include "host/qgs_path.h"
 #include "rpc/listener.h"
 
 #include <ctype.h>
 #include <errno.h>
+#include <inttypes.h>
 #include <stddef.h>
 #include <string.h>
 
@@ -203,7 +206,8 @@ static const struct option options[] = {
         { .meaning = "This node" },
         { "node-name", "NAME", NULL, "name of the Node object that this runs on; also NODE_NAME", parse_string, field(node_name) },
         { "pod-uid", "UID", NULL, "UID of the driver's pod: gives each instance its own sockets during a rolling update; also POD_UID", parse_string, field(pod_uid) },
-        { "kubelet-dir", "DIR", "/var/lib/kubelet", "kubelet's root directory", parse_string, field(kubelet_dir) },
+        { "kubelet-dir", "DIR", KUBELET_DIRECTORY, "kubelet's root directory, its --root-dir", parse_string, field(kubelet_dir) },
+        { "device-plugin-dir", "DIR", KUBELET_DEVICE_PLUGIN_DIRECTORY, "kubelet's directory of device plugins; it does not move with --root-dir", parse_string, field(device_plugin_dir) },
         { "cdi-dir", "DIR", "/var/run/cdi", "where the container runtime reads CDI specs", parse_string, field(cdi_dir) },
         { "host-root", "DIR", NULL, "where a container has the host's /var/run (DIR/var/run); QGS is looked up below it", parse_string, field(host_root) },
 
@@ -221,7 +225,7 @@ static const struct option options[] = {
 
         { .meaning = "Attestation" },
         { "attestation", "POLICY", "from-kubevirt", "enforced: place no VM here while QGS does not answer; optional: always place VMs; from-kubevirt: as the KubeVirt CR says", parse_attestation, field(attestation) },
-        { "qgs-socket", "PATH", NULL, "socket of the Quote Generation Service on the host; if not given, the KubeVirt CR's, or " QGS_PATH_DEFAULT ". QGS is asked for PLATFORM_INFO every 8 s, which starts a QGS that systemd starts on demand", parse_string, field(qgs_socket) },
+        { "qgs-socket", "PATH", NULL, "socket of the Quote Generation Service on the host; if not given, the KubeVirt CR's, or " QGS_PATH_DEFAULT ". The driver asks it for PLATFORM_INFO every 8 s, which starts a QGS that systemd starts on demand", parse_string, field(qgs_socket) },
         { "vm-qgs-socket", "PATH", NULL, "the same socket in the VM's container, where QEMU looks for it; if not given, as for --qgs-socket", parse_string, field(vm_qgs_socket) },
 
         { .meaning = "API server (in a pod nothing is needed)" },
@@ -330,21 +334,34 @@ static int set_from_arguments(int argc, char **argv, struct config *config, stru
         return 0;
 }
 
+static void derive_sockets(struct config *config, const char *instance)
+{
+        const char *dash = *instance ? "-" : "";
+
+        free(config->dra_socket);
+        free(config->registration_socket);
+        config->dra_socket = xasprintf("%s/dra%s%s.sock", config->state_dir, dash, instance);
+        config->registration_socket = xasprintf("%s/plugins_registry/" DRIVER_NAME "%s%s-reg.sock",
+                                                config->kubelet_dir, dash, instance);
+}
+
 /* Where kubelet finds us. With a pod UID each instance has sockets of its own, so that the next one
  * can stand ready while this one still serves (k8s.io/dynamic-resource-allocation/kubeletplugin,
- * RollingUpdate). */
+ * RollingUpdate). A UID has 36 bytes, and MicroK8s' kubelet directory is too long for it: then, as
+ * in Kubernetes' own helper, a hash of it must do. */
 static void derive_paths(struct config *config)
 {
-        const char *uid = config->pod_uid;
+        __attribute__((cleanup(cleanup_free))) char *hash = NULL;
 
         if (!config->host_root)
                 config->host_root = xstrdup("");
         config->state_dir = xasprintf("%s/plugins/" DRIVER_NAME, config->kubelet_dir);
-        config->dra_socket = uid ? xasprintf("%s/dra-%s.sock", config->state_dir, uid)
-                                 : xasprintf("%s/dra.sock", config->state_dir);
-        config->registration_socket =
-                xasprintf("%s/plugins_registry/" DRIVER_NAME "%s%s-reg.sock", config->kubelet_dir,
-                          uid ? "-" : "", uid ? uid : "");
+        derive_sockets(config, config->pod_uid ? config->pod_uid : "");
+        if (!config->pod_uid || (rpc_listener_check_path(config->dra_socket, NULL) == 0 &&
+                                 rpc_listener_check_path(config->registration_socket, NULL) == 0))
+                return;
+        hash = xasprintf("%016" PRIx64, table_hash(config->pod_uid));
+        derive_sockets(config, hash);
 }
 
 int config_parse(int argc, char **argv, struct config *ret, struct error *err)
@@ -404,6 +421,9 @@ int config_check_qgs_socket(const struct config *config, const char *what, const
                         what, socket, config->host_root);
         directory = xstrndup(socket, (size_t)(strrchr(socket, '/') - socket));
         r = check_outside(what, "kubelet-dir", config->kubelet_dir, directory, err);
+        if (!r)
+                r = check_outside(what, "device-plugin-dir", config->device_plugin_dir, directory,
+                                  err);
         return r ? r : check_outside(what, "cdi-dir", config->cdi_dir, directory, err);
 }
 
@@ -449,6 +469,8 @@ int config_check(const struct config *config, struct error *err)
                 return error_set(err, -EINVAL, "--pod-uid: \"%.128s\" is no UID", config->pod_uid);
         r = check_absolute("kubelet-dir", config->kubelet_dir, err);
         if (!r)
+                r = check_absolute("device-plugin-dir", config->device_plugin_dir, err);
+        if (!r)
                 r = check_absolute("cdi-dir", config->cdi_dir, err);
         if (!r)
                 r = rpc_listener_check_path(config->dra_socket, err);
@@ -462,6 +484,7 @@ void config_deinit(struct config *config)
         free(config->node_name);
         free(config->pod_uid);
         free(config->kubelet_dir);
+        free(config->device_plugin_dir);
         free(config->cdi_dir);
         free(config->qgs_socket);
         free(config->vm_qgs_socket);

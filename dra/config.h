@@ -25,6 +25,7 @@ struct config {
         char *node_name; /* the pool's name too */
         char *pod_uid;   /* NULL: one instance at a time, with the plain socket names */
         char *kubelet_dir;
+        char *device_plugin_dir; /* kubelet's, too, and not below its --root-dir */
         char *cdi_dir;
 
         enum config_attestation attestation;
@@ -59,7 +60,8 @@ struct config {
 
         /* Derived. */
         char *state_dir;           /* <kubelet>/plugins/tdx.kubevirt.io */
-        char *dra_socket;          /* in state_dir */
+        char *dra_socket;          /* in state_dir; the UID in the names of these two is a hash if
+                                    * they were too long otherwise */
         char *registration_socket; /* in <kubelet>/plugins_registry */
 };
 

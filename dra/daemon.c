@@ -13,8 +13,8 @@
 #include "claims/sockets.h"
 #include "config.h"
 #include "host/dirwatch.h"
+#include "host/kubelet.h"
 #include "host/module.h"
-#include "host/socketage.h"
 #include "instance.h"
 #include "kube/api.h"
 #include "kube/credentials.h"
@@ -24,7 +24,6 @@
 #include "offer/device_health.h"
 #include "offer/inventory.h"
 #include "offer/publisher.h"
-#include "rpc/listener.h"
 #include "rpc/pump.h"
 #include "rpc/server.h"
 
@@ -51,7 +50,7 @@ struct daemon {
         /* kubelet. */
         struct rpc_pump *pump;
         struct rpc_server *server;
-        struct socket_age kubelet_age;
+        struct kubelet *kubelet;
         struct sockets *sockets; /* NULL: the DRA path is off */
         struct registration registration;
         struct claims_service claims_service;
@@ -66,7 +65,7 @@ struct daemon {
 
         struct status *status; /* NULL: nobody listens */
         struct instance *instance;
-        struct dirwatch *watches[3]; /* registry, state, CDI */
+        struct dirwatch *watches[4]; /* registry, state, CDI, podresources */
         uv_timer_t housekeeping;
         uv_timer_t settling;
         uv_signal_t signals[2];
@@ -159,16 +158,11 @@ static void on_registration_status(void *owner, bool is_registered, const char *
                 publisher_resync(daemon->publisher);
 }
 
-/* 0: it is not there; its sockets stay behind when it dies. */
-static uint64_t kubelet_age_ms(void *owner)
+static uint64_t age_of_kubelet_ms(void *owner)
 {
         struct daemon *daemon = owner;
-        __attribute__((cleanup(cleanup_free))) char *path =
-                xasprintf("%s/pod-resources/kubelet.sock", daemon->config->kubelet_dir);
 
-        return rpc_listener_is_served(path)
-                       ? socket_age_ms(&daemon->kubelet_age, path, uv_now(&daemon->loop))
-                       : 0;
+        return kubelet_age_ms(daemon->kubelet, uv_now(&daemon->loop));
 }
 
 /* ---- becoming the node's active instance ---- */
@@ -340,7 +334,8 @@ static void set_up_rpc(struct daemon *daemon)
         rpc_server_add_service(daemon->server, claims_service_methods, claims_service_n_methods,
                                &daemon->claims_service);
         if (config->serves_dra)
-                daemon->sockets = sockets_new(&daemon->loop, config, daemon->server);
+                daemon->sockets =
+                        sockets_new(&daemon->loop, config, daemon->kubelet, daemon->server);
 }
 
 static void set_up_node(struct daemon *daemon)
@@ -350,7 +345,7 @@ static void set_up_node(struct daemon *daemon)
                                               .api = daemon->api,
                                               .pump = daemon->pump,
                                               .server = daemon->server,
-                                              .kubelet_age_ms = kubelet_age_ms,
+                                              .kubelet_age_ms = age_of_kubelet_ms,
                                               .on_offer = on_offer,
                                               .on_event = on_event,
                                               .owner = daemon };
@@ -401,6 +396,9 @@ static void set_up_watches(struct daemon *daemon)
                 dirwatch_new(&daemon->loop, config->state_dir, on_directory_changed, daemon);
         daemon->watches[2] =
                 dirwatch_new(&daemon->loop, config->cdi_dir, on_directory_changed, daemon);
+        daemon->watches[3] =
+                dirwatch_new(&daemon->loop, kubelet_podresources_directory(daemon->kubelet),
+                             on_directory_changed, daemon);
 }
 
 static void on_signal(uv_signal_t *signal, int number)
@@ -417,6 +415,7 @@ static int set_up(struct daemon *daemon, struct error *err)
         const struct config *config = daemon->config;
         int r;
 
+        daemon->kubelet = kubelet_new(config->kubelet_dir, config->device_plugin_dir);
         for (size_t i = 0; i < array_size(numbers); ++i) {
                 uv_signal_init(&daemon->loop, &daemon->signals[i]);
                 daemon->signals[i].data = daemon;
@@ -539,6 +538,7 @@ int daemon_run(const struct config *config, struct error *err)
                 r = daemon->result;
         }
         kube_credentials_deinit(&daemon->credentials);
+        kubelet_free(daemon->kubelet);
         module_deinit(&daemon->module);
         uv_loop_close(&daemon->loop);
         free(daemon);

@@ -329,7 +329,8 @@ time.sleep(20)"
 }
 
 no_api_server() {
-        start driver "$DRIVER" run --node-name "$NODE" --kubelet-dir "$K" --cdi-dir "$CDI" --qgs-socket "$QGS" \
+        start driver "$DRIVER" run --node-name "$NODE" --kubelet-dir "$K" --device-plugin-dir "$K/device-plugins" \
+                --cdi-dir "$CDI" --qgs-socket "$QGS" \
                 --vm-qgs-socket "$QGS" --misc-capacity "$MISC" --poll-interval 200ms
         kubelet wait-healthy 4 20s
         pod one 3

@@ -74,6 +74,25 @@ START_TEST(what_is_withdrawn_is_never_held)
 }
 END_TEST
 
+START_TEST(what_others_run_is_withdrawn_and_nothing_held_with_it)
+{
+        static const struct {
+                unsigned foreign;
+                const char *offered;
+        } cases[] = { { 0, "0 1 2 3" }, { 1, "0 1 3" }, { 3, "1 3" }, { 4, "1 3" }, { 99, "1 3" } };
+        _cleanup_(ledger) struct ledger *ledger = ledger_new();
+
+        restore(ledger, "a", 1, false);
+        restore(ledger, "b", 3, false);
+        ledger_set_total(ledger, 4);
+
+        for (size_t i = 0; i < array_size(cases); ++i) {
+                ledger_set_foreign(ledger, cases[i].foreign);
+                ck_assert_offered(ledger, cases[i].offered);
+        }
+}
+END_TEST
+
 START_TEST(a_name_held_twice_does_not_shorten_the_offer)
 {
         _cleanup_(ledger) struct ledger *ledger = ledger_new();
@@ -264,7 +283,8 @@ START_TEST(an_inventory_keeps_the_version_that_it_was_made_with)
 }
 END_TEST
 
-SUITE("inventory", as_many_names_are_offered_as_there_are_tds, what_is_withdrawn_is_never_held,
+SUITE("inventory", as_many_names_are_offered_as_there_are_tds,
+      what_others_run_is_withdrawn_and_nothing_held_with_it, what_is_withdrawn_is_never_held,
       a_name_held_twice_does_not_shorten_the_offer, a_name_that_only_an_admin_looks_at_is_free,
       before_the_first_reading_nothing_is_offered_and_nothing_withdrawn,
       inventories_are_equal_when_their_devices_are, the_largest_node_is_offered_whole,

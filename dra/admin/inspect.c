@@ -6,12 +6,13 @@
 #include "base/file.h"
 #include "base/json.h"
 #include "base/memory.h"
+#include "base/socket.h"
 #include "cdi/spec.h"
+#include "claims/record.h"
 #include "claims/records.h"
 #include "config.h"
 #include "ledger.h"
 #include "plugin/service.h"
-#include "rpc/listener.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -64,7 +65,7 @@ static void print_claim(const struct ledger_claim *claim, int r, const struct er
 {
         if (r)
                 printf("  uid %s  %s, held as %u TDs until kubelet speaks of it: %s\n", claim->uid,
-                       r == RECORDS_NEWER ? "newer" : "damaged", ledger_claim_weight(claim),
+                       r == CLAIMS_RECORD_NEWER ? "newer" : "damaged", ledger_claim_weight(claim),
                        reason->text);
         else if (claim->is_uncertain)
                 printf("  uid %s  its record was unreadable, held as %u TDs until kubelet speaks "
@@ -88,11 +89,11 @@ static void print_held(const struct survey *survey)
 static void print_plugin(const struct config *config, const struct survey *survey)
 {
         __attribute__((cleanup(cleanup_free))) char *foreign =
-                xasprintf("%s/device-plugins/" PLUGIN_SERVICE_FOREIGN, config->kubelet_dir);
+                xasprintf("%s/" PLUGIN_SERVICE_FOREIGN, config->device_plugin_dir);
 
         printf("plugin     %u devices held or lingering, as last recorded\n",
                survey->held.by_plugin);
-        if (rpc_listener_is_served(foreign))
+        if (socket_is_served(foreign))
                 printf("           another plugin serves " PLUGIN_SERVICE_RESOURCE
                        " (%s): ours stands back, and what\n"
                        "           it hands out is counted. Turn it off, or park KubeVirt's own "

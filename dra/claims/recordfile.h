@@ -16,9 +16,10 @@ struct ledger_claim;
 
 #define RECORDFILE_MAX (1 << 20) /* bytes; the largest claim makes a record of some 20 KiB */
 
-/* 0 and a claim of the caller's; RECORDS_NEWER; -ENOENT: it is not there; any other -errno with the
- * reason: recordfile_is_our_trouble() tells whether it says anything about the record. An error of
- * the disk or of a full table of descriptors is tried again at once, since the first may pass. */
+/* 0 and a claim of the caller's; CLAIMS_RECORD_NEWER; -ENOENT: it is not there; any other -errno
+ * with the reason: recordfile_is_our_trouble() tells whether it says anything about the record. An
+ * error of the disk or of a full table of descriptors is tried again at once, since the first may
+ * pass. */
 int recordfile_read(int directory_fd, const char *uid, struct ledger_claim **ret_claim,
                     struct error *err);
 
@@ -28,8 +29,9 @@ bool recordfile_is_our_trouble(int r);
 /* A claim that holds as many TDs as the mark says, until kubelet speaks of it. The caller's. */
 struct ledger_claim *recordfile_uncertain_claim(int directory_fd, const char *uid);
 
-/* What a scan finds under a claim's UID: 0 and the claim as recorded; or RECORDS_NEWER or -errno
- * with the reason, and an uncertain claim that holds what the mark says. The claim is the callee's.
+/* What a scan finds under a claim's UID: 0 and the claim as recorded; or CLAIMS_RECORD_NEWER or
+ * -errno with the reason, and an uncertain claim that holds what the mark says. The claim is the
+ * callee's.
  */
 typedef void recordfile_on_found(void *owner, struct ledger_claim *claim, int r,
                                  struct error *reason);

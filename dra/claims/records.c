@@ -4,6 +4,7 @@
 #include "base/error.h"
 #include "base/file.h"
 #include "base/list.h"
+#include "claims/record.h"
 #include "claims/recordfile.h"
 #include "ledger.h"
 
@@ -51,7 +52,7 @@ struct loading {
 static void keep_aside(const struct records *records, const struct ledger_claim *claim, int r,
                        struct error *reason)
 {
-        const char *where = r == RECORDS_NEWER ? "newer" : "damaged";
+        const char *where = r == CLAIMS_RECORD_NEWER ? "newer" : "damaged";
         const struct error why = *reason;
         struct error failure = ERROR_NULL;
 
@@ -307,7 +308,7 @@ static void place_order(struct records *records, const char *uid, char *bytes, s
 {
         struct order *order = xcalloc(1, sizeof(*order));
 
-        assert(records_uid_is_valid(uid));
+        assert(claims_record_uid_is_valid(uid));
         order->uid = xstrdup(uid);
         order->bytes = bytes;
         order->n = n;
@@ -322,7 +323,7 @@ void records_save(struct records *records, const struct ledger_claim *claim,
                   records_on_done *on_done, void *owner)
 {
         size_t n;
-        char *bytes = records_encode(claim, &n);
+        char *bytes = claims_record_encode(claim, &n);
 
         place_order(records, claim->uid, bytes, n, ledger_claim_weight(claim), on_done, owner);
 }

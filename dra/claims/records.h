@@ -2,11 +2,10 @@
 /*
  * The ledger on disk: one record a claim, in <state>/claims/<uid>.
  *
- * A record is a line "dra-driver-tdx claim 1 crc32c <8 hex digits> <n> bytes\n" and that many bytes
- * of JSON; the checksum is taken over those bytes as they lie there, so that a field added by a
- * later version never looks like damage. A file a claim, rather than one file for all, keeps the
- * cost of a Prepare flat however many claims are held, confines damage to one claim whose UID the
- * file name still tells, and lets Unprepare succeed on a full disk, since removing needs no room.
+ * A file a claim, rather than one file for all, keeps the cost of a Prepare flat however many
+ * claims are held, confines damage to one claim whose UID the file name still tells, and lets
+ * Unprepare succeed on a full disk, since removing needs no room. Their bytes are those of
+ * claims/record.
  *
  * Writes are durable before they are reported: written to a temporary name, synced, renamed,
  * directory synced. They run on a worker thread of libuv; those that come while one is on its way
@@ -24,22 +23,6 @@ struct records;
 struct error;
 struct ledger;
 struct ledger_claim;
-
-/* Devices of one claim: AllocationResultsMaxSize of resource.k8s.io/v1. */
-#define RECORDS_TDS_MAX 32
-
-enum records_outcome {
-        RECORDS_NEWER = 1 /* written by a version of this driver whose format we do not know */
-};
-
-/* The record's bytes; the caller's. These three are pure (claims_record.c). */
-char *records_encode(const struct ledger_claim *claim, size_t *ret_n);
-/* 0 and a claim of the caller's; RECORDS_NEWER; or -EBADMSG with the reason: truncated,
- * checksum, not our format. */
-int records_decode(const char *bytes, size_t n, struct ledger_claim **ret_claim, struct error *err);
-
-/* Whether a claim UID can be a file name: 1 to 64 letters, digits and dashes. */
-bool records_uid_is_valid(const char *uid);
 
 /* Open (creating it where missing, 0700) the directory state_dir/claims. is_durable false leaves
  * out the syncs: for measurements only. */

@@ -24,7 +24,8 @@ enum state {
         WAITING, /* for the timer, before the next try */
         OPENING, /* a WATCH that was not answered yet */
         PROVING, /* answered, but it neither brought an event nor lasted short_ms */
-        STANDING
+        STANDING,
+        FREED /* for the timer, which frees the watch outside of its callbacks */
 };
 
 struct kube_watch {
@@ -377,6 +378,17 @@ static void begin_watch(struct kube_watch *watch)
                                   on_watch_over, watch);
 }
 
+static void dispose(struct kube_watch *watch)
+{
+        timer_free(watch->timer);
+        watch_lines_reset(&watch->lines);
+        free(watch->resource_version);
+        free(watch->path);
+        free(watch->field_selector);
+        free(watch->list_kind);
+        free(watch);
+}
+
 static void on_timer(void *owner)
 {
         struct kube_watch *watch = owner;
@@ -405,6 +417,9 @@ static void on_timer(void *owner)
                 /* A proxy on the way may have forgotten us without a word. */
                 drop_call(watch);
                 begin_watch(watch);
+                break;
+        case FREED:
+                dispose(watch);
                 break;
         }
 }
@@ -479,11 +494,6 @@ void kube_watch_free(struct kube_watch *watch)
         if (!watch)
                 return;
         kube_watch_stop(watch);
-        timer_free(watch->timer);
-        watch_lines_reset(&watch->lines);
-        free(watch->resource_version);
-        free(watch->path);
-        free(watch->field_selector);
-        free(watch->list_kind);
-        free(watch);
+        watch->state = FREED;
+        timer_start(watch->timer, 0);
 }

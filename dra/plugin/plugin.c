@@ -5,6 +5,7 @@
 #include "base/file.h"
 #include "base/log.h"
 #include "base/memory.h"
+#include "host/kubelet.h"
 #include "host/podcgroup.h"
 #include "ledger.h"
 #include "plugin/holder.h"
@@ -29,8 +30,7 @@ struct plugin {
         struct plugin_service *plugin;
         struct podresources *podresources;
         struct plugin_record *record;
-        char *directory;
-        char *podresources_socket;
+        struct kubelet *kubelet;
         uv_timer_t question;
         uv_timer_t expiry;
         uv_timer_t offering;
@@ -225,7 +225,8 @@ static int read_checkpoint(struct plugin *side)
         size_t n;
         int r;
 
-        path = xasprintf("%s/" KUBELET_CHECKPOINT_NAME, side->directory);
+        path = xasprintf("%s/" KUBELET_CHECKPOINT_NAME,
+                         kubelet_device_plugin_directory(side->kubelet));
         r = file_read(AT_FDCWD, path, RECORDS_MAX, &bytes, &n, &error);
         if (!r) {
                 sharing_confirm(side->sharing, NULL, false);
@@ -361,6 +362,8 @@ static void on_standing(void *owner, enum plugin_service_standing standing, cons
 {
         struct plugin *side = owner;
 
+        bool was_standing_back = side->stands_back;
+
         side->stands_back = standing == PLUGIN_SERVICE_STANDS_BACK;
         if (side->is_started && side->stands_back && !side->sharing)
                 come_into_use(side);
@@ -375,6 +378,11 @@ static void on_standing(void *owner, enum plugin_service_standing standing, cons
                 log_foreign(side, reason);
                 return;
         case PLUGIN_SERVICE_UNREGISTERED:
+                if (!was_standing_back) {
+                        log_info("kubelet does not know the device plugin any more",
+                                 log_str("reason", reason));
+                        return;
+                }
                 log_info(side->options.serves
                                  ? "the device plugin takes over"
                                  : "the device plugin keeps the name, offering nothing",
@@ -393,32 +401,29 @@ struct plugin *plugin_new(const struct plugin_options *options)
 
         side->options = *options;
         side->record = plugin_record_new(options->state_dir);
-        side->directory = xasprintf("%s/device-plugins", options->kubelet_dir);
-        side->podresources_socket =
-                xasprintf("%s/pod-resources/kubelet.sock", options->kubelet_dir);
+        side->kubelet = kubelet_new(options->kubelet_dir, options->device_plugin_dir);
         uv_timer_init(options->loop, &side->question);
         uv_timer_init(options->loop, &side->expiry);
         uv_timer_init(options->loop, &side->offering);
         side->question.data = side;
         side->expiry.data = side;
         side->offering.data = side;
-        podresources_options = (struct podresources_options){ .pump = options->pump,
-                                                              .socket = side->podresources_socket,
-                                                              .resource = PLUGIN_SERVICE_RESOURCE,
-                                                              .on_list = on_list,
-                                                              .owner = side };
+        podresources_options =
+                (struct podresources_options){ .pump = options->pump,
+                                               .socket = kubelet_podresources_socket(side->kubelet),
+                                               .resource = PLUGIN_SERVICE_RESOURCE,
+                                               .on_list = on_list,
+                                               .owner = side };
         side->podresources = podresources_new(&podresources_options);
-        plugin_options =
-                (struct plugin_service_options){ .loop = options->loop,
-                                                 .pump = options->pump,
-                                                 .server = options->server,
-                                                 .directory = side->directory,
-                                                 .podresources_socket = side->podresources_socket,
-                                                 .inject = options->inject,
-                                                 .on_allocate = on_allocate,
-                                                 .on_kubelet_started = on_kubelet_started,
-                                                 .on_standing = on_standing,
-                                                 .owner = side };
+        plugin_options = (struct plugin_service_options){ .loop = options->loop,
+                                                          .pump = options->pump,
+                                                          .server = options->server,
+                                                          .kubelet = side->kubelet,
+                                                          .inject = options->inject,
+                                                          .on_allocate = on_allocate,
+                                                          .on_kubelet_started = on_kubelet_started,
+                                                          .on_standing = on_standing,
+                                                          .owner = side };
         side->plugin = plugin_service_new(&plugin_options);
         return side;
 }
@@ -499,8 +504,7 @@ static void on_closed(uv_handle_t *handle)
                 return;
         sharing_free(side->sharing);
         plugin_record_free(side->record);
-        free(side->directory);
-        free(side->podresources_socket);
+        kubelet_free(side->kubelet);
         free(side);
 }
 

@@ -72,10 +72,10 @@ unsigned sharing_n_held(const struct sharing *sharing)
         return (unsigned)holdings_n(sharing->holdings);
 }
 
-static unsigned limit(const struct sharing *sharing)
+/* Of so many TDs in all. */
+static unsigned limit(const struct sharing *sharing, unsigned n_tds)
 {
-        return sharing_plugin_limit(ledger_total(sharing->ledger), sharing->split,
-                                    ledger_held(sharing->ledger));
+        return sharing_plugin_limit(n_tds, sharing->split, ledger_held(sharing->ledger));
 }
 
 void sharing_close(struct sharing *sharing, bool is_closed)
@@ -101,9 +101,12 @@ void sharing_each(const struct sharing *sharing,
 
 void sharing_update(struct sharing *sharing)
 {
-        ledger_set_elsewhere(sharing->ledger,
-                             sharing_elsewhere(ledger_total(sharing->ledger), sharing->split,
-                                               sharing_n_held(sharing)));
+        struct ledger *ledger = sharing->ledger;
+        unsigned n_held = sharing_n_held(sharing);
+
+        ledger_set_elsewhere(ledger,
+                             sharing_elsewhere(ledger_total(ledger), sharing->split, n_held));
+        ledger_set_kept(ledger, sharing_elsewhere(ledger_usable(ledger), sharing->split, n_held));
 }
 
 static bool take_in(struct sharing *sharing, bool is_changed)
@@ -127,7 +130,8 @@ int sharing_allocate(struct sharing *sharing, const char *const *ids, size_t n, 
         if (!sharing->is_known)
                 return error_set(err, -EAGAIN,
                                  "the driver has just started and does not know yet what is free");
-        if (n_new && sharing_n_held(sharing) + n_new > limit(sharing))
+        if (n_new &&
+            sharing_n_held(sharing) + n_new > limit(sharing, ledger_total(sharing->ledger)))
                 return error_set(
                         err, -ENOSPC,
                         "no TD is free: claims hold %u and pods %u of %u TDs; choose another node",
@@ -247,12 +251,13 @@ static void name_devices(struct sharing *sharing, unsigned n)
 struct sharing_device *sharing_offer(struct sharing *sharing, size_t *ret_n)
 {
         unsigned total = ledger_total(sharing->ledger), n_free = 0;
+        unsigned n_offered = limit(sharing, ledger_usable(sharing->ledger));
         struct sharing_device *devices =
                 xcalloc(total + holdings_n(sharing->holdings), sizeof(*devices));
         size_t n = 0;
 
-        if (sharing->is_known && !sharing->is_closed && limit(sharing) > sharing_n_held(sharing))
-                n_free = limit(sharing) - sharing_n_held(sharing);
+        if (sharing->is_known && !sharing->is_closed && n_offered > sharing_n_held(sharing))
+                n_free = n_offered - sharing_n_held(sharing);
         name_devices(sharing, total);
         for (unsigned i = 0; i < total; ++i) {
                 const char *name = sharing->names[i];

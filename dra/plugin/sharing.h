@@ -38,8 +38,9 @@ unsigned sharing_plugin_limit(unsigned total, int64_t split, unsigned n_claims_h
 /* What claims cannot have while plugin devices hold n_plugin_held. */
 unsigned sharing_elsewhere(unsigned total, int64_t split, unsigned n_plugin_held);
 
-/* ledger is borrowed; its elsewhere is set here, and nowhere else. is_running: as of
- * holdings_new(). */
+/* ledger is borrowed; its elsewhere and kept are set here, and nowhere else. TDs of others
+ * (ledger_set_foreign()) shorten the plugin's part of a split before that of the claims.
+ * is_running: as of holdings_new(). */
 struct sharing *sharing_new(struct ledger *ledger, int64_t split,
                             bool (*is_running)(const char *cgroup), uint64_t now_ms);
 void sharing_free(struct sharing *sharing);
@@ -95,7 +96,7 @@ uint64_t sharing_next_expiry_ms(const struct sharing *sharing);
 /* Closed: no free device is offered. What is held stays Healthy. */
 void sharing_close(struct sharing *sharing, bool is_closed);
 
-/* The ledger's total or what claims hold has changed. */
+/* The ledger's total, its TDs of others or what claims hold has changed. */
 void sharing_update(struct sharing *sharing);
 
 struct sharing_device {

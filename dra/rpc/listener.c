@@ -5,6 +5,7 @@
 #include "base/log.h"
 #include "base/memory.h"
 #include "base/poll.h"
+#include "base/socket.h"
 #include "base/timer.h"
 
 #include <errno.h>
@@ -231,33 +232,7 @@ void rpc_listener_free(struct rpc_listener *listener)
         free(listener);
 }
 
-/* 0: somebody listens; -ECONNREFUSED: a socket that nobody listens on; or another -errno. */
-static int try_connect(const char *path)
-{
-        __attribute__((cleanup(cleanup_close))) int fd = -1;
-        struct sockaddr_un address;
-        struct stat file;
-
-        if (lstat(path, &file) < 0)
-                return -errno;
-        if (!S_ISSOCK(file.st_mode))
-                return -ENOTSOCK;
-        if (parse_path(path, &address) < 0)
-                return -ENAMETOOLONG;
-        fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-        if (fd < 0)
-                return -errno;
-        return connect(fd, (struct sockaddr *)&address, sizeof(address)) == 0 ? 0 : -errno;
-}
-
-bool rpc_listener_is_served(const char *path)
-{
-        int r = try_connect(path);
-
-        return !r || r == -EAGAIN; /* EAGAIN: its backlog is full */
-}
-
 bool rpc_listener_sweep_dead(const char *path)
 {
-        return try_connect(path) == -ECONNREFUSED && unlink(path) == 0;
+        return socket_try(path) == -ECONNREFUSED && unlink(path) == 0;
 }

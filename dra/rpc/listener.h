@@ -42,9 +42,6 @@ void rpc_listener_withdraw(struct rpc_listener *listener);
 /* Withdraw and free; not from inside on_connection. */
 void rpc_listener_free(struct rpc_listener *listener);
 
-/* Whether somebody listens on the socket at path. */
-bool rpc_listener_is_served(const char *path);
-
 /* Remove the socket at path if nobody listens on it: what a killed instance left behind. True:
  * removed. */
 bool rpc_listener_sweep_dead(const char *path);

@@ -343,6 +343,11 @@ class DeviceManager:
                          lambda: f"healthy: {sorted(self._healthy.get(resource, ()))}")
 
     @command
+    async def watch_plugins(self, what):
+        """off: register device plugins and never ask for their lists; on again."""
+        self.plugins.is_watching = what == "on"
+
+    @command
     async def device_plugins(self):
         """A line a registration since kubelet's start, the oldest first."""
         return str(self.plugins)
