@@ -178,12 +178,14 @@ publishes() { [ "$(published_state)" = "$1" ]; }
         grep -E "^attest +not enforced, socket /var/run/tdx-qgs/qgs.socket .*the defaults are in force" <<<"$output"
 }
 
-@test "check writes nothing" {
+@test "check and inspect write nothing" {
+        local before
         enter_cr enforced=true
+        before=$(find "$STATE" "$CDI" 2>/dev/null | sort) || true
         cr_check
         [ "$status" -eq 0 ]
-        [ ! -e "$STATE" ]
-        [ ! -e "$CDI" ]
+        cr_inspect
+        [ "$(find "$STATE" "$CDI" 2>/dev/null | sort)" = "$before" ]
 }
 
 # ---- capacity ----
@@ -234,6 +236,18 @@ capacity_fails() { # WORDS [FLAG...]
 }
 
 # ---- what run would not start with ----
+
+@test "without an API server check fails, unless the device plugin alone is served" {
+        FLAGS=(--node-name "$NODE" --kubelet-dir "$K" --cdi-dir "$CDI" --misc-capacity "$MISC" --attestation optional)
+        run "$DRIVER" check "${FLAGS[@]}"
+        echo "$output"
+        [ "$status" -eq 1 ]
+        grep -E '^FAIL  API server +not running in a pod and no --api-server given$' <<<"$output"
+        run "$DRIVER" check "${FLAGS[@]}" --serve plugin
+        echo "$output"
+        [ "$status" -eq 0 ]
+        grep -E '^ok    API server .*--serve=plugin works without' <<<"$output"
+}
 
 @test "check fails if a directory that run needs takes no files" {
         : >"$T/file"
