@@ -12,6 +12,7 @@
 #include "claims/service.h"
 #include "claims/sockets.h"
 #include "config.h"
+#include "device.h"
 #include "host/dirwatch.h"
 #include "host/kubelet.h"
 #include "host/module.h"
@@ -20,6 +21,7 @@
 #include "kube/credentials.h"
 #include "kube/event.h"
 #include "kube/http.h"
+#include "measuring.h"
 #include "node.h"
 #include "offer/device_health.h"
 #include "offer/inventory.h"
@@ -42,6 +44,7 @@ struct daemon {
 
         /* What the host says. */
         struct capacity total;
+        struct measuring measuring;
         struct module module;
         struct attestation *attestation;
 
@@ -135,11 +138,22 @@ static void read_module(struct daemon *daemon)
         node_set_module_version(daemon->node, daemon->module.version);
 }
 
+/* With --capacity the host may run more than is given to us. */
+static void read_running(struct daemon *daemon)
+{
+        uint64_t limit = daemon->config->capacity < 0 ? daemon->total.n_host : DEVICE_INDEX_MAX;
+        const struct misc_tree *tree = limit ? measuring_read(&daemon->measuring, limit) : NULL;
+
+        if (tree)
+                node_set_running(daemon->node, tree, uv_now(&daemon->loop));
+}
+
 static void read_capacity(struct daemon *daemon)
 {
         read_module(daemon);
         if (capacity_read(&daemon->total))
                 node_set_total(daemon->node, daemon->total.tds);
+        read_running(daemon);
 }
 
 /* ---- kubelet ---- */
@@ -379,6 +393,7 @@ static int set_up_status(struct daemon *daemon, struct error *err)
         const struct status_options options = { .loop = &daemon->loop,
                                                 .config = daemon->config,
                                                 .node = daemon->node,
+                                                .measuring = &daemon->measuring,
                                                 .claims_service = &daemon->claims_service,
                                                 .sockets = daemon->sockets,
                                                 .surroundings = daemon->surroundings,
@@ -528,6 +543,9 @@ int daemon_run(const struct config *config, struct error *err)
         daemon->config = config;
         daemon->err = err;
         capacity_init(&daemon->total, config);
+        daemon->measuring = (struct measuring){ .cgroup_root = config->cgroup_root,
+                                                .on_event = on_event,
+                                                .owner = daemon };
         daemon->module.file = MODULE_VERSION_FILE;
         r = uv_loop_init(&daemon->loop);
         if (r < 0) {
@@ -546,6 +564,7 @@ int daemon_run(const struct config *config, struct error *err)
         kubelet_free(daemon->kubelet);
         surroundings_free(daemon->surroundings);
         module_deinit(&daemon->module);
+        measuring_deinit(&daemon->measuring);
         uv_loop_close(&daemon->loop);
         free(daemon);
         return r;

@@ -5,12 +5,14 @@
 #include "base/error.h"
 #include "base/log.h"
 #include "base/memory.h"
+#include "cdi/conflict.h"
 #include "cdi/spec.h"
 #include "cdi/store.h"
 #include "claims/prepare.h"
 #include "claims/reconcile.h"
 #include "claims/records.h"
 #include "config.h"
+#include "foreign.h"
 #include "host/boot.h"
 #include "ledger.h"
 #include "offer/inventory.h"
@@ -28,6 +30,9 @@ struct node {
         char *module_version; /* NULL: not known */
         struct attestation_facts attestation;
         bool are_taints_dropped;
+        const struct misc_tree *running; /* borrowed; NULL: it was weighed, or there is none */
+        uint64_t running_read_ms;
+        struct foreign foreign;
 
         /* What is held. */
         struct ledger *ledger;
@@ -38,8 +43,11 @@ struct node {
         struct plugin *plugin;
 
         struct overcommit overcommit;
-        struct error cdi_error; /* logged last */
-        bool was_schedulable;   /* by the last Event */
+        char *cdi_conflict;      /* the other file that names our devices; NULL: none */
+        struct error cdi_error;  /* logged last */
+        unsigned n_cdi_devices;  /* of each prefix, in the spec that was set last */
+        bool has_plugin_devices; /* in the spec */
+        bool was_schedulable;    /* by the last Event */
         bool is_active;
         bool is_stopping;
 };
@@ -106,7 +114,7 @@ void node_taints_dropped(struct node *node)
         if (node->are_taints_dropped)
                 return;
         log_warn("this API server keeps no device taints (its feature DRADeviceTaints is off): "
-                 "free devices are withdrawn instead");
+                 "while VMs may not be placed here, the slices list no device instead");
         node->are_taints_dropped = true;
         publish(node);
 }
@@ -130,27 +138,28 @@ static void log_cdi_error(struct node *node, const struct error *error)
                 log_error("VMs cannot be given their devices", log_str("reason", error->text));
 }
 
-/* A device for every TD there is, and for every one that is still held from when there were more.
- */
+/* A device for every TD there is, and for every one that is still in use from when there were more:
+ * a container that starts again looks its devices up again. */
 static unsigned n_cdi_devices(const struct node *node)
 {
-        unsigned n = ledger_total(node->ledger);
+        unsigned n = node->is_total_known ? node->total : 0, n_plugin;
 
         for (const struct ledger_claim *claim = ledger_next(node->ledger, NULL); claim;
              claim = ledger_next(node->ledger, claim))
                 for (size_t i = 0; i < claim->n_devices; ++i)
                         if (claim->devices[i].slot != LEDGER_NO_SLOT && claim->devices[i].slot >= n)
                                 n = claim->devices[i].slot + 1;
-        return n;
+        n_plugin = node->has_plugin_devices ? plugin_n_indexes(node->plugin) : 0;
+        return n > n_plugin ? n : n_plugin;
 }
 
-static void write_cdi_spec(struct node *node)
+static void set_cdi_spec(struct node *node, unsigned n_devices)
 {
         static const char *const prefixes[] = { PREPARE_CDI_PREFIX, PLUGIN_SERVICE_CDI_PREFIX };
         const struct cdi_spec spec = {
                 .prefixes = prefixes,
-                .n_prefixes = node->options.config->is_injecting_cdi ? 2 : 1,
-                .n_devices = n_cdi_devices(node),
+                .n_prefixes = node->has_plugin_devices ? 2 : 1,
+                .n_devices = n_devices,
                 .mount = { node->attestation.host_directory, node->attestation.vm_directory },
                 .group = node->attestation.group,
         };
@@ -159,8 +168,20 @@ static void write_cdi_spec(struct node *node)
         size_t n;
 
         bytes = cdi_spec_build(&spec, &n);
+        node->n_cdi_devices = n_devices;
         (void)cdi_store_set(node->cdi, bytes, n, &error);
         log_cdi_error(node, &error);
+}
+
+static void write_cdi_spec(struct node *node)
+{
+        /* Pods that an earlier run gave CDI names keep needing them, whatever --plugin-inject is
+         * now. Which pods those are is not recorded: any plugin device from before counts. */
+        if (!node->has_plugin_devices)
+                node->has_plugin_devices =
+                        node->options.config->is_injecting_cdi ||
+                        (!ledger_is_total_known(node->ledger) && plugin_n_indexes(node->plugin));
+        set_cdi_spec(node, n_cdi_devices(node));
 }
 
 static void verify_cdi_spec(struct node *node)
@@ -173,6 +194,43 @@ static void verify_cdi_spec(struct node *node)
         if (!error.code)
                 (void)cdi_ensure_mount_source(node->attestation.seen_directory, &error);
         log_cdi_error(node, &error);
+}
+
+/* The runtime must find what an answer names. An index may be above the total: kubelet chooses from
+ * a list that we sent before the total shrank. */
+static int on_allocating(void *owner, unsigned n, struct error *err)
+{
+        struct node *node = owner;
+        int r;
+
+        if (!node->options.config->is_injecting_cdi)
+                return 0;
+        if (n > node->n_cdi_devices)
+                set_cdi_spec(node, n);
+        r = cdi_store_verify(node->cdi, err);
+        if (r == CDI_STORE_WRITTEN)
+                log_warn("the CDI spec was missing or changed, restored",
+                         log_str("directory", node->options.config->cdi_dir));
+        return r < 0 ? r : cdi_ensure_mount_source(node->attestation.seen_directory, err);
+}
+
+/* Not before each answer: it reads every spec there is. */
+static void look_for_cdi_conflict(struct node *node)
+{
+        __attribute__((cleanup(cleanup_free))) char *before = take_ptr(node->cdi_conflict);
+        __attribute__((cleanup(cleanup_free))) char *text = NULL;
+
+        node->cdi_conflict = cdi_conflict_find(node->options.config->cdi_dir);
+        if (!node->cdi_conflict && before)
+                log_info("no other CDI spec names our devices any more", log_str("was", before));
+        if (!node->cdi_conflict || (before && strcmp(before, node->cdi_conflict) == 0))
+                return;
+        text = xasprintf("%s names the devices of " CDI_KIND
+                         ", as this driver's own spec does: the "
+                         "container runtime resolves neither, and no VM starts. Remove it",
+                         node->cdi_conflict);
+        log_error("another CDI spec names our devices", log_str("detail", text));
+        tell(node, true, "TDXCDIConflict", text);
 }
 
 /* ---- attestation ---- */
@@ -255,13 +313,42 @@ void node_set_module_version(struct node *node, const char *version)
 
 /* ---- the total ---- */
 
+/* Each reading is weighed once, and not before it is known who holds what. Whether the offer may
+ * differ. */
+static bool weigh_running(struct node *node)
+{
+        const struct misc_tree *running = node->running;
+
+        if (!running || !node->is_active || !is_total_in_force(node))
+                return false;
+        node->running = NULL;
+        if (!foreign_take(&node->foreign, running, node->ledger, node->plugin,
+                          node->running_read_ms))
+                return false;
+        ledger_set_foreign(node->ledger, foreign_withheld(&node->foreign));
+        return true;
+}
+
+void node_set_running(struct node *node, const struct misc_tree *tree, uint64_t now_ms)
+{
+        if (node->is_stopping)
+                return;
+        node->running = tree;
+        node->running_read_ms = now_ms;
+        if (!weigh_running(node))
+                return;
+        plugin_update(node->plugin);
+        publish(node);
+}
+
 static void put_total_in_force(struct node *node)
 {
         if (!node->is_active || !is_total_in_force(node))
                 return;
+        write_cdi_spec(node);
+        (void)weigh_running(node);
         ledger_set_total(node->ledger, node->total);
         plugin_update(node->plugin);
-        write_cdi_spec(node);
         prepare_retry_waiting(node->prepare);
         publish(node);
 }
@@ -280,6 +367,8 @@ static void on_plugin_changed(void *owner)
 
         if (!ledger_is_total_known(node->ledger) || ledger_total(node->ledger) != node->total)
                 put_total_in_force(node);
+        if (node->has_plugin_devices && plugin_n_indexes(node->plugin) > node->n_cdi_devices)
+                write_cdi_spec(node);
         prepare_retry_waiting(node->prepare);
         publish(node);
 }
@@ -313,8 +402,8 @@ static int load(struct node *node, struct error *err)
         return r;
 }
 
-/* In this order: what claims hold, then how VMs get their devices, then what plugin devices hold,
- * then the total, which opens the offer, and requests last. */
+/* In this order: what claims and plugin devices hold, as far as the disk tells; how VMs get their
+ * devices; the total, which opens the offer; requests last. */
 int node_activate(struct node *node, struct error *err)
 {
         char boot_id[BOOT_ID_SIZE];
@@ -326,8 +415,8 @@ int node_activate(struct node *node, struct error *err)
         if (r < 0)
                 return r;
         node->is_active = true;
-        put_attestation_in_force(node);
         plugin_start(node->plugin);
+        put_attestation_in_force(node);
         put_total_in_force(node);
         prepare_activate(node->prepare, node->records, boot_id);
         if (node->options.api)
@@ -354,6 +443,7 @@ void node_look(struct node *node)
         /* Leave a spec that cannot be written to the clock: each attempt changes the directory. */
         if (!node->cdi_error.code)
                 verify_cdi_spec(node);
+        look_for_cdi_conflict(node);
 }
 
 void node_check(struct node *node)
@@ -362,10 +452,20 @@ void node_check(struct node *node)
                 return;
         look(node);
         verify_cdi_spec(node);
+        look_for_cdi_conflict(node);
         prepare_retry_removals(node->prepare);
 }
 
 /* ---- life ---- */
+
+/* --share counts only while both paths are served. With one path off, nothing is kept for it: what
+ * its pods still hold from before is counted anyway. */
+static int64_t split_of(const struct config *config)
+{
+        if (!config->serves_dra)
+                return 0;
+        return config->serves_plugin ? config->split : -1;
+}
 
 static void set_up_plugin(struct node *node)
 {
@@ -381,8 +481,9 @@ static void set_up_plugin(struct node *node)
                 .state_dir = config->state_dir,
                 .cgroup_root = config->cgroup_root,
                 .inject = config->is_injecting_cdi ? PLUGIN_SERVICE_CDI : PLUGIN_SERVICE_MOUNTS,
-                .split = config->serves_dra ? config->split : 0,
+                .split = split_of(config),
                 .serves = config->serves_plugin,
+                .on_allocating = on_allocating,
                 .on_changed = on_plugin_changed,
                 .owner = node,
         };
@@ -399,6 +500,11 @@ struct node *node_new(const struct node_options *options)
 
         node->options = *options;
         node->was_schedulable = true;
+        node->foreign = (struct foreign){ .is_ignoring = config->is_ignoring_foreign,
+                                          .reserve = config->reserve,
+                                          .measure = MEASURE_NULL,
+                                          .on_event = options->on_event,
+                                          .owner = options->owner };
         node->ledger = ledger_new();
         node->cdi = cdi_store_new(config->cdi_dir);
         other_cdi_dir = surroundings_other_cdi_dir(config);
@@ -441,6 +547,7 @@ void node_free(struct node *node)
         ledger_free(node->ledger);
         free_copy(&node->attestation);
         free(node->module_version);
+        free(node->cdi_conflict);
         free(node);
 }
 
@@ -458,6 +565,12 @@ void node_status(const struct node *node, struct node_status *ret)
                 .is_total_known = ledger_is_total_known(node->ledger),
                 .total = ledger_total(node->ledger),
                 .n_held = ledger_held(node->ledger),
+                .is_measured = node->foreign.measure.is_known,
+                .n_running = node->foreign.latest.ours + node->foreign.latest.foreign +
+                             node->foreign.latest.leaked,
+                .n_foreign = node->foreign.measure.foreign.in_force,
+                .n_leaked = node->foreign.measure.leaked.in_force,
+                .n_usable = ledger_usable(node->ledger),
                 .n_claims = ledger_n_claims(node->ledger),
                 .n_waiting = prepare_n_waiting(node->prepare),
                 .is_attestation_known = node->attestation.is_known,

@@ -374,6 +374,49 @@ endpoint_is_kept() {
         went_well endpoint_is_kept
 }
 
+split_of_one_path() {
+        both --share split=1
+        pod old
+        stop_driver
+        both --serve dra --share split=1
+        api wait-devices 3 10s
+        prepare a tdx0
+        prepare b tdx1
+        prepare c tdx2
+}
+@test "with --serve=dra a split keeps no TD from claims, also while an old plugin pod runs" {
+        went_well split_of_one_path
+}
+
+no_spec_no_pod() {
+        : >"$CDI"
+        both --plugin-inject cdi --listen 127.0.0.1:0
+        refused "a file is where a directory should be" pod one
+        rm "$CDI"
+        pod two | grep -q "cdi=kubevirt.io/tdx=plugin-tdx"
+        local device
+        device=$(kubelet devices | sed -n 's/^\(tdx[0-9]*\) .*in use.*/\1/p')
+        "$SIM/cdi-run" --cdi-dir "$CDI" --device "kubevirt.io/tdx=plugin-$device" --check
+        metric 'tdx_held_tds{path="plugin"}' 1
+}
+@test "with --plugin-inject=cdi a pod is refused while the CDI spec cannot be there, and nothing is held for it" {
+        went_well no_spec_no_pod
+}
+
+spec_has_what_is_held() {
+        both --plugin-inject cdi
+        pod one | grep -q "plugin-tdx3"
+        printf 'tdx 1\n' >"$MISC"
+        kubelet wait-healthy 1 10s
+        "$SIM/cdi-run" --cdi-dir "$CDI" --device kubevirt.io/tdx=plugin-tdx3 --check
+        stop_driver
+        both
+        "$SIM/cdi-run" --cdi-dir "$CDI" --device kubevirt.io/tdx=plugin-tdx3 --check
+}
+@test "the CDI spec keeps a pod's device above a shrunken total, also when --plugin-inject changes" {
+        went_well spec_has_what_is_held
+}
+
 handed_on() {
         both
         pod one 2

@@ -12,6 +12,7 @@ struct config;
 struct claims_service;
 struct error;
 struct kube_api;
+struct measuring;
 struct node;
 struct publisher;
 struct sockets;
@@ -23,6 +24,7 @@ struct status_options {
         uv_loop_t *loop;
         const struct config *config;
         const struct node *node;
+        const struct measuring *measuring;
         const struct claims_service *claims_service;
         const struct sockets *sockets;
         struct surroundings *surroundings;
