@@ -5,6 +5,7 @@
 #include "base/error.h"
 #include "base/log.h"
 #include "base/memory.h"
+#include "cdi/conflict.h"
 #include "cdi/spec.h"
 #include "cdi/store.h"
 #include "claims/prepare.h"
@@ -45,6 +46,7 @@ struct node {
         struct plugin *plugin;
 
         struct overcommit overcommit;
+        char *cdi_conflict;      /* the other file that names our devices; NULL: none */
         unsigned n_cdi_devices;  /* of each prefix, in the spec that was set last */
         bool has_plugin_devices; /* in the spec */
 
@@ -289,6 +291,25 @@ static int on_allocating(void *owner, unsigned n, struct error *err)
         return error ? error->code : 0;
 }
 
+/* Not before each answer: it reads every spec there is. */
+static void look_for_cdi_conflict(struct node *node)
+{
+        __attribute__((cleanup(cleanup_free))) char *before = take_ptr(node->cdi_conflict);
+        __attribute__((cleanup(cleanup_free))) char *text = NULL;
+
+        node->cdi_conflict = cdi_conflict_find(node->options.config->cdi_dir);
+        if (!node->cdi_conflict && before)
+                log_info("no other CDI spec names our devices any more", log_str("was", before));
+        if (!node->cdi_conflict || (before && strcmp(before, node->cdi_conflict) == 0))
+                return;
+        text = xasprintf("%s names the devices of " CDI_KIND
+                         ", as this driver's own spec does: the "
+                         "container runtime resolves neither, and no VM starts. Remove it",
+                         node->cdi_conflict);
+        log_error("another CDI spec names our devices", log_str("detail", text));
+        tell(node, true, "TDXCDIConflict", text);
+}
+
 /* ---- attestation ---- */
 
 static char *copy_string(const char *string)
@@ -496,6 +517,7 @@ void node_look(struct node *node)
         /* Leave a spec that cannot be written to the clock: each attempt changes the directory. */
         if (!node->spec_error.code)
                 verify_cdi_spec(node);
+        look_for_cdi_conflict(node);
 }
 
 void node_check(struct node *node)
@@ -504,6 +526,7 @@ void node_check(struct node *node)
                 return;
         look(node);
         verify_cdi_spec(node);
+        look_for_cdi_conflict(node);
         prepare_retry_removals(node->prepare);
 }
 
@@ -597,6 +620,7 @@ void node_free(struct node *node)
         ledger_free(node->ledger);
         free_copy(&node->attestation);
         free(node->module_version);
+        free(node->cdi_conflict);
         free(node);
 }
 
