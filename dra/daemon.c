@@ -28,6 +28,7 @@
 #include "offer/publisher.h"
 #include "rpc/pump.h"
 #include "rpc/server.h"
+#include "surroundings.h"
 
 #include <errno.h>
 #include <signal.h>
@@ -54,6 +55,7 @@ struct daemon {
         struct rpc_pump *pump;
         struct rpc_server *server;
         struct kubelet *kubelet;
+        struct surroundings *surroundings;
         struct sockets *sockets; /* NULL: the DRA path is off */
         struct registration registration;
         struct claims_service claims_service;
@@ -256,10 +258,10 @@ static bool look_around(struct daemon *daemon)
 {
         int r;
 
-
         for (size_t i = 0; i < array_size(daemon->watches); ++i)
                 if (daemon->watches[i])
                         dirwatch_check(daemon->watches[i]);
+        surroundings_look(daemon->surroundings, uv_now(&daemon->loop));
         r = keep_lock(daemon);
         if (r < 0) {
                 fail(daemon, r);
@@ -393,6 +395,7 @@ static int set_up_status(struct daemon *daemon, struct error *err)
                                                 .measuring = &daemon->measuring,
                                                 .claims_service = &daemon->claims_service,
                                                 .sockets = daemon->sockets,
+                                                .surroundings = daemon->surroundings,
                                                 .publisher = daemon->publisher,
                                                 .api = daemon->api };
 
@@ -430,6 +433,7 @@ static int set_up(struct daemon *daemon, struct error *err)
         const struct config *config = daemon->config;
         int r;
 
+        daemon->surroundings = surroundings_new(config);
         daemon->kubelet = kubelet_new(config->kubelet_dir, config->device_plugin_dir);
         for (size_t i = 0; i < array_size(numbers); ++i) {
                 uv_signal_init(&daemon->loop, &daemon->signals[i]);
@@ -557,6 +561,7 @@ int daemon_run(const struct config *config, struct error *err)
         }
         kube_credentials_deinit(&daemon->credentials);
         kubelet_free(daemon->kubelet);
+        surroundings_free(daemon->surroundings);
         module_deinit(&daemon->module);
         measuring_deinit(&daemon->measuring);
         uv_loop_close(&daemon->loop);

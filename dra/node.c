@@ -15,6 +15,8 @@
 #include "host/boot.h"
 #include "ledger.h"
 #include "offer/inventory.h"
+#include "overcommit.h"
+#include "surroundings.h"
 
 #include <string.h>
 
@@ -39,8 +41,11 @@ struct node {
         struct reconcile *reconcile; /* NULL: no API server, or not active */
         struct plugin *plugin;
 
-        struct error cdi_error; /* logged last */
-        bool was_schedulable;   /* by the last Event */
+        struct overcommit overcommit;
+        struct error cdi_error;  /* logged last */
+        unsigned n_cdi_devices;  /* of each prefix, in the spec that was set last */
+        bool has_plugin_devices; /* in the spec */
+        bool was_schedulable;    /* by the last Event */
         bool is_active;
         bool is_stopping;
 };
@@ -58,6 +63,27 @@ static bool is_total_in_force(const struct node *node)
         return node->is_total_known && plugin_is_known(node->plugin);
 }
 
+static void tell_overcommit(struct node *node)
+{
+        struct plugin_status plugin;
+        struct overcommit_facts facts;
+        __attribute__((cleanup(cleanup_free))) char *text = NULL;
+        int news;
+
+        if (!node->is_active || node->is_stopping || !ledger_is_total_known(node->ledger))
+                return;
+        plugin_status(node->plugin, &plugin);
+        facts = (struct overcommit_facts){ ledger_total(node->ledger), ledger_held(node->ledger),
+                                           plugin.n_held };
+        news = overcommit_look(&node->overcommit, &facts, &text);
+        if (news == OVERCOMMIT_WORSE) {
+                log_warn("more TDs are held than there are", log_str("detail", text));
+                tell(node, true, "TDXOvercommitted", text);
+        } else if (news == OVERCOMMIT_OVER) {
+                log_info("no more TDs are held than there are", log_str("detail", text));
+        }
+}
+
 /* The one place where facts become an offer: called after each change. */
 static void publish(struct node *node)
 {
@@ -72,6 +98,7 @@ static void publish(struct node *node)
         };
         struct inventory inventory = INVENTORY_NULL;
 
+        tell_overcommit(node);
         if (!node->options.config->serves_dra || !node->is_active || node->is_stopping)
                 return;
         inventory_compute(node->ledger, &terms, &inventory);
@@ -85,7 +112,7 @@ void node_taints_dropped(struct node *node)
         if (node->are_taints_dropped)
                 return;
         log_warn("this API server keeps no device taints (its feature DRADeviceTaints is off): "
-                 "free devices are withdrawn instead");
+                 "while VMs may not be placed here, the slices list no device instead");
         node->are_taints_dropped = true;
         publish(node);
 }
@@ -109,27 +136,28 @@ static void log_cdi_error(struct node *node, const struct error *error)
                 log_error("VMs cannot be given their devices", log_str("reason", error->text));
 }
 
-/* A device for every TD there is, and for every one that is still held from when there were more.
- */
+/* A device for every TD there is, and for every one that is still in use from when there were more:
+ * a container that starts again looks its devices up again. */
 static unsigned n_cdi_devices(const struct node *node)
 {
-        unsigned n = ledger_total(node->ledger);
+        unsigned n = node->is_total_known ? node->total : 0, n_plugin;
 
         for (const struct ledger_claim *claim = ledger_next(node->ledger, NULL); claim;
              claim = ledger_next(node->ledger, claim))
                 for (size_t i = 0; i < claim->n_devices; ++i)
                         if (claim->devices[i].slot != LEDGER_NO_SLOT && claim->devices[i].slot >= n)
                                 n = claim->devices[i].slot + 1;
-        return n;
+        n_plugin = node->has_plugin_devices ? plugin_n_indexes(node->plugin) : 0;
+        return n > n_plugin ? n : n_plugin;
 }
 
-static void write_cdi_spec(struct node *node)
+static void set_cdi_spec(struct node *node, unsigned n_devices)
 {
         static const char *const prefixes[] = { PREPARE_CDI_PREFIX, PLUGIN_SERVICE_CDI_PREFIX };
         const struct cdi_spec spec = {
                 .prefixes = prefixes,
-                .n_prefixes = node->options.config->is_injecting_cdi ? 2 : 1,
-                .n_devices = n_cdi_devices(node),
+                .n_prefixes = node->has_plugin_devices ? 2 : 1,
+                .n_devices = n_devices,
                 .mount = { node->attestation.host_directory, node->attestation.vm_directory },
                 .group = node->attestation.group,
         };
@@ -138,8 +166,20 @@ static void write_cdi_spec(struct node *node)
         size_t n;
 
         bytes = cdi_spec_build(&spec, &n);
+        node->n_cdi_devices = n_devices;
         (void)cdi_store_set(node->cdi, bytes, n, &error);
         log_cdi_error(node, &error);
+}
+
+static void write_cdi_spec(struct node *node)
+{
+        /* Pods that an earlier run gave CDI names keep needing them, whatever --plugin-inject is
+         * now. Which pods those are is not recorded: any plugin device from before counts. */
+        if (!node->has_plugin_devices)
+                node->has_plugin_devices =
+                        node->options.config->is_injecting_cdi ||
+                        (!ledger_is_total_known(node->ledger) && plugin_n_indexes(node->plugin));
+        set_cdi_spec(node, n_cdi_devices(node));
 }
 
 static void verify_cdi_spec(struct node *node)
@@ -152,6 +192,24 @@ static void verify_cdi_spec(struct node *node)
         if (!error.code)
                 (void)cdi_ensure_mount_source(node->attestation.seen_directory, &error);
         log_cdi_error(node, &error);
+}
+
+/* The runtime must find what an answer names. An index may be above the total: kubelet chooses from
+ * a list that we sent before the total shrank. */
+static int on_allocating(void *owner, unsigned n, struct error *err)
+{
+        struct node *node = owner;
+        int r;
+
+        if (!node->options.config->is_injecting_cdi)
+                return 0;
+        if (n > node->n_cdi_devices)
+                set_cdi_spec(node, n);
+        r = cdi_store_verify(node->cdi, err);
+        if (r == CDI_STORE_WRITTEN)
+                log_warn("the CDI spec was missing or changed, restored",
+                         log_str("directory", node->options.config->cdi_dir));
+        return r < 0 ? r : cdi_ensure_mount_source(node->attestation.seen_directory, err);
 }
 
 /* ---- attestation ---- */
@@ -266,10 +324,10 @@ static void put_total_in_force(struct node *node)
 {
         if (!node->is_active || !is_total_in_force(node))
                 return;
+        write_cdi_spec(node);
         (void)weigh_running(node);
         ledger_set_total(node->ledger, node->total);
         plugin_update(node->plugin);
-        write_cdi_spec(node);
         prepare_retry_waiting(node->prepare);
         publish(node);
 }
@@ -288,6 +346,8 @@ static void on_plugin_changed(void *owner)
 
         if (!ledger_is_total_known(node->ledger) || ledger_total(node->ledger) != node->total)
                 put_total_in_force(node);
+        if (node->has_plugin_devices && plugin_n_indexes(node->plugin) > node->n_cdi_devices)
+                write_cdi_spec(node);
         prepare_retry_waiting(node->prepare);
         publish(node);
 }
@@ -298,7 +358,8 @@ static void on_damaged(void *owner, const char *uid, const struct error *reason)
 {
         struct node *node = owner;
 
-        log_error("the record of a claim is not readable; the claim stays held until kubelet prepares "
+        log_error("the record of a claim is not readable; the claim stays held until kubelet "
+                  "prepares "
                   "or unprepares it, or until the next reboot",
                   log_str("uid", uid), log_str("reason", reason->text));
         tell(node, true, "TDXCheckpointDamaged", reason->text);
@@ -320,8 +381,8 @@ static int load(struct node *node, struct error *err)
         return r;
 }
 
-/* In this order: what claims hold, then how VMs get their devices, then what plugin devices hold,
- * then the total, which opens the offer, and requests last. */
+/* In this order: what claims and plugin devices hold, as far as the disk tells; how VMs get their
+ * devices; the total, which opens the offer; requests last. */
 int node_activate(struct node *node, struct error *err)
 {
         char boot_id[BOOT_ID_SIZE];
@@ -333,8 +394,8 @@ int node_activate(struct node *node, struct error *err)
         if (r < 0)
                 return r;
         node->is_active = true;
-        put_attestation_in_force(node);
         plugin_start(node->plugin);
+        put_attestation_in_force(node);
         put_total_in_force(node);
         prepare_activate(node->prepare, node->records, boot_id);
         if (node->options.api)
@@ -374,6 +435,15 @@ void node_check(struct node *node)
 
 /* ---- life ---- */
 
+/* --share counts only while both paths are served. With one path off, nothing is kept for it: what
+ * its pods still hold from before is counted anyway. */
+static int64_t split_of(const struct config *config)
+{
+        if (!config->serves_dra)
+                return 0;
+        return config->serves_plugin ? config->split : -1;
+}
+
 static void set_up_plugin(struct node *node)
 {
         const struct node_options *options = &node->options;
@@ -388,8 +458,9 @@ static void set_up_plugin(struct node *node)
                 .state_dir = config->state_dir,
                 .cgroup_root = config->cgroup_root,
                 .inject = config->is_injecting_cdi ? PLUGIN_SERVICE_CDI : PLUGIN_SERVICE_MOUNTS,
-                .split = config->serves_dra ? config->split : 0,
+                .split = split_of(config),
                 .serves = config->serves_plugin,
+                .on_allocating = on_allocating,
                 .on_changed = on_plugin_changed,
                 .owner = node,
         };
@@ -401,6 +472,7 @@ struct node *node_new(const struct node_options *options)
 {
         struct node *node = xcalloc(1, sizeof(*node));
         const struct config *config = options->config;
+        __attribute__((cleanup(cleanup_free))) char *other_cdi_dir = NULL;
         struct prepare_options prepare_options;
 
         node->options = *options;
@@ -412,6 +484,9 @@ struct node *node_new(const struct node_options *options)
                                           .owner = options->owner };
         node->ledger = ledger_new();
         node->cdi = cdi_store_new(config->cdi_dir);
+        other_cdi_dir = surroundings_other_cdi_dir(config);
+        if (other_cdi_dir)
+                cdi_store_set_other_way(node->cdi, other_cdi_dir);
         prepare_options = (struct prepare_options){ .loop = options->loop,
                                                     .ledger = node->ledger,
                                                     .cdi = node->cdi,

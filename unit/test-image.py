@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
 """The container image: the same bytes twice, nothing in it but what is wanted, and the driver runs in
-it as the DaemonSet has it run: these mounts, this user, no capability, a read-only root. TAP.
+it as the DaemonSet has it run: these mounts, this user, CAP_SETGID alone, a read-only root. TAP.
 
 The second half runs in mount namespaces of its own, over a host of empty directories, between the
 stand-ins for kubelet and the API server. It needs root, or user namespaces.
@@ -176,10 +176,13 @@ def check_sbom(sbom, files, root):
 
 # ---- the driver in it ----
 
+CAP_SETGID = 6
+
+
 def drop_capabilities():
-    """An exec then gives uid 0 none: what `drop: [ALL]` and allowPrivilegeEscalation: false do."""
+    """An exec then gives uid 0 SETGID alone: what the manifest and allowPrivilegeEscalation: false do."""
     libc = ctypes.CDLL(None, use_errno=True)
-    for capability in range(64):
+    for capability in set(range(64)) - {CAP_SETGID}:
         libc.prctl(24, capability, 0, 0, 0)  # PR_CAPBSET_DROP
     libc.prctl(38, 1, 0, 0, 0)  # PR_SET_NO_NEW_PRIVS
 
@@ -339,8 +342,8 @@ def check_runs(image, directory):
             check(eventually(10, lambda: os.path.exists("/var/lib/kubelet/device-plugins/dra-driver-tdx.sock")),
                   f"{overlay}: the device plugin listens", pod.log.read_text())
         text = pathlib.Path(f"/proc/{pod.process.pid}/status").read_text()
-        check(re.search(r"^CapEff:\s0+$", text, re.M) and re.search(r"^CapBnd:\s0+$", text, re.M),
-              f"{overlay}: it has no capability")
+        check(all(re.search(rf"^{of}:\s0*{1 << CAP_SETGID:x}$", text, re.M) for of in ("CapEff", "CapBnd")),
+              f"{overlay}: it has SETGID and no other capability")
         status = pod.stop()
         log = pod.log.read_text()
         check(status == 0, f"{overlay}: it stops in an orderly way", log)

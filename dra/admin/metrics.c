@@ -82,8 +82,9 @@ static void print_instance(const struct metrics *metrics, struct text *page)
 static void print_attestation(const struct metrics *metrics, struct text *page)
 {
         begin(page, "tdx_attesting", "gauge",
-              "Whether the host's QGS answers a VM. 0: VMs that start here cannot attest; "
-              "`dra-driver-tdx inspect` and the log say why. Absent: nobody has looked yet.");
+              "1 if QGS answers a request for PLATFORM_INFO with a VM's rights, which says nothing "
+              "of quotes. 0: VMs that start here cannot attest, or the driver could not try; "
+              "`dra-driver-tdx inspect` and the log say why. Absent: nothing was tried yet.");
         if (metrics->is_qgs_known)
                 add(page, "tdx_attesting", metrics->is_attesting);
         begin(page, "tdx_schedulable", "gauge",
@@ -114,6 +115,11 @@ static void print_capacity(const struct metrics *metrics, struct text *page)
               "leave; `dra-driver-tdx inspect` names them.");
         if (is_known)
                 add(page, "tdx_free_tds", metrics->free);
+        begin(page, "tdx_overcommitted_tds", "gauge",
+              "TDs held beyond the capacity: the capacity has shrunk, or another device plugin "
+              "hands TDs out. Not 0: VMs may fail to start, delete so many of their pods.");
+        if (is_known)
+                add(page, "tdx_overcommitted_tds", metrics->overcommitted);
 }
 
 static void print_running(const struct metrics *metrics, struct text *page)

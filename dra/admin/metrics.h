@@ -43,7 +43,8 @@ struct metrics {
         bool is_capacity_known;
         unsigned capacity; /* TDs */
         unsigned held[METRICS_N_PATHS];
-        unsigned free; /* to be offered */
+        unsigned free;          /* to be offered */
+        unsigned overcommitted; /* held beyond the capacity */
 
         bool is_measured;        /* the host shows which TDs it runs */
         unsigned running;        /* all of them */

@@ -14,6 +14,7 @@
 #include "measuring.h"
 #include "node.h"
 #include "offer/publisher.h"
+#include "surroundings.h"
 
 #include <string.h>
 #include <time.h>
@@ -101,6 +102,7 @@ static void measure_node(const struct node_status *node, struct metrics *metrics
         metrics->foreign = node->n_foreign;
         metrics->leaked = node->n_leaked;
         metrics->free = node->n_usable > held ? node->n_usable - held : 0;
+        metrics->overcommitted = held > metrics->capacity ? held - metrics->capacity : 0;
         metrics->n_claims = node->n_claims;
         metrics->n_waiting = node->n_waiting;
         measure_plugin(&node->plugin, metrics);
@@ -130,9 +132,19 @@ static unsigned print_metrics(void *owner, struct text *page)
 
 /* ---- /healthz and /readyz ---- */
 
-/* The loop turns, or nobody would answer. */
+/* The loop turns, or nobody would answer. A failure makes kubelet restart the container, so nothing
+ * counts that a restart does not mend. */
 static unsigned print_healthz(void *owner, struct text *page)
 {
+        const struct status *status = owner;
+        const char *problem;
+
+        surroundings_look(status->options.surroundings, uv_now(status->options.loop));
+        problem = surroundings_problem(status->options.surroundings);
+        if (problem) {
+                text_addf(page, "not healthy: %s\n", problem);
+                return HTTP_SERVICE_UNAVAILABLE;
+        }
         text_add(page, "ok\n");
         return HTTP_OK;
 }

@@ -16,6 +16,7 @@ struct measuring;
 struct node;
 struct publisher;
 struct sockets;
+struct surroundings;
 struct status;
 
 /* Borrowed; all outlive the status. NULL: that part is off. */
@@ -26,6 +27,7 @@ struct status_options {
         const struct measuring *measuring;
         const struct claims_service *claims_service;
         const struct sockets *sockets;
+        struct surroundings *surroundings;
         const struct publisher *publisher;
         const struct kube_api *api;
 };

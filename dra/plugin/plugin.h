@@ -34,6 +34,9 @@ struct plugin_options {
         /* Plain pods are ours to serve. Otherwise nothing is offered, and until another's or an
          * earlier run's devices may be in use nothing is done at all. */
         bool serves;
+        /* kubelet is about to give away devices whose indexes ("tdx5") are all below n. 0: the
+         * runtime will find them; or a negative errno with the reason, and the pod is refused. */
+        int (*on_allocating)(void *owner, unsigned n, struct error *err);
         void (*on_changed)(void *owner); /* what plugin devices hold has changed */
         void *owner;
 };
@@ -61,6 +64,8 @@ void plugin_check(struct plugin *side);
  * admitted. */
 bool plugin_is_known(const struct plugin *side);
 
+/* One more than the highest index of a device in use; 0: none is, as far as is known. */
+unsigned plugin_n_indexes(const struct plugin *side);
 /* Every device in use (as holdings_each()), plugin_n_held() in all: each is a TD. */
 size_t plugin_n_held(const struct plugin *side);
 void plugin_each_holder(const struct plugin *side,
