@@ -229,7 +229,6 @@ static bool look_around(struct daemon *daemon)
 {
         int r;
 
-
         for (size_t i = 0; i < array_size(daemon->watches); ++i)
                 if (daemon->watches[i])
                         dirwatch_check(daemon->watches[i]);

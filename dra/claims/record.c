@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The pure half of records.h: a claim as the bytes of its record, and back. */
-#include "claims/records.h"
+#include "claims/record.h"
 
 #include "base/error.h"
 #include "base/json.h"

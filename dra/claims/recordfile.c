@@ -5,7 +5,7 @@
 #include "base/file.h"
 #include "base/memory.h"
 #include "base/parse.h"
-#include "claims/records.h"
+#include "claims/record.h"
 #include "ledger.h"
 
 #include <dirent.h>

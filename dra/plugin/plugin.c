@@ -5,6 +5,7 @@
 #include "base/file.h"
 #include "base/log.h"
 #include "base/memory.h"
+#include "config.h"
 #include "host/podcgroup.h"
 #include "ledger.h"
 #include "plugin/kubelet_checkpoint.h"
@@ -208,11 +209,22 @@ static void place_held(struct plugin *side)
                           log_str("file", path), log_str("reason", error.text));
 }
 
+static void on_claims(void *owner, const struct podresources_claim_device *devices, size_t n,
+                      bool has_pods, const struct error *error)
+{
+        struct plugin *side = owner;
+
+        if (side->options.on_claims)
+                side->options.on_claims(side->options.owner, devices, n, has_pods, error);
+}
+
 static void on_list(void *owner, const char *const *ids, size_t n, bool has_pods,
                     const struct error *error)
 {
         struct plugin *side = owner;
 
+        if (!side->sharing)
+                return; /* asked for the claims' sake */
         if (!error->code) {
                 side->is_silent = false;
                 take_in(side,
@@ -344,6 +356,8 @@ struct plugin *plugin_new(const struct plugin_options *options)
                                                               .socket = side->podresources_socket,
                                                               .resource = PLUGIN_SERVICE_RESOURCE,
                                                               .on_list = on_list,
+                                                              .driver = DRIVER_NAME,
+                                                              .on_claims = on_claims,
                                                               .owner = side };
         side->podresources = podresources_new(&podresources_options);
         plugin_options =
@@ -412,6 +426,11 @@ void plugin_update(struct plugin *side)
                 return;
         sharing_update(side->sharing);
         offer_soon(side);
+}
+
+void plugin_ask(struct plugin *side)
+{
+        podresources_ask(side->podresources);
 }
 
 void plugin_check(struct plugin *side)

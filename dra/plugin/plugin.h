@@ -15,6 +15,7 @@
 
 struct error;
 struct ledger;
+struct podresources_claim_device;
 struct rpc_pump;
 struct rpc_server;
 struct plugin;
@@ -33,6 +34,10 @@ struct plugin_options {
          * earlier run's devices may be in use nothing is done at all. */
         bool serves;
         void (*on_changed)(void *owner); /* what plugin devices hold has changed */
+        /* kubelet's list was read, for whatever reason: the claims that it has prepared with this
+         * driver, as podresources_options has it. */
+        void (*on_claims)(void *owner, const struct podresources_claim_device *devices, size_t n,
+                          bool has_pods, const struct error *error);
         void *owner;
 };
 
@@ -52,6 +57,8 @@ void plugin_set_mount(struct plugin *side, const char *host_path, const char *co
 void plugin_close(struct plugin *side, bool is_closed);
 /* The total or what claims hold has changed. */
 void plugin_update(struct plugin *side);
+/* Read kubelet's list now, also where the plugin path has no use for it: on_claims() is called. */
+void plugin_ask(struct plugin *side);
 /* For a slow timer. */
 void plugin_check(struct plugin *side);
 
