@@ -379,8 +379,10 @@ static void job_find_room(struct job *job)
         if (!r)
                 return;
         if (r == LEDGER_FULL) {
-                log_info("claim waits for a TD", log_str("claim", job->name),
-                         log_str("namespace", job->namespace_),
+                log_info(ledger_is_incomplete(prepare->options.ledger)
+                                 ? "claim waits until kubelet tells which claims it has prepared"
+                                 : "claim waits for a TD",
+                         log_str("claim", job->name), log_str("namespace", job->namespace_),
                          log_int("held", ledger_held(prepare->options.ledger)),
                          log_int("total", ledger_total(prepare->options.ledger)));
                 job->state = JOB_WAITING;

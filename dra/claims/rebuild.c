@@ -58,6 +58,7 @@ struct rebuild {
         uint64_t unanswered_ms; /* since when kubelet has not answered */
         uint64_t first_pods_ms; /* when a pod was listed first; 0: never */
         unsigned n_found;       /* claims without a record */
+        bool is_there;          /* kubelet, when it was looked for last */
         bool is_believed;       /* there was a list that counts */
         bool is_complete;
         bool is_finished; /* no claim comes to light any more */
@@ -436,19 +437,31 @@ void rebuild_listed(struct rebuild *rebuild, const struct rebuild_device *device
 
 /* ---- the clock ---- */
 
-/* A kubelet that comes back in these seconds may have more to say than the one that did not. */
+/* A kubelet that comes has its own time to answer. */
+static uint64_t patience_ms(struct rebuild *rebuild)
+{
+        bool is_there = kubelet_age_ms(rebuild) > 0;
+
+        if (is_there && !rebuild->is_there)
+                rebuild->unanswered_ms = now(rebuild);
+        rebuild->is_there = is_there;
+        return is_there ? REBUILD_PATIENCE_MS : REBUILD_ABSENT_MS;
+}
+
 static bool is_waiting_over(struct rebuild *rebuild)
 {
         struct list *position;
 
         if (!rebuild->is_believed) {
-                if (now(rebuild) - rebuild->unanswered_ms < REBUILD_PATIENCE_MS)
+                uint64_t most_ms = patience_ms(rebuild);
+
+                if (now(rebuild) - rebuild->unanswered_ms < most_ms)
                         return false;
                 if (!rebuild->is_complete)
                         log_warn("kubelet's podresources does not say which claims it has "
                                  "prepared: those whose records are lost stay unknown until it "
                                  "does",
-                                 log_int("after_ms", REBUILD_PATIENCE_MS));
+                                 log_int("after_ms", (int64_t)most_ms));
                 return true;
         }
         list_for_each (position, &rebuild->lost)

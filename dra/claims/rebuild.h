@@ -29,8 +29,9 @@ struct rebuild;
 #define REBUILD_SETTLE_MS   5000
 #define REBUILD_PODS_MS     3000
 #define REBUILD_PATIENCE_MS 10000 /* without an answer of kubelet's */
+#define REBUILD_ABSENT_MS   2000  /* while nobody listens on podresources' socket */
 #define REBUILD_ASK_MS      250   /* between two questions, while new claims wait */
-#define REBUILD_ASK_ON_MS   2000  /* while more claims may come to light */
+#define REBUILD_ASK_ON_MS   1000  /* while more claims may come to light */
 #define REBUILD_REFRESH_MS  30000 /* later, for rebuild_lists() */
 /* kubelet lists a claim for some milliseconds after its Unprepare was answered, and a list is older
  * than its arrival: a claim that was released so recently is not one that was forgotten. */
