@@ -28,10 +28,14 @@ struct attestation {
         char *host_socket, *vm_socket;
         char *host_directory, *seen_directory, *vm_directory;
         struct settings *settings; /* NULL: nobody else has a say */
+        enum settings_news news;
+        char *news_text; /* NULL: none yet */
+        bool is_told;    /* the cluster's own settings are in force */
+        char *source;    /* attestation_settings()'s */
         struct qgs_watch *watch;
         uv_timer_t patience;
         struct qgs_verdict_state told; /* logged last */
-        char description[512];
+        char description[640];
 };
 
 /* ---- the settings ---- */
@@ -102,6 +106,8 @@ static void write_down(const struct attestation *attestation, bool is_enforced,
         __attribute__((cleanup(cleanup_free))) char *text = NULL;
         struct error error = ERROR_NULL;
 
+        if (attestation->options.only_asks)
+                return;
         json_add_bool(record, "enforced", is_enforced);
         json_add_string(record, "qgsSocketPath", qgs_socket);
         text = json_print(record);
@@ -157,6 +163,13 @@ static bool is_fixed(const struct config *config)
         return config->attestation != CONFIG_FROM_KUBEVIRT && config->vm_qgs_socket;
 }
 
+static void follow_qgs(struct attestation *attestation)
+{
+        if (!attestation->options.only_asks)
+                qgs_watch_set_socket(attestation->watch, attestation->host_socket,
+                                     attestation->vm_socket);
+}
+
 static int configure(struct attestation *attestation, bool is_enforced, const char *qgs_socket,
                      struct error *err)
 {
@@ -167,6 +180,7 @@ static int configure(struct attestation *attestation, bool is_enforced, const ch
 
         r = apply(attestation, is_enforced, qgs_socket, err);
         attestation->is_settled = true;
+        attestation->is_told = !r;
         uv_timer_stop(&attestation->patience);
         if (!r)
                 write_down(attestation, is_enforced, qgs_socket);
@@ -174,7 +188,7 @@ static int configure(struct attestation *attestation, bool is_enforced, const ch
             strcmp(host, attestation->host_socket) == 0 && strcmp(vm, attestation->vm_socket) == 0)
                 return r;
         log_settings(attestation, "KubeVirt");
-        qgs_watch_set_socket(attestation->watch, attestation->host_socket);
+        follow_qgs(attestation);
         attestation->options.on_changed(attestation->options.owner);
         return r;
 }
@@ -215,6 +229,9 @@ static void on_news(void *owner, enum settings_news news, const char *text)
         struct attestation *attestation = owner;
 
         attestation->is_in_doubt = settings_news_is_warning(news);
+        attestation->news = news;
+        free(attestation->news_text);
+        attestation->news_text = xstrdup(text);
         if (attestation->is_in_doubt)
                 log_warn("KubeVirt's settings", log_str("state", settings_news_name(news)),
                          log_str("detail", text));
@@ -222,8 +239,8 @@ static void on_news(void *owner, enum settings_news news, const char *text)
                 log_info("KubeVirt's settings", log_str("state", settings_news_name(news)),
                          log_str("detail", text));
         /* A node that boots need not wait for an API server that is not there. */
-        if (news == SETTINGS_UNREACHABLE && attestation->is_remembered &&
-            !attestation->is_settled) {
+        if (news == SETTINGS_UNREACHABLE && !attestation->is_settled &&
+            (attestation->is_remembered || attestation->options.only_asks)) {
                 uv_timer_stop(&attestation->patience);
                 settle_with_last_known(attestation);
         }
@@ -249,7 +266,51 @@ static void on_patience_over(uv_timer_t *timer)
         settle_with_last_known(timer->data);
 }
 
+static const char *describe_source(const struct attestation *attestation)
+{
+        if (is_fixed(attestation->options.config))
+                return "the flags";
+        if (attestation->news_text)
+                return attestation->news_text;
+        return attestation->options.api ? "the API server has not answered"
+                                        : "there is no API server to ask for the KubeVirt CR";
+}
+
+void attestation_settings(struct attestation *attestation, struct attestation_settings *ret)
+{
+        const char *source = describe_source(attestation);
+        bool is_own = is_fixed(attestation->options.config) || attestation->is_told;
+
+        free(attestation->source);
+        attestation->source = xasprintf("%s%s", source,
+                                        is_own                       ? ""
+                                        : attestation->is_remembered ? "; the last run's settings "
+                                                                       "are in force"
+                                                                     : "; the defaults are in "
+                                                                       "force");
+        *ret = (struct attestation_settings){ .is_known = attestation->is_settled,
+                                              .is_enforced = attestation->is_enforced,
+                                              .is_refused = attestation->news_text &&
+                                                            attestation->news == SETTINGS_INVALID,
+                                              .host_socket = attestation->host_socket,
+                                              .vm_socket = attestation->vm_socket,
+                                              .source = attestation->source };
+}
+
 /* ---- the verdict ---- */
+
+/* What a QGS that does not answer means, or one that the driver may not ask. */
+static const char *consequence(const struct attestation *attestation, enum qgs_state state)
+{
+        if (state == QGS_NOT_TRIED)
+                return attestation->is_enforced
+                               ? "QGS was not tried: no new VM is placed here until the driver can"
+                               : "QGS was not tried: VMs start, but whether it answers them is not "
+                                 "known";
+        return attestation->is_enforced
+                       ? "QGS does not answer: no new VM is placed here until it does"
+                       : "QGS does not answer: VMs start, but cannot attest until it does";
+}
 
 static void log_verdict(struct attestation *attestation)
 {
@@ -261,14 +322,11 @@ static void log_verdict(struct attestation *attestation)
                 return;
         attestation->told = *state;
         if (state->state == QGS_ANSWERING)
-                log_info("QGS answers: VMs attest", log_str("socket", attestation->host_socket));
+                log_info("QGS answers", log_str("socket", attestation->host_socket));
         else if (state->state != QGS_UNKNOWN)
-                log_warn(
-                        attestation->is_enforced
-                                ? "QGS does not answer: no new VM is placed here until it does"
-                                : "QGS does not answer: VMs start, but cannot attest until it does",
-                        log_str("qgs", qgs_state_name(state->state)),
-                        log_str("reason", state->reason));
+                log_warn(consequence(attestation, state->state),
+                         log_str("qgs", qgs_state_name(state->state)),
+                         log_str("reason", state->reason));
 }
 
 static void on_verdict(void *owner)
@@ -296,7 +354,9 @@ static const char *describe(struct attestation *attestation, const struct qgs_ve
         if (state->state == QGS_ANSWERING)
                 snprintf(text, n, "QGS answers");
         else
-                snprintf(text, n, "QGS is %s: %s", qgs_state_name(state->state), state->reason);
+                snprintf(text, n, "QGS is %s: %s",
+                         state->state == QGS_NOT_TRIED ? "not tried" : qgs_state_name(state->state),
+                         state->reason);
         return text;
 }
 
@@ -326,8 +386,6 @@ struct attestation *attestation_new(const struct attestation_options *options)
         struct attestation *attestation = xcalloc(1, sizeof(*attestation));
         const struct qgs_watch_options watch_options = {
                 .loop = options->loop,
-                .probe = options->config->is_asking_qgs ? QGS_WATCH_PLATFORM_INFO
-                                                        : QGS_WATCH_CONNECT,
                 .root = options->config->host_root,
                 .on_changed = on_verdict,
                 .owner = attestation,
@@ -342,7 +400,7 @@ struct attestation *attestation_new(const struct attestation_options *options)
         /* config_check() has seen that the flags go with the default. */
         (void)apply(attestation, false, QGS_PATH_DEFAULT, &error);
         read_back(attestation);
-        qgs_watch_set_socket(attestation->watch, attestation->host_socket);
+        follow_qgs(attestation);
         if (attestation->is_settled) {
                 log_settings(attestation, "flags");
         } else {
@@ -363,6 +421,8 @@ static void on_closed(uv_handle_t *handle)
         free(attestation->host_directory);
         free(attestation->seen_directory);
         free(attestation->vm_directory);
+        free(attestation->news_text);
+        free(attestation->source);
         free(attestation);
 }
 

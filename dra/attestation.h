@@ -23,7 +23,10 @@ struct kube_api;
 struct attestation_options {
         uv_loop_t *loop;
         const struct config *config;
-        struct kube_api *api;            /* that has the KubeVirt CR; NULL: none */
+        struct kube_api *api; /* that has the KubeVirt CR; NULL: none */
+        /* For a person who asks what run would go by: nothing is written, QGS is left alone, and an
+         * API server that cannot be reached is not waited for. */
+        bool only_asks;
         void (*on_changed)(void *owner); /* what attestation_facts() says */
         void *owner;
 };
@@ -40,3 +43,15 @@ void attestation_free(struct attestation *attestation);
 
 /* What node_set_attestation() takes. Strings are borrowed until the next call or change. */
 void attestation_facts(struct attestation *attestation, struct attestation_facts *ret);
+
+/* The settings by themselves, and where they come from. Strings are borrowed until the next call
+ * or change. */
+struct attestation_settings {
+        bool is_known; /* false: the cluster may still tell others */
+        bool is_enforced;
+        bool is_refused; /* the CR says something that is not followed */
+        const char *host_socket, *vm_socket;
+        const char *source; /* "the flags", "the values of KubeVirt CR x/y are in force", ... */
+};
+
+void attestation_settings(struct attestation *attestation, struct attestation_settings *ret);

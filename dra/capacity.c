@@ -7,74 +7,103 @@
 #include "device.h"
 #include "host/misc.h"
 
-#include <limits.h>
+#include <stdio.h>
 #include <string.h>
 
 void capacity_init(struct capacity *total, const struct config *config)
 {
-        *total = (struct capacity){ .config = config, .outcome = INT_MIN };
+        *total = (struct capacity){ .config = config, .kvm_file = KVM_TDX_FILE };
 }
 
-static bool set(struct capacity *total, uint64_t capacity, const char *source)
-{
-        unsigned reserve = total->config->reserve, tds;
+/* ---- one reading ---- */
 
-        if (capacity > DEVICE_INDEX_MAX)
-                capacity = DEVICE_INDEX_MAX;
-        tds = capacity > reserve ? (unsigned)capacity - reserve : 0;
-        if (total->is_known && tds == total->tds)
+static void explain_none(const struct config *config, struct capacity_sight *sight)
+{
+        char *reason = sight->reason;
+        size_t n = sizeof(sight->reason);
+
+        if (sight->outcome == MISC_NO_TDX)
+                snprintf(reason, n, "%.160s has no tdx line: %s", sight->source,
+                         kvm_tdx_remedy(sight->kvm));
+        else if (sight->outcome == MISC_NO_FILE)
+                snprintf(reason, n,
+                         "there is no misc.capacity below %.128s: mount the host's /sys/fs/cgroup "
+                         "and name it with --cgroup-root, name the file with --misc-capacity, or "
+                         "give --capacity N",
+                         config->cgroup_root);
+        else if (!sight->n_host)
+                snprintf(reason, n, "%.128s says that this host runs 0 TDs", sight->source);
+        else
+                snprintf(reason, n, "--reserve %u leaves none of the %llu TDs of this host",
+                         config->reserve, (unsigned long long)sight->n_host);
+}
+
+void capacity_look(const struct config *config, const char *kvm_file, struct capacity_sight *ret)
+{
+        struct error error = ERROR_NULL;
+        uint64_t n_host = 0;
+
+        *ret = (struct capacity_sight){ 0 };
+        if (config->capacity >= 0) {
+                n_host = (uint64_t)config->capacity;
+                snprintf(ret->source, sizeof(ret->source), "--capacity");
+        } else {
+                ret->outcome = misc_read(config->misc_capacity, config->cgroup_root, &n_host,
+                                         ret->source, &error);
+        }
+        if (ret->outcome < 0) {
+                snprintf(ret->reason, sizeof(ret->reason), "%s", error.text);
+                return;
+        }
+        if (ret->outcome == MISC_NO_TDX)
+                ret->kvm = kvm_tdx_read(kvm_file);
+        ret->n_host = n_host;
+        if (n_host > DEVICE_INDEX_MAX)
+                n_host = DEVICE_INDEX_MAX;
+        if (n_host > config->reserve)
+                ret->n_offered = (unsigned)n_host - config->reserve;
+        if (!ret->n_offered)
+                explain_none(config, ret);
+}
+
+/* ---- again and again ---- */
+
+/* Whether the reason is another one than that logged last. */
+static bool is_news(struct capacity *total, const char *reason)
+{
+        if (strcmp(total->reason, reason) == 0)
                 return false;
-        log_info("capacity", log_int("tds", tds), log_int("capacity", (int64_t)capacity),
-                 log_int("reserve", reserve), log_str("source", source));
-        total->is_known = true;
-        total->tds = tds;
-        return true;
+        snprintf(total->reason, sizeof(total->reason), "%s", reason);
+        return *reason;
 }
 
-static void log_failure(struct capacity *total, const struct error *error)
+static void log_sight(struct capacity *total, const struct capacity_sight *sight)
 {
-        if (strcmp(total->error.text, error->text) == 0)
+        if (!is_news(total, sight->reason))
                 return;
-        total->error = *error;
-        log_error("the TDX capacity cannot be read, keeping what is known",
-                  log_str("reason", error->text));
-}
-
-static void log_outcome(struct capacity *total, int outcome, uint64_t capacity, const char *path)
-{
-        if (outcome == total->outcome)
-                return;
-        total->outcome = outcome;
-        if (outcome == MISC_NO_TDX)
-                log_warn("this host offers no TDs: misc.capacity has no tdx line. Load kvm_intel "
-                         "with tdx=1 and see dmesg for virt/tdx, or give --capacity",
-                         log_str("file", path));
-        else if (outcome == MISC_NO_FILE)
-                log_warn("this host offers no TDs: there is no misc.capacity. Mount the host's "
-                         "/sys/fs/cgroup and name the file with --misc-capacity, or give "
-                         "--capacity",
-                         log_str("below", total->config->cgroup_root));
-        else if (capacity > DEVICE_INDEX_MAX)
-                log_warn("more TDs than can be offered, ignoring the rest",
-                         log_int("offered", DEVICE_INDEX_MAX));
+        if (sight->outcome < 0)
+                log_error("the TDX capacity cannot be read, keeping what is known",
+                          log_str("reason", sight->reason));
+        else
+                log_warn("this host offers no TDs", log_str("file", sight->source),
+                         log_str("reason", sight->reason));
 }
 
 bool capacity_read(struct capacity *total)
 {
-        const struct config *config = total->config;
-        struct error error = ERROR_NULL;
-        char path[PATH_MAX] = "";
-        uint64_t capacity = 0;
-        int r;
+        struct capacity_sight sight;
 
-        if (config->capacity >= 0)
-                return set(total, (uint64_t)config->capacity, "--capacity");
-        r = misc_read(config->misc_capacity, config->cgroup_root, &capacity, path, &error);
-        if (r < 0) {
-                log_failure(total, &error);
+        capacity_look(total->config, total->kvm_file, &sight);
+        log_sight(total, &sight);
+        if (sight.outcome < 0 || (total->is_known && sight.n_offered == total->tds))
                 return false;
-        }
-        total->error = (struct error)ERROR_NULL;
-        log_outcome(total, r, capacity, path);
-        return set(total, r ? 0 : capacity, path);
+        if (sight.n_host > DEVICE_INDEX_MAX)
+                log_warn("more TDs than can be offered, ignoring the rest",
+                         log_int("offered", DEVICE_INDEX_MAX));
+        log_info("capacity", log_int("tds", sight.n_offered),
+                 log_int("capacity", (int64_t)sight.n_host),
+                 log_int("reserve", total->config->reserve), log_str("source", sight.source));
+        total->is_known = true;
+        total->tds = sight.n_offered;
+        return true;
 }

@@ -4,13 +4,16 @@
 #include "base/address.h"
 #include "base/error.h"
 #include "base/parse.h"
+#include "base/table.h"
 #include "base/text.h"
 #include "device.h"
+#include "host/kubelet.h"
 #include "host/qgs_path.h"
 #include "rpc/listener.h"
 
 #include <ctype.h>
 #include <errno.h>
+#include <inttypes.h>
 #include <stddef.h>
 #include <string.h>
 
@@ -18,7 +21,7 @@
 #define PREPARE_WAIT_MAX_MS 40000
 
 struct option {
-        const char *name;
+        const char *name; /* NULL: a heading */
         const char *argument;
         const char *fallback; /* shown and parsed; NULL: none */
         const char *meaning;
@@ -158,17 +161,6 @@ static int parse_attestation(const struct option *option, const char *value, voi
         return invalid(option, value, "one of from-kubevirt, enforced, optional", err);
 }
 
-static int parse_qgs_probe(const struct option *option, const char *value, void *field,
-                           struct error *err)
-{
-        bool is_asking = strcmp(value, "platform-info") == 0;
-
-        if (!is_asking && strcmp(value, "connect") != 0)
-                return invalid(option, value, "connect or platform-info", err);
-        *(bool *)field = is_asking;
-        return 0;
-}
-
 static int parse_listen(const struct option *option, const char *value, void *field,
                         struct error *err)
 {
@@ -208,32 +200,44 @@ static int parse_log_format(const struct option *option, const char *value, void
 
 #define field(name) offsetof(struct config, name)
 
+/* In the order of --help. A line without a name is the heading of those below it. */
 /* clang-format off */
 static const struct option options[] = {
-        { "node-name", "NAME", NULL, "the Node this runs on; also NODE_NAME", parse_string, field(node_name) },
-        { "pod-uid", "UID", NULL, "tells instances apart during a rolling update; also POD_UID", parse_string, field(pod_uid) },
-        { "kubelet-dir", "DIR", "/var/lib/kubelet", "kubelet's root directory", parse_string, field(kubelet_dir) },
+        { .meaning = "This node" },
+        { "node-name", "NAME", NULL, "name of the Node object that this runs on; also NODE_NAME", parse_string, field(node_name) },
+        { "pod-uid", "UID", NULL, "UID of the driver's pod: gives each instance its own sockets during a rolling update; also POD_UID", parse_string, field(pod_uid) },
+        { "kubelet-dir", "DIR", KUBELET_DIRECTORY, "kubelet's root directory, its --root-dir", parse_string, field(kubelet_dir) },
+        { "device-plugin-dir", "DIR", KUBELET_DEVICE_PLUGIN_DIRECTORY, "kubelet's directory of device plugins; it does not move with --root-dir", parse_string, field(device_plugin_dir) },
         { "cdi-dir", "DIR", "/var/run/cdi", "where the container runtime reads CDI specs", parse_string, field(cdi_dir) },
-        { "attestation", "POLICY", "from-kubevirt", "enforced: no VM is placed here while QGS does not answer; optional; from-kubevirt: as the KubeVirt CR says", parse_attestation, field(attestation) },
-        { "qgs-socket", "PATH", NULL, "the Quote Generation Service's socket on the host; the KubeVirt CR's, or " QGS_PATH_DEFAULT, parse_string, field(qgs_socket) },
-        { "vm-qgs-socket", "PATH", NULL, "the same in the VM's container, where QEMU looks for it; the KubeVirt CR's, or as above", parse_string, field(vm_qgs_socket) },
-        { "qgs-probe", "WHAT", "connect", "how QGS is tried: connect, or platform-info (asks its enclave, once a minute)", parse_qgs_probe, field(is_asking_qgs) },
-        { "misc-capacity", "FILE", NULL, "read the tdx line from FILE", parse_string, field(misc_capacity) },
-        { "host-root", "DIR", NULL, "where a container has the host's /var/run (DIR/var/run): QGS is looked for below it", parse_string, field(host_root) },
-        { "cgroup-root", "DIR", "/sys/fs/cgroup", "where misc.capacity is otherwise, and pods have their cgroups", parse_string, field(cgroup_root) },
-        { "capacity", "N", NULL, "the host runs N TDs, whatever misc.capacity says", parse_capacity, field(capacity) },
-        { "reserve", "K", "0", "keep K of them for TDs outside Kubernetes", parse_reserve, field(reserve) },
-        { "serve", "PATHS", "both", "dra (claims), plugin (devices.kubevirt.io/tdx), or both", parse_serve, 0 },
-        { "share", "POLICY", "dynamic", "dynamic: every free TD is offered to both paths; split=K: K are reserved to DRA", parse_share, field(split) },
-        { "plugin-inject", "WHAT", "mounts", "what the plugin answers with: mounts, or cdi (device names)", parse_inject, field(is_injecting_cdi) },
+        { "host-root", "DIR", NULL, "where a container has the host's /var/run (DIR/var/run); QGS is looked up below it", parse_string, field(host_root) },
+
+        { .meaning = "How many TDs" },
+        { "cgroup-root", "DIR", "/sys/fs/cgroup", "cgroup mount point; misc.capacity and the pods' cgroups are looked up below it", parse_string, field(cgroup_root) },
+        { "misc-capacity", "FILE", NULL, "read the tdx line from FILE instead", parse_string, field(misc_capacity) },
+        { "capacity", "N", NULL, "number of TDs that this host can run; misc.capacity is not read", parse_capacity, field(capacity) },
+        { "reserve", "K", "0", "keep K of them for VMs outside Kubernetes", parse_reserve, field(reserve) },
+
+        { .meaning = "Who gets them" },
+        { "serve", "PATHS", "both", "dra (claims), plugin (plain pods that ask for devices.kubevirt.io/tdx), or both", parse_serve, 0 },
+        { "share", "POLICY", "dynamic", "dynamic: both paths offer every free TD; split=K: K TDs are for claims, the others for plain pods", parse_share, field(split) },
         { "prepare-wait", "TIME", "30s", "how long a claim waits for a TD that is still held", parse_prepare_wait, field(prepare_wait_ms) },
-        { "poll-interval", "TIME", "30s", "how often misc.capacity is read, and files are verified", parse_poll_interval, field(poll_interval_ms) },
-        { "api-server", "URL", NULL, "Kubernetes API server; in-cluster credentials where absent", parse_string, field(api_server) },
+        { "plugin-inject", "WHAT", "mounts", "what the device plugin answers with: mounts, or cdi (names of CDI devices)", parse_inject, field(is_injecting_cdi) },
+
+        { .meaning = "Attestation" },
+        { "attestation", "POLICY", "from-kubevirt", "enforced: place no VM here while QGS does not answer; optional: always place VMs; from-kubevirt: as the KubeVirt CR says", parse_attestation, field(attestation) },
+        { "qgs-socket", "PATH", NULL, "socket of the Quote Generation Service on the host; if not given, the KubeVirt CR's, or " QGS_PATH_DEFAULT ". The driver asks it for PLATFORM_INFO every 8 s, which starts a QGS that systemd starts on demand", parse_string, field(qgs_socket) },
+        { "vm-qgs-socket", "PATH", NULL, "the same socket in the VM's container, where QEMU looks for it; if not given, as for --qgs-socket", parse_string, field(vm_qgs_socket) },
+
+        { .meaning = "API server (in a pod nothing is needed)" },
+        { "api-server", "URL", NULL, "URL of the Kubernetes API server; if not given, the pod's own credentials are used", parse_string, field(api_server) },
         { "ca-file", "FILE", NULL, "certificate authority of the API server", parse_string, field(ca_file) },
-        { "token-file", "FILE", NULL, "bearer token, read again as it rotates", parse_string, field(token_file) },
-        { "client-cert", "FILE", NULL, "client certificate (PEM); goes with --client-key", parse_string, field(client_cert) },
-        { "client-key", "FILE", NULL, "its private key (PEM)", parse_string, field(client_key) },
-        { "listen", "ADDR:PORT", NULL, "serve /metrics, /healthz and /readyz there (:8080, 127.0.0.1:8080, [::1]:8080); off by default", parse_listen, field(listen) },
+        { "token-file", "FILE", NULL, "bearer token; read again when it rotates", parse_string, field(token_file) },
+        { "client-cert", "FILE", NULL, "client certificate (PEM); needs --client-key", parse_string, field(client_cert) },
+        { "client-key", "FILE", NULL, "private key of the client certificate (PEM)", parse_string, field(client_key) },
+
+        { .meaning = "Operation" },
+        { "poll-interval", "TIME", "30s", "how often misc.capacity is read and files are verified", parse_poll_interval, field(poll_interval_ms) },
+        { "listen", "ADDR:PORT", NULL, "serve /metrics, /healthz and /readyz there (:8080, 127.0.0.1:8080, [::1]:8080); off if not given", parse_listen, field(listen) },
         { "log-level", "LEVEL", "info", "error, warn, info or debug", parse_log_level, field(log_level) },
         { "log-format", "FORMAT", "text", "text or json", parse_log_format, field(log_format) },
         { "durable", "yes|no", "yes", "no leaves out fsync: for measurements only", parse_yes_no, field(is_durable) },
@@ -255,12 +259,29 @@ static char *variable_name(const struct option *option)
         return name;
 }
 
+/* From its variable, or its default. */
+static int set_one_from_environment(const struct option *option, struct config *config,
+                                    struct error *err)
+{
+        __attribute__((cleanup(cleanup_free))) char *name = variable_name(option);
+        const char *value = getenv(name);
+        int r;
+
+        if (!value && !option->fallback)
+                return 0;
+        r = set(option, value ? value : option->fallback, config, err);
+        if (r < 0 && value)
+                error_prefix(err, "environment variable %s", name);
+        return r;
+}
+
 static int set_from_environment(struct config *config, struct error *err)
 {
         static const struct {
                 const char *variable;
                 size_t offset;
         } downward[] = { { "NODE_NAME", field(node_name) }, { "POD_UID", field(pod_uid) } };
+        int r = 0;
 
         for (size_t i = 0; i < array_size(downward); ++i) {
                 char **string = (void *)((char *)config + downward[i].offset);
@@ -269,26 +290,17 @@ static int set_from_environment(struct config *config, struct error *err)
                 if (value && *value)
                         *string = xstrdup(value);
         }
-        for (size_t i = 0; i < array_size(options); ++i) {
-                __attribute__((cleanup(cleanup_free))) char *name = variable_name(&options[i]);
-                const char *value = getenv(name);
-                int r;
-
-                if (!value && !options[i].fallback)
-                        continue;
-                r = set(&options[i], value ? value : options[i].fallback, config, err);
-                if (r < 0 && value)
-                        error_prefix(err, "environment variable %s", name);
-                if (r < 0)
-                        return r;
-        }
-        return 0;
+        for (size_t i = 0; !r && i < array_size(options); ++i)
+                if (options[i].name)
+                        r = set_one_from_environment(&options[i], config, err);
+        return r;
 }
 
 static const struct option *find_option(const char *name, size_t n)
 {
         for (size_t i = 0; i < array_size(options); ++i)
-                if (strlen(options[i].name) == n && strncmp(options[i].name, name, n) == 0)
+                if (options[i].name && strlen(options[i].name) == n &&
+                    strncmp(options[i].name, name, n) == 0)
                         return &options[i];
         return NULL;
 }
@@ -322,21 +334,34 @@ static int set_from_arguments(int argc, char **argv, struct config *config, stru
         return 0;
 }
 
+static void derive_sockets(struct config *config, const char *instance)
+{
+        const char *dash = *instance ? "-" : "";
+
+        free(config->dra_socket);
+        free(config->registration_socket);
+        config->dra_socket = xasprintf("%s/dra%s%s.sock", config->state_dir, dash, instance);
+        config->registration_socket = xasprintf("%s/plugins_registry/" DRIVER_NAME "%s%s-reg.sock",
+                                                config->kubelet_dir, dash, instance);
+}
+
 /* Where kubelet finds us. With a pod UID each instance has sockets of its own, so that the next one
  * can stand ready while this one still serves (k8s.io/dynamic-resource-allocation/kubeletplugin,
- * RollingUpdate). */
+ * RollingUpdate). A UID has 36 bytes, and MicroK8s' kubelet directory is too long for it: then, as
+ * in Kubernetes' own helper, a hash of it must do. */
 static void derive_paths(struct config *config)
 {
-        const char *uid = config->pod_uid;
+        __attribute__((cleanup(cleanup_free))) char *hash = NULL;
 
         if (!config->host_root)
                 config->host_root = xstrdup("");
         config->state_dir = xasprintf("%s/plugins/" DRIVER_NAME, config->kubelet_dir);
-        config->dra_socket = uid ? xasprintf("%s/dra-%s.sock", config->state_dir, uid)
-                                 : xasprintf("%s/dra.sock", config->state_dir);
-        config->registration_socket =
-                xasprintf("%s/plugins_registry/" DRIVER_NAME "%s%s-reg.sock", config->kubelet_dir,
-                          uid ? "-" : "", uid ? uid : "");
+        derive_sockets(config, config->pod_uid ? config->pod_uid : "");
+        if (!config->pod_uid || (rpc_listener_check_path(config->dra_socket, NULL) == 0 &&
+                                 rpc_listener_check_path(config->registration_socket, NULL) == 0))
+                return;
+        hash = xasprintf("%016" PRIx64, table_hash(config->pod_uid));
+        derive_sockets(config, hash);
 }
 
 int config_parse(int argc, char **argv, struct config *ret, struct error *err)
@@ -363,7 +388,7 @@ static int check_absolute(const char *flag, const char *path, struct error *err)
         return 0;
 }
 
-/* The usual places are in host/qgs.c's table; these are where this node has them. */
+/* The usual places are in host/qgs_path.c's table; these are where this node has them. */
 static int check_outside(const char *what, const char *flag, const char *directory,
                          const char *qgs_directory, struct error *err)
 {
@@ -396,6 +421,9 @@ int config_check_qgs_socket(const struct config *config, const char *what, const
                         what, socket, config->host_root);
         directory = xstrndup(socket, (size_t)(strrchr(socket, '/') - socket));
         r = check_outside(what, "kubelet-dir", config->kubelet_dir, directory, err);
+        if (!r)
+                r = check_outside(what, "device-plugin-dir", config->device_plugin_dir, directory,
+                                  err);
         return r ? r : check_outside(what, "cdi-dir", config->cdi_dir, directory, err);
 }
 
@@ -414,6 +442,17 @@ static int check_names(const struct config *config, struct error *err)
                 config->qgs_socket, vm);
 }
 
+int config_check_sockets(const struct config *config, struct error *err)
+{
+        int r = 0;
+
+        if (config->qgs_socket)
+                r = config_check_qgs_socket(config, "--qgs-socket", config->qgs_socket, err);
+        if (!r && config->vm_qgs_socket)
+                r = qgs_path_check("--vm-qgs-socket", config->vm_qgs_socket, "", err);
+        return r ? r : check_names(config, err);
+}
+
 int config_check(const struct config *config, struct error *err)
 {
         int r;
@@ -430,16 +469,14 @@ int config_check(const struct config *config, struct error *err)
                 return error_set(err, -EINVAL, "--pod-uid: \"%.128s\" is no UID", config->pod_uid);
         r = check_absolute("kubelet-dir", config->kubelet_dir, err);
         if (!r)
+                r = check_absolute("device-plugin-dir", config->device_plugin_dir, err);
+        if (!r)
                 r = check_absolute("cdi-dir", config->cdi_dir, err);
         if (!r)
                 r = rpc_listener_check_path(config->dra_socket, err);
         if (!r)
                 r = rpc_listener_check_path(config->registration_socket, err);
-        if (!r && config->qgs_socket)
-                r = config_check_qgs_socket(config, "--qgs-socket", config->qgs_socket, err);
-        if (!r && config->vm_qgs_socket)
-                r = qgs_path_check("--vm-qgs-socket", config->vm_qgs_socket, "", err);
-        return r ? r : check_names(config, err);
+        return r ? r : config_check_sockets(config, err);
 }
 
 void config_deinit(struct config *config)
@@ -447,6 +484,7 @@ void config_deinit(struct config *config)
         free(config->node_name);
         free(config->pod_uid);
         free(config->kubelet_dir);
+        free(config->device_plugin_dir);
         free(config->cdi_dir);
         free(config->qgs_socket);
         free(config->vm_qgs_socket);
@@ -465,16 +503,26 @@ void config_deinit(struct config *config)
         *config = (struct config)CONFIG_NULL;
 }
 
+static void describe_flag(struct text *text, const struct option *option)
+{
+        __attribute__((cleanup(cleanup_free))) char *variable = variable_name(option);
+        __attribute__((cleanup(cleanup_free))) char *flag =
+                xasprintf("--%s %s", option->name, option->argument);
+        __attribute__((cleanup(cleanup_free))) char *meaning = xasprintf(
+                "%s%s%s%s [%s]", option->meaning, option->fallback ? " (default " : "",
+                option->fallback ? option->fallback : "", option->fallback ? ")" : "", variable);
+
+        text_addf(text, "  %-*s", CONFIG_HELP_INDENT - 2, flag);
+        text_add_wrapped(text, meaning, CONFIG_HELP_INDENT, CONFIG_HELP_WIDTH);
+        text_add(text, "\n");
+}
+
 void config_describe_flags(struct text *text)
 {
         for (size_t i = 0; i < array_size(options); ++i) {
-                __attribute__((cleanup(cleanup_free))) char *variable = variable_name(&options[i]);
-                __attribute__((cleanup(cleanup_free))) char *flag =
-                        xasprintf("--%s %s", options[i].name, options[i].argument);
-
-                text_addf(text, "  %-22s %s", flag, options[i].meaning);
-                if (options[i].fallback)
-                        text_addf(text, " (default %s)", options[i].fallback);
-                text_addf(text, " [%s]\n", variable);
+                if (options[i].name)
+                        describe_flag(text, &options[i]);
+                else
+                        text_addf(text, "\n%s:\n", options[i].meaning);
         }
 }

@@ -25,12 +25,12 @@ struct config {
         char *node_name; /* the pool's name too */
         char *pod_uid;   /* NULL: one instance at a time, with the plain socket names */
         char *kubelet_dir;
+        char *device_plugin_dir; /* kubelet's, too, and not below its --root-dir */
         char *cdi_dir;
 
         enum config_attestation attestation;
         char *qgs_socket;    /* on the host; NULL: as the cluster says */
         char *vm_qgs_socket; /* inside the VM's container; NULL: as the cluster says */
-        bool is_asking_qgs;  /* the probe asks for PLATFORM_INFO, besides connecting */
 
         char *misc_capacity; /* NULL: the known places below cgroup_root */
         char *cgroup_root;
@@ -60,7 +60,8 @@ struct config {
 
         /* Derived. */
         char *state_dir;           /* <kubelet>/plugins/tdx.kubevirt.io */
-        char *dra_socket;          /* in state_dir */
+        char *dra_socket;          /* in state_dir; the UID in the names of these two is a hash if
+                                    * they were too long otherwise */
         char *registration_socket; /* in <kubelet>/plugins_registry */
 };
 
@@ -84,11 +85,16 @@ int config_check(const struct config *config, struct error *err);
  * kubelet's or the CDI specs'. */
 int config_check_qgs_socket(const struct config *config, const char *what, const char *socket,
                             struct error *err);
+/* Of the flags --qgs-socket and --vm-qgs-socket: part of config_check(). */
+int config_check_sockets(const struct config *config, struct error *err);
 void config_deinit(struct config *config);
 static inline void cleanup_config(struct config *config)
 {
         config_deinit(config);
 }
 
-/* The flags, one a line with its variable, default and meaning. */
+#define CONFIG_HELP_INDENT 26  /* columns: where the meanings start */
+#define CONFIG_HELP_WIDTH  100 /* columns of a line, at most */
+
+/* The flags in groups, each with its meaning, default and variable. */
 void config_describe_flags(struct text *text);

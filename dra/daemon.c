@@ -13,8 +13,8 @@
 #include "claims/sockets.h"
 #include "config.h"
 #include "host/dirwatch.h"
+#include "host/kubelet.h"
 #include "host/module.h"
-#include "host/socketage.h"
 #include "instance.h"
 #include "kube/api.h"
 #include "kube/credentials.h"
@@ -24,7 +24,6 @@
 #include "offer/device_health.h"
 #include "offer/inventory.h"
 #include "offer/publisher.h"
-#include "rpc/listener.h"
 #include "rpc/pump.h"
 #include "rpc/server.h"
 
@@ -42,6 +41,7 @@ struct daemon {
 
         /* What the host says. */
         struct capacity total;
+        struct module module;
         struct attestation *attestation;
 
         struct node *node;
@@ -50,7 +50,7 @@ struct daemon {
         /* kubelet. */
         struct rpc_pump *pump;
         struct rpc_server *server;
-        struct socket_age kubelet_age;
+        struct kubelet *kubelet;
         struct sockets *sockets; /* NULL: the DRA path is off */
         struct registration registration;
         struct claims_service claims_service;
@@ -65,7 +65,7 @@ struct daemon {
 
         struct status *status; /* NULL: nobody listens */
         struct instance *instance;
-        struct dirwatch *watches[3]; /* registry, state, CDI */
+        struct dirwatch *watches[4]; /* registry, state, CDI, podresources */
         uv_timer_t housekeeping;
         uv_timer_t settling;
         uv_signal_t signals[2];
@@ -116,8 +116,26 @@ static void on_attestation_changed(void *owner)
         node_set_attestation(daemon->node, &facts);
 }
 
+/* Linux 7.2 exchanges the TDX module at run time. */
+static void read_module(struct daemon *daemon)
+{
+        enum module_news news = module_read(&daemon->module);
+
+        if (news == MODULE_SAME)
+                return;
+        if (news == MODULE_CHANGED)
+                log_info("TDX module", log_str("version", daemon->module.version));
+        else
+                log_warn("the TDX module's version cannot be read any more, no longer publishing "
+                         "it. If an update of the module has failed, TDX is lost until the host "
+                         "boots again: see dmesg for virt/tdx",
+                         log_str("file", daemon->module.file));
+        node_set_module_version(daemon->node, daemon->module.version);
+}
+
 static void read_capacity(struct daemon *daemon)
 {
+        read_module(daemon);
         if (capacity_read(&daemon->total))
                 node_set_total(daemon->node, daemon->total.tds);
 }
@@ -140,16 +158,11 @@ static void on_registration_status(void *owner, bool is_registered, const char *
                 publisher_resync(daemon->publisher);
 }
 
-/* 0: it is not there; its sockets stay behind when it dies. */
-static uint64_t kubelet_age_ms(void *owner)
+static uint64_t age_of_kubelet_ms(void *owner)
 {
         struct daemon *daemon = owner;
-        __attribute__((cleanup(cleanup_free))) char *path =
-                xasprintf("%s/pod-resources/kubelet.sock", daemon->config->kubelet_dir);
 
-        return rpc_listener_is_served(path)
-                       ? socket_age_ms(&daemon->kubelet_age, path, uv_now(&daemon->loop))
-                       : 0;
+        return kubelet_age_ms(daemon->kubelet, uv_now(&daemon->loop));
 }
 
 /* ---- becoming the node's active instance ---- */
@@ -320,25 +333,24 @@ static void set_up_rpc(struct daemon *daemon)
         rpc_server_add_service(daemon->server, claims_service_methods, claims_service_n_methods,
                                &daemon->claims_service);
         if (config->serves_dra)
-                daemon->sockets = sockets_new(&daemon->loop, config, daemon->server);
+                daemon->sockets =
+                        sockets_new(&daemon->loop, config, daemon->kubelet, daemon->server);
 }
 
 static void set_up_node(struct daemon *daemon)
 {
-        __attribute__((cleanup(cleanup_free))) char *version = module_version(MODULE_VERSION_FILE);
         const struct node_options options = { .loop = &daemon->loop,
                                               .config = daemon->config,
                                               .api = daemon->api,
                                               .pump = daemon->pump,
                                               .server = daemon->server,
-                                              .kubelet_age_ms = kubelet_age_ms,
+                                              .kubelet_age_ms = age_of_kubelet_ms,
                                               .on_offer = on_offer,
                                               .on_event = on_event,
                                               .owner = daemon };
 
         daemon->node = node_new(&options);
         daemon->claims_service = (struct claims_service){ .prepare = node_prepare(daemon->node) };
-        node_set_module_version(daemon->node, version);
 }
 
 static void set_up_attestation(struct daemon *daemon)
@@ -383,6 +395,9 @@ static void set_up_watches(struct daemon *daemon)
                 dirwatch_new(&daemon->loop, config->state_dir, on_directory_changed, daemon);
         daemon->watches[2] =
                 dirwatch_new(&daemon->loop, config->cdi_dir, on_directory_changed, daemon);
+        daemon->watches[3] =
+                dirwatch_new(&daemon->loop, kubelet_podresources_directory(daemon->kubelet),
+                             on_directory_changed, daemon);
 }
 
 static void on_signal(uv_signal_t *signal, int number)
@@ -399,6 +414,7 @@ static int set_up(struct daemon *daemon, struct error *err)
         const struct config *config = daemon->config;
         int r;
 
+        daemon->kubelet = kubelet_new(config->kubelet_dir, config->device_plugin_dir);
         for (size_t i = 0; i < array_size(numbers); ++i) {
                 uv_signal_init(&daemon->loop, &daemon->signals[i]);
                 daemon->signals[i].data = daemon;
@@ -506,6 +522,7 @@ int daemon_run(const struct config *config, struct error *err)
         daemon->config = config;
         daemon->err = err;
         capacity_init(&daemon->total, config);
+        daemon->module.file = MODULE_VERSION_FILE;
         r = uv_loop_init(&daemon->loop);
         if (r < 0) {
                 free(daemon);
@@ -520,6 +537,8 @@ int daemon_run(const struct config *config, struct error *err)
                 r = daemon->result;
         }
         kube_credentials_deinit(&daemon->credentials);
+        kubelet_free(daemon->kubelet);
+        module_deinit(&daemon->module);
         uv_loop_close(&daemon->loop);
         free(daemon);
         return r;

@@ -18,6 +18,8 @@ struct ledger {
         bool is_incomplete;
         unsigned held;
         unsigned elsewhere;
+        unsigned foreign;
+        unsigned kept;
         uint64_t taken[N_WORDS];            /* slots, a bit each */
         unsigned first_word;                /* no word below it has a free slot */
         uint16_t n_named[DEVICE_INDEX_MAX]; /* claims' devices of each name */
@@ -46,6 +48,9 @@ void ledger_claim_free(struct ledger_claim *claim)
                 free(claim->devices[i].device);
         }
         free(claim->devices);
+        for (size_t i = 0; i < claim->n_pods; ++i)
+                free(claim->pod_uids[i]);
+        free(claim->pod_uids);
         free(claim->uid);
         free(claim->namespace_);
         free(claim->name);
@@ -123,6 +128,26 @@ void ledger_set_elsewhere(struct ledger *ledger, unsigned n)
 unsigned ledger_elsewhere(const struct ledger *ledger)
 {
         return ledger->elsewhere;
+}
+
+void ledger_set_foreign(struct ledger *ledger, unsigned n)
+{
+        ledger->foreign = n;
+}
+
+unsigned ledger_usable(const struct ledger *ledger)
+{
+        return ledger->total > ledger->foreign ? ledger->total - ledger->foreign : 0;
+}
+
+void ledger_set_kept(struct ledger *ledger, unsigned n)
+{
+        ledger->kept = n;
+}
+
+unsigned ledger_kept(const struct ledger *ledger)
+{
+        return ledger->kept;
 }
 
 unsigned ledger_held(const struct ledger *ledger)

@@ -49,6 +49,8 @@ struct ledger_claim {
         bool is_unrecorded; /* what it holds is not on disk as it stands here */
         size_t n_devices;
         struct ledger_device *devices;
+        size_t n_pods; /* whose containers get the devices, as of Prepare; 0: not known */
+        char **pod_uids;
 };
 
 struct ledger_claim *ledger_claim_new(const char *uid, const char *namespace_, const char *name,
@@ -82,6 +84,17 @@ bool ledger_is_incomplete(const struct ledger *ledger);
  */
 void ledger_set_elsewhere(struct ledger *ledger, unsigned n);
 unsigned ledger_elsewhere(const struct ledger *ledger);
+
+/* TDs of the total that run outside what is held here, as the host measures it: neither path offers
+ * them. They shape the offer alone: a measurement lags behind, and a claim whose record was lost is
+ * prepared again while its own VM runs, so nothing is refused for it. */
+void ledger_set_foreign(struct ledger *ledger, unsigned n);
+/* The total less those; what is held may be more. */
+unsigned ledger_usable(const struct ledger *ledger);
+/* As ledger_set_elsewhere(), of the usable TDs and for the offer. */
+void ledger_set_kept(struct ledger *ledger, unsigned n);
+unsigned ledger_kept(const struct ledger *ledger);
+
 unsigned ledger_held(const struct ledger *ledger);
 size_t ledger_n_claims(const struct ledger *ledger);
 

@@ -47,21 +47,29 @@ static int print_version(const struct config *config)
 
 static const struct command commands[] = {
         { "run", "serve this node until SIGTERM", true, run },
-        { "inspect", "what this node has and who holds it, from its files", true, inspect_run },
-        { "check", "whether `run` would work here, item by item", true, check_run },
-        { "version", "the version", false, print_version },
+        { "check",
+          "say item by item whether `run` would start here and place VMs: exit status 1 if not",
+          true, check_run },
+        { "inspect", "show what this node has and who holds it", true, inspect_run },
+        { "version", "print name and version; also --version", false, print_version },
 };
 
 static void print_help(void)
 {
         __attribute__((cleanup(cleanup_text))) struct text text = TEXT_NULL;
 
-        text_add(&text, "dra-driver-tdx hands out the TDs (trust domains) that this host can run "
-                        "to Kubernetes VMs, by DRA.\n\n"
-                        "Usage: dra-driver-tdx COMMAND [FLAG...]\n\nCommands:\n");
-        for (size_t i = 0; i < array_size(commands); ++i)
-                text_addf(&text, "  %-22s %s\n", commands[i].name, commands[i].meaning);
-        text_add(&text, "\nFlags (and their environment variables; a flag wins):\n");
+        text_add(&text,
+                 "dra-driver-tdx hands out the TDs (trust domains) that this host can run to "
+                 "Kubernetes VMs:\nto claims (DRA), and to plain pods (the device plugin "
+                 "devices.kubevirt.io/tdx).\n\n"
+                 "Usage: dra-driver-tdx COMMAND [FLAG...]\n\nCommands:\n");
+        for (size_t i = 0; i < array_size(commands); ++i) {
+                text_addf(&text, "  %-*s", CONFIG_HELP_INDENT - 2, commands[i].name);
+                text_add_wrapped(&text, commands[i].meaning, CONFIG_HELP_INDENT, CONFIG_HELP_WIDTH);
+                text_add(&text, "\n");
+        }
+        text_add(&text, "\nEach flag has an environment variable, named in brackets; a flag wins "
+                        "over its variable.\n");
         config_describe_flags(&text);
         fputs(text.bytes, stdout);
 }
@@ -86,7 +94,7 @@ int main(int argc, char **argv)
                 print_help();
                 return argc < 2 ? 2 : 0;
         }
-        command = find_command(argv[1]);
+        command = find_command(strcmp(argv[1], "--version") == 0 ? "version" : argv[1]);
         if (!command) {
                 fprintf(stderr,
                         "dra-driver-tdx: there is no command \"%s\"; see dra-driver-tdx --help\n",

@@ -429,6 +429,7 @@ static void set_up_plugin(struct node *node)
                 .server = options->server,
                 .ledger = node->ledger,
                 .kubelet_dir = config->kubelet_dir,
+                .device_plugin_dir = config->device_plugin_dir,
                 .state_dir = config->state_dir,
                 .cgroup_root = config->cgroup_root,
                 .inject = config->is_injecting_cdi ? PLUGIN_SERVICE_CDI : PLUGIN_SERVICE_MOUNTS,

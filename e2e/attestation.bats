@@ -5,6 +5,7 @@
 # The rows of the matrix are played at once, each on a node of its own; a test only tells how its row went.
 
 export KUBELET_DEVICES=yes
+export RIGHTS=manifest
 AT_ONCE=8
 
 # The state QGS is in when the driver starts, --attestation, whether the API server keeps taints; then what the
@@ -46,7 +47,7 @@ setup_file() {
         wait
 }
 
-setup() { load scenario; KUBELET_DEVICES=no; enter_node 4; chmod 711 "$T"; }
+setup() { load scenario; KUBELET_DEVICES=no; enter_node 4; }
 teardown() { leave_node; }
 
 put_qgs() { # STATE
@@ -59,7 +60,7 @@ put_qgs() { # STATE
         group) qgs owner 999 999; qgs mode 0660 ;;
         refused) qgs mode 0755 ;;
         stale) qgs stale ;;
-        hung) qgs jam ;;
+        hung) qgs stop-accepting ;;
         silent) qgs hang ;;
         esac
 }
@@ -126,8 +127,7 @@ prepare() { # NAME TD
 attest() { # TD [FLAG...]: as QEMU in the VM's container
         local td=$1
         shift
-        "$SIM/cdi-run" --cdi-dir "$CDI" --device "kubevirt.io/tdx=dra-$td" -- \
-                "$SIM/vm-sim" --socket "$QGS" --uid 107 --gid 107 "$@"
+        "$SIM/cdi-run" --cdi-dir "$CDI" --device "kubevirt.io/tdx=dra-$td" -- "$SIM/vm-sim" --socket "$QGS" "$@"
 }
 
 # A change is in the slice, and so with the scheduler, within a second, most of which is this script's own.
@@ -197,6 +197,7 @@ within_a_second() { # COMMAND... -- WANTED
 }
 
 @test "QGS behind a link above its directory is followed" {
+        RIGHTS=root # a pod has the host's /var/run mounted, wherever it leads
         mkdir -p "$T/host/real" "$T/host/var"
         ln -s ../real "$T/host/var/run"
         QGS=$T/host/var/run/tdx-qgs/qgs.socket
@@ -342,8 +343,8 @@ in_force() { tail -n 1 <<<"$(grep -o 'attestation enforced=[a-z]* socket=[^ ]*' 
         start_qgs
         api kubevirt on
         api kubevirt-set kubevirt/kubevirt qgs="$QGS"
-        start driver "$DRIVER" run --node-name "$NODE" --kubelet-dir "$K" --cdi-dir "$CDI" --misc-capacity "$MISC" \
-                --api-server "$API" --serve dra
+        driver_flags from-cluster
+        start driver as_pod "$DRIVER" run "${FLAGS[@]}" --serve dra
         kubelet wait-registered tdx.kubevirt.io 10s
         eventually 5 slice_is "open, attesting"
         prepare vm tdx0
@@ -432,6 +433,7 @@ in_force() { tail -n 1 <<<"$(grep -o 'attestation enforced=[a-z]* socket=[^ ]*' 
 
 @test "in a container QGS is looked for, and its directory made, where the host's files are; VMs get the host's path" {
         local root=$T/host path=/var/run/tdx-qgs-$BATS_SUITE_TEST_NUMBER
+        RIGHTS=root # the paths are this machine's own
         mkdir -p "$root/var/run"
         launch_driver driver --host-root "$root" --qgs-socket "$path/qgs.socket" --vm-qgs-socket /run/vm/qgs.socket
         kubelet wait-registered tdx.kubevirt.io 15s

@@ -51,13 +51,15 @@ said() { eventually "${3:-5}" says "$1" "$2"; } # LOG PATTERN [SECONDS]
 enter_node() {
         # Short, because unix socket paths are.
         T=$(mktemp -d /tmp/dra.XXXXXX)
+        chmod 711 "$T" # VMs, which are not root, pass through
         K=$T/k
         REGISTRY=$K/plugins_registry
         STATE=$K/plugins/tdx.kubevirt.io
         CDI=$T/cdi
         QGS=$T/host/run/tdx-qgs/qgs.socket
-        MISC=$T/misc.capacity
-        mkdir -p "$K" "$T/host/run"
+        MISC=$T/cgroup/misc.capacity
+        # What kubelet makes itself, whether or not its stand-in needs it, is there for pods to mount.
+        mkdir -p "$K"/{device-plugins,pod-resources,plugins_registry} "$CDI" "$T/host/run" "$T/cgroup"
         printf 'sev 509\nsev_es 100\ntdx %s\n' "${1:-4}" >"$MISC"
         start_api
         start_kubelet
@@ -72,11 +74,11 @@ start_api() {
 
 # Without a device manager unless KUBELET_DEVICES=yes: beside a kubelet that has one and has just started the
 # driver waits five seconds before it believes what podresources says, and offers nothing until then.
-start_kubelet() {
+start_kubelet() { # [FLAG...]
         local devices=(--no-devices)
         [ "${KUBELET_DEVICES:-no}" = no ] || devices=()
         start kubelet "$SIM/kubelet-sim" --dir "$K" --control "$T/kubelet.ctl" --api "$API" --node "$NODE" \
-                "${devices[@]}"
+                --cgroup-root "$T/cgroup" "${devices[@]}" "$@"
         eventually 10 kubelet plugins || { cat "$T/kubelet.log"; return 1; }
 }
 
@@ -94,16 +96,33 @@ leave_node() {
         return $status
 }
 
-driver_flags() {
-        FLAGS=(--node-name "$NODE" --kubelet-dir "$K" --cdi-dir "$CDI" --qgs-socket "$QGS" --vm-qgs-socket "$QGS" --misc-capacity "$MISC"
-                --api-server "$API" --poll-interval 200ms --log-level debug)
+driver_flags() { # [from-cluster]: without QGS's socket, which KubeVirt's settings then give
+        local host=
+        [ "${RIGHTS:-root}" = root ] || host=/host
+        FLAGS=(--node-name "$NODE" --kubelet-dir "$K" --device-plugin-dir "$K/device-plugins" --cdi-dir "$CDI"
+                --misc-capacity "$host$MISC"
+                ${host:+--host-root "$host"} --api-server "$API" --poll-interval 200ms --log-level debug)
+        [ "${1:-}" = from-cluster ] || FLAGS+=(--qgs-socket "$QGS" --vm-qgs-socket "$QGS")
+}
+
+# The driver with the rights that RIGHTS says: root, all that the caller has; manifest, exactly those of manifests/,
+# over the play's directories; manifest-CAPABILITY, without that one.
+as_pod() { # DRIVER ARGUMENT... in place of this shell
+        case ${RIGHTS:-root} in
+        root) exec "$@" ;;
+        manifest*)
+                local without=${RIGHTS#manifest}
+                exec "$SIM/pod-run" --overlay both ${without:+--without "${without#-}"} --host "/var/lib/kubelet=$K" \
+                        --host "/var/run/cdi=$CDI" --host "/var/run=$T/host/run" --host "/sys/fs/cgroup=$T/cgroup" -- "$@"
+                ;;
+        esac
 }
 
 launch_driver() { # NAME [FLAG...]: does not wait
         local name=$1
         shift
         driver_flags
-        start "$name" "$DRIVER" run "${FLAGS[@]}" "$@"
+        start "$name" as_pod "$DRIVER" run "${FLAGS[@]}" "$@"
 }
 
 driver() { # [FLAG...]: until kubelet has registered it
@@ -117,10 +136,15 @@ kill_driver() { end "${1:-driver}" KILL || true; }
 
 inspect() {
         driver_flags
-        "$DRIVER" inspect "${FLAGS[@]}"
+        (as_pod "$DRIVER" inspect "${FLAGS[@]}")
 }
 
-held() { inspect | sed -n 's/^held  *\([0-9]*\) TDs.*/\1/p'; }
+# How many TDs claims hold. By flags that leave QGS and the API server alone: it is asked again and again.
+held() {
+        driver_flags
+        "$DRIVER" inspect "${FLAGS[@]}" --attestation optional --qgs-socket /run/none/qgs.socket \
+                --vm-qgs-socket /run/none/qgs.socket | sed -n 's/^held  *\([0-9]*\) TDs.*/\1/p'
+}
 holds() { [ "$(held)" = "$1" ]; }
 cdi_devices() { jq -r '.devices[].name' "$CDI/kubevirt.io-tdx.json" | wc -l; }
 

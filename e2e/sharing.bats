@@ -6,7 +6,7 @@
 # node of its own, and a test only tells how its scenario went.
 
 export KUBELET_DEVICES=yes
-AT_ONCE=14
+AT_ONCE=16
 
 setup_file() {
         load scenario
@@ -329,7 +329,8 @@ time.sleep(20)"
 }
 
 no_api_server() {
-        start driver "$DRIVER" run --node-name "$NODE" --kubelet-dir "$K" --cdi-dir "$CDI" --qgs-socket "$QGS" \
+        start driver "$DRIVER" run --node-name "$NODE" --kubelet-dir "$K" --device-plugin-dir "$K/device-plugins" \
+                --cdi-dir "$CDI" --qgs-socket "$QGS" \
                 --vm-qgs-socket "$QGS" --misc-capacity "$MISC" --poll-interval 200ms
         kubelet wait-healthy 4 20s
         pod one 3
@@ -378,6 +379,53 @@ handed_on() {
 }
 @test "a force-deleted pod's devices are not handed on while its container may live" {
         went_well handed_on
+}
+
+checkpoint_gone() {
+        printf 'tdx 1\n' >"$MISC"
+        both --cgroup-root "$T/cgroup"
+        kubelet pod default/other --resource example.com/none # as on any node kubelet lists some pod
+        pod one
+        eventually 10 grep -q '"cgroup":' "$STATE/plugin-devices"
+        kubelet stop
+        rm "$K/device-plugins/kubelet_internal_checkpoint" # the usual advice for a wrong count
+        kubelet start
+        kill_driver
+        both --cgroup-root "$T/cgroup"
+        local asked i
+        asked=$(kubelet lists)
+        # Seconds after the first complete list it would be free.
+        for i in 1 2; do
+                eventually 60 asked_since $((asked + 4))
+                asked=$(kubelet lists)
+                if pod "late$i"; then return 1; fi
+                [ "$(users)" = 1 ]
+                [[ $(api devices) == *" 0 devices"* ]]
+        done
+        # The container ends at last.
+        rm -r "$T/cgroup/kubepods"
+        kubelet wait-healthy 1 20s
+}
+@test "what kubelet has forgotten is held until its container has gone, also after a restart of the driver" {
+        went_well checkpoint_gone
+}
+
+init_container() {
+        printf 'tdx 1\n' >"$MISC"
+        both --cgroup-root "$T/cgroup"
+        pod first --init 400ms
+        [ "$(held_by_plugin)" = 1 ]
+        leave first --takes 0s
+        kubelet wait-healthy 1 20s
+        # Later than an allocation that kubelet does not list is given up otherwise (5 s).
+        pod second --init 7s
+        [ "$(held_by_plugin)" = 1 ]
+        [ "$(users)" = 1 ]
+        refused "Requested: 1, Available: 0" pod third
+}
+held_by_plugin() { inspect | sed -n 's/^plugin  *\([0-9]*\) devices.*/\1/p'; }
+@test "an init container and the container after it, however far apart, hold one TD" {
+        went_well init_container
 }
 
 random_mix() {

@@ -3,6 +3,7 @@
  * accepted is written and read again, and must be the same. */
 #include "base/error.h"
 #include "base/memory.h"
+#include "claims/record.h"
 #include "claims/records.h"
 #include "device.h"
 #include "ledger.h"
@@ -30,7 +31,7 @@ static uint32_t crc32c(const uint8_t *bytes, size_t n)
 
 static void check_claim(const struct ledger_claim *claim)
 {
-        assert(records_uid_is_valid(claim->uid) && claim->n_devices <= 32);
+        assert(claims_record_uid_is_valid(claim->uid) && claim->n_devices <= 32);
         for (size_t i = 0; i < claim->n_devices; ++i) {
                 const struct ledger_device *device = &claim->devices[i];
 
@@ -48,16 +49,16 @@ static void decode(const char *bytes, size_t n)
         size_t n_first, n_second;
         int r;
 
-        r = records_decode(bytes, n, &claim, &error);
-        assert(r == 0 || r == RECORDS_NEWER || r == -EBADMSG);
+        r = claims_record_decode(bytes, n, &claim, &error);
+        assert(r == 0 || r == CLAIMS_RECORD_NEWER || r == -EBADMSG);
         assert(!r == !!claim && !r == !error.code && !r == !error.text[0]);
         if (r)
                 return;
         check_claim(claim);
-        first = records_encode(claim, &n_first);
-        r = records_decode(first, n_first, &again, &error);
+        first = claims_record_encode(claim, &n_first);
+        r = claims_record_decode(first, n_first, &again, &error);
         assert(!r);
-        second = records_encode(again, &n_second);
+        second = claims_record_encode(again, &n_second);
         assert(n_first == n_second && memcmp(first, second, n_first) == 0);
 }
 

@@ -3,6 +3,7 @@
 
 #include "base/error.h"
 #include "base/json.h"
+#include "base/memory.h"
 #include "base/text.h"
 #include "unit/suite.h"
 
@@ -49,6 +50,42 @@ START_TEST(results_of_our_driver_are_taken_in_order)
         ck_assert_str_eq(claim.results[1].device, "tdx1");
         ck_assert(claim.results[1].is_admin_access);
         claim_deinit(&claim);
+}
+END_TEST
+
+START_TEST(the_pods_it_is_reserved_for_are_told_and_never_make_it_unusable)
+{
+        static const struct {
+                const char *reserved_for;
+                const char *uids; /* with a blank after each */
+        } cases[] = {
+                { "[{\"resource\":\"pods\",\"name\":\"a\",\"uid\":\"0-1\"},"
+                  "{\"resource\":\"pods\",\"name\":\"b\",\"uid\":\"0-2\"}]",
+                  "0-1 0-2 " },
+                { "[{\"apiGroup\":\"batch\",\"resource\":\"jobs\",\"name\":\"a\",\"uid\":\"0-1\"}]",
+                  "" },
+                { "[{\"resource\":\"pods\",\"uid\":7},{\"resource\":\"pods\"},1,null,"
+                  "{\"resource\":\"pods\",\"uid\":\"../"
+                  "x\"},{\"resource\":\"pods\",\"uid\":\"0-3\"}]",
+                  "0-3 " },
+                { "[]", "" },
+                { "null", "" },
+                { "{\"uid\":\"0-1\"}", "" },
+        };
+
+        for (size_t i = 0; i < array_size(cases); ++i) {
+                __attribute__((cleanup(cleanup_free))) char *text = xasprintf(
+                        "{" METADATA ",\"status\":{\"reservedFor\":%s}}", cases[i].reserved_for);
+                __attribute__((cleanup(cleanup_text))) struct text uids = TEXT_NULL;
+                struct claim claim = CLAIM_NULL;
+
+                ck_assert_int_eq(parse(text, &claim, NULL), 0);
+
+                for (size_t j = 0; j < claim.n_pods; ++j)
+                        text_addf(&uids, "%s ", claim.pod_uids[j]);
+                ck_assert_str_eq(uids.n ? uids.bytes : "", cases[i].uids);
+                claim_deinit(&claim);
+        }
 }
 END_TEST
 
@@ -139,5 +176,6 @@ START_TEST(more_results_than_the_api_allows_are_refused)
 }
 END_TEST
 
-SUITE("claim", results_of_our_driver_are_taken_in_order, what_is_not_allocated_has_no_results,
+SUITE("claim", the_pods_it_is_reserved_for_are_told_and_never_make_it_unusable,
+      results_of_our_driver_are_taken_in_order, what_is_not_allocated_has_no_results,
       what_is_wrong_is_named, more_results_than_the_api_allows_are_refused);

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include "claims/record.h"
 #include "claims/records.h"
 
 #include "base/error.h"
@@ -45,6 +46,9 @@ static bool is_equal(const struct ledger_claim *a, const struct ledger_claim *b)
                           strcmp(x->device, y->device) == 0 && x->slot == y->slot &&
                           x->is_admin_access == y->is_admin_access;
         }
+        is_same = is_same && a->n_pods == b->n_pods;
+        for (size_t i = 0; is_same && i < a->n_pods; ++i)
+                is_same = strcmp(a->pod_uids[i], b->pod_uids[i]) == 0;
         return is_same;
 }
 
@@ -61,7 +65,7 @@ START_TEST(a_record_is_these_bytes)
         __attribute__((cleanup(cleanup_free))) char *bytes = NULL;
         size_t n = 0;
 
-        bytes = records_encode(claim, &n);
+        bytes = claims_record_encode(claim, &n);
 
         /* The checksum is that of an independent implementation, in Python. */
         ck_assert_uint_eq(n, strlen(bytes));
@@ -71,20 +75,25 @@ END_TEST
 
 START_TEST(what_was_encoded_is_decoded_equal)
 {
-        struct ledger_claim *claims[] = { make_claim("0-1", 0, 0), make_claim("0-1", 1, 4095),
+        struct ledger_claim *claims[] = { make_claim("0-1", 0, 0),  make_claim("0-1", 1, 4095),
                                           make_claim("0-1", 32, 0), make_admin_claim("0-1"),
-                                          make_claim("0-1", 0, 0) };
+                                          make_claim("0-1", 0, 0),  make_claim("0-1", 1, 0) };
 
         claims[4]->is_uncertain = true;
         claims[4]->uncertain_tds = 1;
+        claims[5]->pod_uids = xcalloc(2, sizeof(*claims[5]->pod_uids));
+        claims[5]->n_pods = 2;
+        claims[5]->pod_uids[0] = xstrdup("e40eaf51-ca4d-46df-82c1-36e38882a6f6");
+        claims[5]->pod_uids[1] = xstrdup("0a1b2c3d4e5f60718293a4b5c6d7e8f9");
         for (size_t i = 0; i < array_size(claims); ++i) {
                 __attribute__((cleanup(cleanup_free))) char *bytes = NULL;
                 _cleanup_(ledger_claim) struct ledger_claim *decoded = NULL;
                 struct error error = ERROR_NULL;
                 size_t n = 0;
 
-                bytes = records_encode(claims[i], &n);
-                ck_assert_msg(records_decode(bytes, n, &decoded, &error) == 0, "%s", error.text);
+                bytes = claims_record_encode(claims[i], &n);
+                ck_assert_msg(claims_record_decode(bytes, n, &decoded, &error) == 0, "%s",
+                              error.text);
                 ck_assert(is_equal(claims[i], decoded));
                 ledger_claim_free(claims[i]);
         }
@@ -99,16 +108,16 @@ START_TEST(a_record_truncated_anywhere_or_with_more_behind_it_is_damaged)
         struct error error = ERROR_NULL;
         size_t n = 0;
 
-        bytes = records_encode(claim, &n);
+        bytes = claims_record_encode(claim, &n);
         for (size_t i = 0; i < n; ++i) {
                 /* A block of just that size, so that a sanitizer sees a read beyond it. */
                 __attribute__((cleanup(cleanup_free))) char *cut = xmalloc(i);
 
                 memcpy(cut, bytes, i);
-                ck_assert_int_eq(records_decode(cut, i, &decoded, &error), -EBADMSG);
+                ck_assert_int_eq(claims_record_decode(cut, i, &decoded, &error), -EBADMSG);
         }
-        ck_assert_int_eq(records_decode(NULL, 0, &decoded, &error), -EBADMSG);
-        ck_assert_int_eq(records_decode(bytes, n + 1, &decoded, &error), -EBADMSG);
+        ck_assert_int_eq(claims_record_decode(NULL, 0, &decoded, &error), -EBADMSG);
+        ck_assert_int_eq(claims_record_decode(bytes, n + 1, &decoded, &error), -EBADMSG);
         ck_assert_ptr_null(decoded);
 }
 END_TEST
@@ -119,16 +128,16 @@ START_TEST(no_flipped_bit_goes_unnoticed)
         __attribute__((cleanup(cleanup_free))) char *bytes = NULL;
         size_t n = 0;
 
-        bytes = records_encode(claim, &n);
+        bytes = claims_record_encode(claim, &n);
         for (size_t i = 0; i < 8 * n; ++i) {
                 _cleanup_(ledger_claim) struct ledger_claim *decoded = NULL;
                 struct error error = ERROR_NULL;
                 int r;
 
                 bytes[i / 8] = (char)(bytes[i / 8] ^ 1 << i % 8);
-                r = records_decode(bytes, n, &decoded, &error);
-                ck_assert_msg(r == -EBADMSG || r == RECORDS_NEWER, "bit %zu of byte %zu", i % 8,
-                              i / 8);
+                r = claims_record_decode(bytes, n, &decoded, &error);
+                ck_assert_msg(r == -EBADMSG || r == CLAIMS_RECORD_NEWER, "bit %zu of byte %zu",
+                              i % 8, i / 8);
                 ck_assert_int_lt(error.code, 0);
                 ck_assert_ptr_null(decoded);
                 bytes[i / 8] = (char)(bytes[i / 8] ^ 1 << i % 8);
@@ -155,7 +164,7 @@ static int decode_json(const char *json, struct ledger_claim **ret_claim, struct
                 xasprintf("dra-driver-tdx claim 1 crc32c %08x %zu bytes\n%s",
                           slow_crc32c(json, strlen(json)), strlen(json), json);
 
-        return records_decode(record, strlen(record), ret_claim, err);
+        return claims_record_decode(record, strlen(record), ret_claim, err);
 }
 
 #define HEAD   "{\"uid\":\"0-1\",\"namespace\":\"d\",\"name\":\"n\",\"bootID\":\"b\",\"devices\":["
@@ -236,8 +245,8 @@ START_TEST(more_devices_than_an_allocation_can_have_are_refused)
                 __attribute__((cleanup(cleanup_free))) char *bytes = NULL;
                 size_t n_bytes = 0;
 
-                bytes = records_encode(claim, &n_bytes);
-                ck_assert_int_eq(records_decode(bytes, n_bytes, &decoded, NULL),
+                bytes = claims_record_encode(claim, &n_bytes);
+                ck_assert_int_eq(claims_record_decode(bytes, n_bytes, &decoded, NULL),
                                  n == 32 ? 0 : -EBADMSG);
         }
 }
@@ -249,10 +258,10 @@ START_TEST(newer_formats_are_told_from_damage)
                 const char *bytes;
                 int outcome;
         } cases[] = {
-                { "dra-driver-tdx claim 2 whatever\nfollows", RECORDS_NEWER },
-                { "dra-driver-tdx claim 99\n", RECORDS_NEWER },
+                { "dra-driver-tdx claim 2 whatever\nfollows", CLAIMS_RECORD_NEWER },
+                { "dra-driver-tdx claim 99\n", CLAIMS_RECORD_NEWER },
                 { "dra-driver-tdx claim 0 crc32c 00000000 0 bytes\n", -EBADMSG },
-                { "dra-driver-tdx claim 02 \n", RECORDS_NEWER },
+                { "dra-driver-tdx claim 02 \n", CLAIMS_RECORD_NEWER },
                 { "dra-driver-tdx claim 01 crc32c 00000000 0 bytes\n", -EBADMSG },
                 { "dra-driver-tdx claim x\n", -EBADMSG },
                 { "dra-driver-tdx claim \n", -EBADMSG },
@@ -266,8 +275,8 @@ START_TEST(newer_formats_are_told_from_damage)
                 struct ledger_claim *claim = NULL;
                 struct error error = ERROR_NULL;
 
-                ck_assert_msg(records_decode(cases[i].bytes, strlen(cases[i].bytes), &claim,
-                                             &error) == cases[i].outcome,
+                ck_assert_msg(claims_record_decode(cases[i].bytes, strlen(cases[i].bytes), &claim,
+                                                   &error) == cases[i].outcome,
                               "%s", cases[i].bytes);
                 ck_assert_uint_gt(strlen(error.text), 0);
         }
@@ -278,20 +287,20 @@ START_TEST(a_uid_is_fit_to_be_a_file_name)
 {
         char uid[66];
 
-        ck_assert(records_uid_is_valid("b7ad2f1e-8c2e-4a9e-9f57-0d6a3c1f4e55"));
-        ck_assert(records_uid_is_valid("A"));
-        ck_assert(!records_uid_is_valid(""));
-        ck_assert(!records_uid_is_valid("."));
-        ck_assert(!records_uid_is_valid(".."));
-        ck_assert(!records_uid_is_valid("a/b"));
-        ck_assert(!records_uid_is_valid("a b"));
-        ck_assert(!records_uid_is_valid("a\n"));
-        ck_assert(!records_uid_is_valid("\xc3\xa4"));
+        ck_assert(claims_record_uid_is_valid("b7ad2f1e-8c2e-4a9e-9f57-0d6a3c1f4e55"));
+        ck_assert(claims_record_uid_is_valid("A"));
+        ck_assert(!claims_record_uid_is_valid(""));
+        ck_assert(!claims_record_uid_is_valid("."));
+        ck_assert(!claims_record_uid_is_valid(".."));
+        ck_assert(!claims_record_uid_is_valid("a/b"));
+        ck_assert(!claims_record_uid_is_valid("a b"));
+        ck_assert(!claims_record_uid_is_valid("a\n"));
+        ck_assert(!claims_record_uid_is_valid("\xc3\xa4"));
         memset(uid, 'a', sizeof(uid));
         uid[65] = '\0';
-        ck_assert(!records_uid_is_valid(uid));
+        ck_assert(!claims_record_uid_is_valid(uid));
         uid[64] = '\0';
-        ck_assert(records_uid_is_valid(uid));
+        ck_assert(claims_record_uid_is_valid(uid));
 }
 END_TEST
 

@@ -3,6 +3,7 @@
  * kind of file that is not one. */
 #include "base/error.h"
 #include "base/memory.h"
+#include "claims/record.h"
 #include "claims/records.h"
 #include "ledger.h"
 #include "unit/suite.h"
@@ -36,7 +37,7 @@ static char *make_record(size_t *ret_n)
 {
         _cleanup_(ledger_claim) struct ledger_claim *claim = make_claim();
 
-        return records_encode(claim, ret_n);
+        return claims_record_encode(claim, ret_n);
 }
 
 /* The claim that the bytes are read as is the one that was written, byte for byte, or there is
@@ -47,16 +48,16 @@ static void check_damaged_or_equal(const char *bytes, size_t n, const char *reco
         __attribute__((cleanup(cleanup_free))) char *again = NULL;
         struct error error = ERROR_NULL;
         size_t n_again = 0;
-        int r = records_decode(bytes, n, &claim, &error);
+        int r = claims_record_decode(bytes, n, &claim, &error);
 
-        if (r == RECORDS_NEWER)
+        if (r == CLAIMS_RECORD_NEWER)
                 return;
         if (r) {
                 ck_assert_int_eq(r, -EBADMSG);
                 ck_assert_ptr_null(claim);
                 return;
         }
-        again = records_encode(claim, &n_again);
+        again = claims_record_encode(claim, &n_again);
         ck_assert_uint_eq(n_again, n_record);
         ck_assert_mem_eq(again, record, n_record);
 }
@@ -71,8 +72,8 @@ START_TEST(every_single_bit_flip_of_a_record_is_damage)
         for (size_t i = 0; i < 8 * n; ++i) {
                 bytes[i / 8] ^= (char)(1 << (i % 8));
 
-                ck_assert_int_ne(records_decode(bytes, n, &(struct ledger_claim *){ NULL }, NULL),
-                                 0);
+                ck_assert_int_ne(
+                        claims_record_decode(bytes, n, &(struct ledger_claim *){ NULL }, NULL), 0);
                 check_damaged_or_equal(bytes, n, record, n);
 
                 bytes[i / 8] ^= (char)(1 << (i % 8));
@@ -88,14 +89,15 @@ START_TEST(every_truncation_of_a_record_and_every_byte_behind_it_is_damage)
 
         record = make_record(&n);
         for (size_t i = 0; i < n; ++i)
-                ck_assert_int_eq(records_decode(record, i, &(struct ledger_claim *){ NULL }, NULL),
-                                 -EBADMSG);
+                ck_assert_int_eq(
+                        claims_record_decode(record, i, &(struct ledger_claim *){ NULL }, NULL),
+                        -EBADMSG);
         bytes = xcalloc(n + 1, 1);
         memcpy(bytes, record, n);
         for (int c = 0; c < 256; ++c) {
                 bytes[n] = (char)c;
                 ck_assert_int_eq(
-                        records_decode(bytes, n + 1, &(struct ledger_claim *){ NULL }, NULL),
+                        claims_record_decode(bytes, n + 1, &(struct ledger_claim *){ NULL }, NULL),
                         -EBADMSG);
         }
 }

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include "claims/record.h"
 #include "claims/records.h"
 
 #include "base/error.h"
@@ -614,7 +615,7 @@ START_TEST(a_record_under_another_claims_name_is_damage)
 
         enter();
         start();
-        bytes = records_encode(claim, &n);
+        bytes = claims_record_encode(claim, &n);
         write_file("claims/a", bytes, n);
         restart();
 
@@ -661,8 +662,8 @@ START_TEST(every_state_between_two_steps_of_a_write_loads)
         __attribute__((cleanup(cleanup_free))) char *old_bytes = NULL, *new_bytes = NULL;
         size_t n_old = 0, n_new = 0;
 
-        old_bytes = records_encode(old, &n_old);
-        new_bytes = records_encode(new, &n_new);
+        old_bytes = claims_record_encode(old, &n_old);
+        new_bytes = claims_record_encode(new, &n_new);
         for (size_t n_written = 0; n_written <= n_new + 1; ++n_written) {
                 bool is_renamed = n_written > n_new;
 

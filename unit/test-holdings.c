@@ -2,6 +2,7 @@
 #include "plugin/holdings.h"
 
 #include "base/memory.h"
+#include "plugin/holder.h"
 #include "unit/suite.h"
 
 #include <string.h>
@@ -12,6 +13,29 @@ static bool is_over;
 static bool is_running(const char *cgroup)
 {
         return strcmp(cgroup, "ended") != 0 && !(is_over && strcmp(cgroup, "pod") == 0);
+}
+
+static bool place(struct holdings *holdings, const char *id, const char *cgroup)
+{
+        return holdings_place(holdings, &(struct plugin_holder){ id, NULL, cgroup });
+}
+
+/* A restart: what the one holds, the other takes in. */
+struct restart {
+        struct holdings *after;
+        uint64_t now_ms;
+};
+
+static void on_holder(void *owner, const struct plugin_holder *holder)
+{
+        const struct restart *restart = owner;
+
+        holdings_restore(restart->after, holder, restart->now_ms);
+}
+
+static void restore(struct holdings *after, const struct holdings *before, uint64_t now_ms)
+{
+        holdings_each(before, on_holder, &(struct restart){ after, now_ms });
 }
 
 static const char *const one[] = { "tdx1" };
@@ -207,14 +231,10 @@ START_TEST(a_device_that_lingers_across_a_restart_still_counts)
 {
         _cleanup_(holdings) struct holdings *before = holdings_new(is_running);
         _cleanup_(holdings) struct holdings *after = holdings_new(is_running);
-        const char *id = NULL;
 
         holdings_observe(before, both, 2, true, 1000);
         holdings_observe(before, one, 1, true, 2000);
-        while ((id = holdings_next(before, id)))
-                holdings_restore(after, id, 2100);
-        while ((id = holdings_next_lingering(before, id)))
-                holdings_restore(after, id, 2100);
+        restore(after, before, 2100);
         ck_assert(holdings_observe(after, one, 1, true, 2200));
 
         ck_assert_uint_eq(holdings_n(after), 2);
@@ -228,15 +248,11 @@ START_TEST(an_id_that_lingers_and_is_held_again_counts_twice_across_a_restart)
 {
         _cleanup_(holdings) struct holdings *before = holdings_new(is_running);
         _cleanup_(holdings) struct holdings *after = holdings_new(is_running);
-        const char *id = NULL;
 
         holdings_observe(before, one, 1, true, 1000);
         holdings_observe(before, NULL, 0, true, 2000);
         holdings_observe(before, one, 1, true, 2100);
-        while ((id = holdings_next(before, id)))
-                holdings_restore(after, id, 2200);
-        while ((id = holdings_next_lingering(before, id)))
-                holdings_restore(after, id, 2200);
+        restore(after, before, 2200);
 
         ck_assert_uint_eq(holdings_n(after), 2);
         ck_assert_int_eq(holdings_state(after, "tdx1"), HOLDINGS_HELD);
@@ -249,10 +265,10 @@ START_TEST(what_a_pod_held_that_has_ended_is_free_as_soon_as_kubelet_lets_go_of_
 
         holdings_observe(holdings, both, 2, true, 1000);
         ck_assert(holdings_is_unplaced(holdings, NULL));
-        holdings_place(holdings, "tdx1", "pod");
+        place(holdings, "tdx1", "pod");
         ck_assert(!holdings_is_unplaced(holdings, "tdx1"));
         ck_assert(holdings_is_unplaced(holdings, "tdx2"));
-        holdings_place(holdings, "tdx2", "pod");
+        place(holdings, "tdx2", "pod");
         ck_assert(!holdings_is_unplaced(holdings, NULL));
         ck_assert(!holdings_is_unplaced(holdings, "tdx3"));
 
@@ -272,7 +288,7 @@ START_TEST(a_pod_that_kubelet_has_forgotten_is_looked_at_until_it_has_ended_howe
         uint64_t now_ms = 2000;
 
         holdings_observe(holdings, one, 1, true, 1000);
-        holdings_place(holdings, "tdx1", "pod");
+        place(holdings, "tdx1", "pod");
         ck_assert(holdings_observe(holdings, NULL, 0, true, now_ms));
         for (; now_ms < 2000 + 10 * HOLDINGS_LINGER_MS; now_ms += HOLDINGS_LOOK_MS) {
                 ck_assert(!holdings_expire(holdings, now_ms));
@@ -293,9 +309,9 @@ START_TEST(before_kubelet_gives_a_device_away_again_the_pod_that_had_it_is_looke
         _cleanup_(holdings) struct holdings *holdings = holdings_new(is_running);
 
         holdings_observe(holdings, three, 3, true, 1000);
-        holdings_place(holdings, "tdx1", "pod");
-        holdings_place(holdings, "tdx2", "ended");
-        holdings_place(holdings, "tdx3", "pod");
+        place(holdings, "tdx1", "pod");
+        place(holdings, "tdx2", "ended");
+        place(holdings, "tdx3", "pod");
         /* Still running; and tdx2, of which kubelet says nothing, stays. */
         ck_assert(!holdings_drop_ended(holdings, one, 1));
         ck_assert_uint_eq(holdings_n(holdings), 3);
@@ -317,7 +333,7 @@ START_TEST(lingering_ones_that_have_ended_make_room_for_whatever_is_given_away)
         _cleanup_(holdings) struct holdings *holdings = holdings_new(is_running);
 
         holdings_observe(holdings, both, 2, true, 1000);
-        holdings_place(holdings, "tdx1", "pod");
+        place(holdings, "tdx1", "pod");
         holdings_observe(holdings, NULL, 0, true, 2000);
         ck_assert_uint_eq(holdings_n(holdings), 2);
         is_over = true;
@@ -333,17 +349,109 @@ START_TEST(a_cgroup_that_a_forgotten_pod_has_is_not_its_successors)
         _cleanup_(holdings) struct holdings *holdings = holdings_new(is_running);
 
         holdings_observe(holdings, one, 1, true, 1000);
-        holdings_place(holdings, "tdx1", "pod");
+        place(holdings, "tdx1", "pod");
         holdings_allocate(holdings, one, 1, 2000);
         ck_assert_uint_eq(holdings_n(holdings), 2);
-        holdings_place(holdings, "tdx1", "pod");
+        place(holdings, "tdx1", "pod");
         ck_assert(holdings_is_unplaced(holdings, "tdx1"));
-        holdings_place(holdings, "tdx1", "another");
+        place(holdings, "tdx1", "another");
         ck_assert(!holdings_is_unplaced(holdings, "tdx1"));
         is_over = true;
         ck_assert(holdings_expire(holdings, 2000 + HOLDINGS_LOOK_MS));
         ck_assert_uint_eq(holdings_n(holdings), 1);
         ck_assert_int_eq(holdings_state(holdings, "tdx1"), HOLDINGS_HELD);
+}
+END_TEST
+
+START_TEST(after_a_restart_what_kubelet_has_forgotten_is_held_until_its_pods_cgroup_has_gone)
+{
+        static const char *const other[] = { "tdx2" };
+        _cleanup_(holdings) struct holdings *before = holdings_new(is_running);
+        _cleanup_(holdings) struct holdings *after = holdings_new(is_running);
+        uint64_t now_ms = 2000;
+
+        is_over = false;
+        holdings_observe(before, both, 2, true, 1000);
+        ck_assert(holdings_place(before, &(struct plugin_holder){ "tdx1", "uid1", "pod" }));
+        restore(after, before, now_ms);
+        ck_assert(holdings_observe(after, other, 1, true, now_ms));
+        for (; now_ms < 2000 + 10 * HOLDINGS_LINGER_MS; now_ms += HOLDINGS_LOOK_MS)
+                ck_assert(!holdings_expire(after, now_ms));
+        ck_assert_int_eq(holdings_state(after, "tdx1"), HOLDINGS_LINGERING);
+
+        is_over = true;
+        ck_assert(holdings_expire(after, now_ms));
+        ck_assert_uint_eq(holdings_n(after), 1);
+        is_over = false;
+}
+END_TEST
+
+START_TEST(a_pod_that_lingers_and_the_next_one_with_its_device_keep_their_cgroups_over_a_restart)
+{
+        _cleanup_(holdings) struct holdings *before = holdings_new(is_running);
+        _cleanup_(holdings) struct holdings *after = holdings_new(is_running);
+
+        is_over = false;
+        holdings_observe(before, one, 1, true, 1000);
+        place(before, "tdx1", "pod");
+        holdings_allocate(before, one, 1, 2000);
+        holdings_observe(before, one, 1, true, 2100);
+        place(before, "tdx1", "another");
+        restore(after, before, 2200);
+        ck_assert_uint_eq(holdings_n(after), 2);
+
+        is_over = true; /* the first one */
+        ck_assert(holdings_expire(after, 2200 + HOLDINGS_LOOK_MS));
+        ck_assert_uint_eq(holdings_n(after), 1);
+        ck_assert_int_eq(holdings_state(after, "tdx1"), HOLDINGS_HELD);
+        is_over = false;
+}
+END_TEST
+
+START_TEST(a_device_of_a_pod_in_admission_is_handed_on_to_its_next_container_however_late)
+{
+        _cleanup_(holdings) struct holdings *holdings = holdings_new(is_running);
+        const struct plugin_holder pod = { "tdx1", "uid1", NULL };
+        uint64_t late_ms = 1000 + HOLDINGS_ADMISSION_MS - 1;
+
+        holdings_allocate(holdings, one, 1, 1000);
+        ck_assert(holdings_is_in_flight(holdings, "tdx1"));
+        ck_assert_uint_eq(holdings_n_new(holdings, one, 1, 1300), 1);
+        holdings_confirm(holdings, "tdx1", true);
+        ck_assert(holdings_place(holdings, &pod));
+        ck_assert(!holdings_place(holdings, &pod)); /* nothing new */
+        ck_assert_uint_eq(holdings_n_new(holdings, one, 1, 1300), 0);
+        ck_assert(!holdings_observe(holdings, NULL, 0, true, late_ms));
+        holdings_allocate(holdings, one, 1, late_ms);
+
+        ck_assert_uint_eq(holdings_n(holdings), 1);
+        ck_assert(!holdings_observe(holdings, NULL, 0, true, late_ms + HOLDINGS_ADMISSION_MS - 1));
+        ck_assert(holdings_observe(holdings, NULL, 0, true, late_ms + HOLDINGS_ADMISSION_MS));
+        ck_assert_int_eq(holdings_state(holdings, "tdx1"), HOLDINGS_LINGERING);
+}
+END_TEST
+
+START_TEST(a_device_of_a_pod_whose_container_runs_or_that_was_listed_goes_to_another_pod)
+{
+        _cleanup_(holdings) struct holdings *runs = holdings_new(is_running);
+        _cleanup_(holdings) struct holdings *listed = holdings_new(is_running);
+
+        holdings_allocate(runs, one, 1, 1000);
+        holdings_confirm(runs, "tdx1", true);
+        place(runs, "tdx1", "pod");
+        ck_assert_uint_eq(holdings_n_new(runs, one, 1, 1300), 1);
+
+        holdings_allocate(listed, one, 1, 1000);
+        holdings_observe(listed, one, 1, true, 1100);
+        holdings_confirm(listed, "tdx1", true);
+        ck_assert(!holdings_is_in_flight(listed, "tdx1"));
+        ck_assert_uint_eq(holdings_n_new(listed, one, 1, 1300), 1);
+
+        holdings_allocate(listed, one, 1, 1300);
+        holdings_confirm(listed, NULL, true);
+        ck_assert_uint_eq(holdings_n_new(listed, one, 1, 1500), 0);
+        holdings_confirm(listed, NULL, false);
+        ck_assert_uint_eq(holdings_n_new(listed, one, 1, 1500), 1);
 }
 END_TEST
 
@@ -365,4 +473,8 @@ SUITE("holdings", an_allocation_in_flight_is_held_although_kubelet_does_not_list
       a_pod_that_kubelet_has_forgotten_is_looked_at_until_it_has_ended_however_long_that_takes,
       before_kubelet_gives_a_device_away_again_the_pod_that_had_it_is_looked_at,
       lingering_ones_that_have_ended_make_room_for_whatever_is_given_away,
-      a_cgroup_that_a_forgotten_pod_has_is_not_its_successors);
+      a_cgroup_that_a_forgotten_pod_has_is_not_its_successors,
+      after_a_restart_what_kubelet_has_forgotten_is_held_until_its_pods_cgroup_has_gone,
+      a_pod_that_lingers_and_the_next_one_with_its_device_keep_their_cgroups_over_a_restart,
+      a_device_of_a_pod_in_admission_is_handed_on_to_its_next_container_however_late,
+      a_device_of_a_pod_whose_container_runs_or_that_was_listed_goes_to_another_pod);

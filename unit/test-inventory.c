@@ -74,6 +74,25 @@ START_TEST(what_is_withdrawn_is_never_held)
 }
 END_TEST
 
+START_TEST(what_others_run_is_withdrawn_and_nothing_held_with_it)
+{
+        static const struct {
+                unsigned foreign;
+                const char *offered;
+        } cases[] = { { 0, "0 1 2 3" }, { 1, "0 1 3" }, { 3, "1 3" }, { 4, "1 3" }, { 99, "1 3" } };
+        _cleanup_(ledger) struct ledger *ledger = ledger_new();
+
+        restore(ledger, "a", 1, false);
+        restore(ledger, "b", 3, false);
+        ledger_set_total(ledger, 4);
+
+        for (size_t i = 0; i < array_size(cases); ++i) {
+                ledger_set_foreign(ledger, cases[i].foreign);
+                ck_assert_offered(ledger, cases[i].offered);
+        }
+}
+END_TEST
+
 START_TEST(a_name_held_twice_does_not_shorten_the_offer)
 {
         _cleanup_(ledger) struct ledger *ledger = ledger_new();
@@ -244,10 +263,32 @@ START_TEST(what_is_said_of_devices_makes_a_difference)
 }
 END_TEST
 
-SUITE("inventory", as_many_names_are_offered_as_there_are_tds, what_is_withdrawn_is_never_held,
+START_TEST(an_inventory_keeps_the_version_that_it_was_made_with)
+{
+        _cleanup_(ledger) struct ledger *ledger = ledger_new();
+        struct inventory_terms terms = { .is_known = true };
+        struct inventory inventory, copy;
+        char version[] = "1.5.6";
+
+        terms.module_version = version;
+        ledger_set_total(ledger, 2);
+        inventory_compute(ledger, &terms, &inventory);
+        inventory_copy(&inventory, &copy);
+        inventory_deinit(&inventory);
+
+        version[4] = '7'; /* as a new version in the storage of the one before */
+
+        ck_assert_str_eq(copy.terms.module_version, "1.5.6");
+        inventory_deinit(&copy);
+}
+END_TEST
+
+SUITE("inventory", as_many_names_are_offered_as_there_are_tds,
+      what_others_run_is_withdrawn_and_nothing_held_with_it, what_is_withdrawn_is_never_held,
       a_name_held_twice_does_not_shorten_the_offer, a_name_that_only_an_admin_looks_at_is_free,
       before_the_first_reading_nothing_is_offered_and_nothing_withdrawn,
       inventories_are_equal_when_their_devices_are, the_largest_node_is_offered_whole,
       any_offer_holds_what_is_held_and_fills_up_from_below,
       a_taint_goes_to_all_devices_and_withdrawal_leaves_only_the_held,
-      what_is_said_of_devices_makes_a_difference);
+      what_is_said_of_devices_makes_a_difference,
+      an_inventory_keeps_the_version_that_it_was_made_with);

@@ -209,8 +209,36 @@ START_TEST(whatever_is_wrong_with_the_file_is_said_with_its_name)
 }
 END_TEST
 
-SUITE("capacity", the_tdx_line_is_found_among_others, a_text_without_a_tdx_line_means_no_tdx,
-      a_value_that_is_no_number_is_quoted_in_the_error,
+START_TEST(refused_starts_are_the_tdx_max_line)
+{
+        static const struct {
+                const char *text;
+                int outcome;
+                uint64_t refused;
+        } cases[] = {
+                { "sev.max 0\nsev_es.max 4\ntdx.max 3\n", 0, 3 },
+                { "tdx.max 0\n", 0, 0 },
+                { "sev.max 1\n", MISC_NO_TDX, 0 },
+                { "tdx 7\n", MISC_NO_TDX, 0 },
+                { "", MISC_NO_TDX, 0 },
+                { "tdx.max max\n", -EBADMSG, 0 },
+                { "tdx.max 1\ntdx.max 1\n", -EBADMSG, 0 },
+        };
+
+        for (size_t i = 0; i < array_size(cases); ++i) {
+                struct error error = ERROR_NULL;
+                uint64_t refused = 0;
+
+                ck_assert_int_eq(
+                        misc_parse_events(cases[i].text, strlen(cases[i].text), &refused, &error),
+                        cases[i].outcome);
+                ck_assert_uint_eq(refused, cases[i].refused);
+        }
+}
+END_TEST
+
+SUITE("capacity", refused_starts_are_the_tdx_max_line, the_tdx_line_is_found_among_others,
+      a_text_without_a_tdx_line_means_no_tdx, a_value_that_is_no_number_is_quoted_in_the_error,
       bytes_after_the_given_ones_are_not_looked_at, v2_is_looked_at_before_v1_and_hybrid,
       a_file_named_explicitly_is_read_and_must_be_there,
       whatever_is_wrong_with_the_file_is_said_with_its_name);

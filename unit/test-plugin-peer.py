@@ -175,7 +175,8 @@ class Node:
     def start(self, *more):
         self.log = open(self.root / "log", "a")
         self.driver = subprocess.Popen(
-            [DRIVER, "run", "--node-name", "n", "--kubelet-dir", self.root / "k", "--cdi-dir",
+            [DRIVER, "run", "--node-name", "n", "--kubelet-dir", self.root / "k",
+             "--device-plugin-dir", self.root / "k/device-plugins", "--cdi-dir",
              self.root / "cdi", "--qgs-socket", self.root / "host/qgs/q.sock", "--vm-qgs-socket",
              self.root / "host/qgs/q.sock", "--misc-capacity",
              self.misc, "--poll-interval", "200ms", *self.flags, *more],
@@ -488,7 +489,8 @@ def test_a_foreign_registrant_makes_it_stand_back_until_it_has_gone():
     node.capacity(3)
     time.sleep(0.6)
     assert len(k.lists) == n  # silent beside the other
-    shown = subprocess.run([DRIVER, "inspect", "--kubelet-dir", node.root / "k"],
+    shown = subprocess.run([DRIVER, "inspect", "--kubelet-dir", node.root / "k",
+                            "--device-plugin-dir", node.root / "k/device-plugins"],
                            capture_output=True, text=True, check=True).stdout
     assert "another plugin serves devices.kubevirt.io/tdx" in shown, shown
     assert "--serve=dra" in shown, shown

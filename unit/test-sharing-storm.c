@@ -4,6 +4,7 @@
 
 #include "base/error.h"
 #include "ledger.h"
+#include "plugin/holder.h"
 #include "plugin/holdings.h"
 #include "unit/suite.h"
 
@@ -40,8 +41,8 @@ START_TEST(a_driver_that_starts_knows_at_once_and_gives_up_what_was_written_down
         _cleanup_(ledger) struct ledger *ledger = ledger_new();
         _cleanup_(sharing) struct sharing *sharing = sharing_new(ledger, -1, NULL, START);
 
-        sharing_restore(sharing, "tdx1");
-        sharing_restore(sharing, "tdx2");
+        sharing_restore(sharing, &(struct plugin_holder){ "tdx1", NULL, NULL });
+        sharing_restore(sharing, &(struct plugin_holder){ "tdx2", NULL, NULL });
         ck_assert(sharing_listed(sharing, one, 1, true, LONG, START));
 
         ck_assert(sharing_is_known(sharing));
@@ -93,7 +94,7 @@ START_TEST(on_a_full_node_the_device_of_a_pod_that_has_ended_is_the_next_ones_at
 
         ledger_set_total(ledger, 2);
         sharing_listed(sharing, both, 2, true, LONG, START);
-        sharing_place(sharing, "tdx1", "pod");
+        sharing_place(sharing, &(struct plugin_holder){ "tdx1", NULL, "pod" });
         ck_assert(!sharing_drop_ended(sharing, one, 1));
         ck_assert_int_eq(sharing_allocate(sharing, one, 1, START + 1000, &error), -ENOSPC);
         is_over = true;

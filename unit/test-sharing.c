@@ -6,6 +6,7 @@
 #include "base/memory.h"
 #include "base/text.h"
 #include "ledger.h"
+#include "plugin/holder.h"
 #include "plugin/holdings.h"
 #include "unit/suite.h"
 
@@ -236,7 +237,7 @@ START_TEST(what_was_written_down_is_offered_as_healthy_even_before_it_is_known)
         _cleanup_(ledger) struct ledger *ledger = make_ledger(3);
         _cleanup_(sharing) struct sharing *sharing = sharing_new(ledger, DYNAMIC, NULL, START);
 
-        sharing_restore(sharing, "tdx1");
+        sharing_restore(sharing, &(struct plugin_holder){ "tdx1", NULL, NULL });
 
         ck_assert(!sharing_is_known(sharing));
         ck_assert_uint_eq(sharing_n_held(sharing), 1);
@@ -292,7 +293,7 @@ START_TEST(when_kubelet_stays_silent_what_was_written_down_must_do_after_ten_sec
         _cleanup_(ledger) struct ledger *ledger = make_ledger(3);
         _cleanup_(sharing) struct sharing *sharing = sharing_new(ledger, DYNAMIC, NULL, START);
 
-        sharing_restore(sharing, "tdx1");
+        sharing_restore(sharing, &(struct plugin_holder){ "tdx1", NULL, NULL });
         ck_assert(!sharing_unanswered(sharing, START + SHARING_IGNORANCE_MAX_MS - 1));
         ck_assert(!sharing_is_known(sharing));
         ck_assert_uint_eq(sharing_next_question_ms(sharing),
@@ -324,8 +325,8 @@ START_TEST(what_was_written_down_and_is_not_listed_lingers_like_all_that_vanishe
         _cleanup_(ledger) struct ledger *ledger = make_ledger(3);
         _cleanup_(sharing) struct sharing *sharing = sharing_new(ledger, DYNAMIC, NULL, START);
 
-        sharing_restore(sharing, "tdx1");
-        sharing_restore(sharing, "tdx2");
+        sharing_restore(sharing, &(struct plugin_holder){ "tdx1", NULL, NULL });
+        sharing_restore(sharing, &(struct plugin_holder){ "tdx2", NULL, NULL });
         ck_assert(list(sharing, tdx1, 1, START + 7));
         ck_assert_uint_eq(sharing_next_expiry_ms(sharing), UINT64_MAX);
         ck_assert(list(sharing, tdx1, 1, START + 7 + SHARING_PODS_SETTLE_MS));
@@ -523,6 +524,74 @@ START_TEST(a_split_is_offered_to_each_side_whatever_the_other_needs)
         ck_assert_int_eq(hold_claim(ledger, "b", 1), LEDGER_FULL);
         ck_assert_int_eq(allocate(sharing, three, 3, START), 0);
         ck_assert_uint_eq(ledger_elsewhere(ledger), 3);
+}
+END_TEST
+
+/* What claims are offered: names that they hold included. */
+static unsigned n_offered_to_claims(const struct ledger *ledger)
+{
+        unsigned taken = ledger_held(ledger) + ledger_kept(ledger);
+
+        return ledger_held(ledger) +
+               (ledger_usable(ledger) > taken ? ledger_usable(ledger) - taken : 0);
+}
+
+START_TEST(what_others_run_is_offered_to_neither_side_and_takes_nothing_held)
+{
+        _cleanup_(ledger) struct ledger *ledger = make_ledger(4);
+        _cleanup_(sharing) struct sharing *sharing = make_known(ledger, DYNAMIC);
+
+        ck_assert_int_eq(allocate(sharing, tdx1, 1, START), 0);
+        ledger_set_foreign(ledger, 1);
+        sharing_update(sharing);
+        ck_assert_offer(sharing, "tdx0+ tdx1+ tdx2+ tdx3-");
+        ck_assert_uint_eq(n_offered_to_claims(ledger), 2);
+
+        ledger_set_foreign(ledger, 9);
+        sharing_update(sharing);
+        ck_assert_offer(sharing, "tdx0- tdx1+ tdx2- tdx3-");
+        ck_assert_uint_eq(n_offered_to_claims(ledger), 0);
+
+        ledger_set_foreign(ledger, 0);
+        sharing_update(sharing);
+        ck_assert_offer(sharing, "tdx0+ tdx1+ tdx2+ tdx3+");
+        ck_assert_uint_eq(n_offered_to_claims(ledger), 3);
+}
+END_TEST
+
+START_TEST(what_others_run_comes_out_of_the_plugins_part_of_a_split_first)
+{
+        static const struct {
+                unsigned foreign, to_claims;
+                const char *to_pods;
+        } cases[] = { { 0, 2, "tdx0+ tdx1+ tdx2- tdx3-" },
+                      { 1, 2, "tdx0+ tdx1- tdx2- tdx3-" },
+                      { 2, 2, "tdx0- tdx1- tdx2- tdx3-" },
+                      { 3, 1, "tdx0- tdx1- tdx2- tdx3-" },
+                      { 5, 0, "tdx0- tdx1- tdx2- tdx3-" } };
+        _cleanup_(ledger) struct ledger *ledger = make_ledger(4);
+        _cleanup_(sharing) struct sharing *sharing = make_known(ledger, 2);
+
+        for (size_t i = 0; i < array_size(cases); ++i) {
+                ledger_set_foreign(ledger, cases[i].foreign);
+                sharing_update(sharing);
+                ck_assert_offer(sharing, cases[i].to_pods);
+                ck_assert_uint_eq(n_offered_to_claims(ledger), cases[i].to_claims);
+        }
+}
+END_TEST
+
+START_TEST(a_pod_that_was_sent_before_the_withdrawal_is_let_in)
+{
+        _cleanup_(ledger) struct ledger *ledger = make_ledger(2);
+        _cleanup_(sharing) struct sharing *sharing = make_known(ledger, DYNAMIC);
+
+        ledger_set_foreign(ledger, 2);
+        sharing_update(sharing);
+
+        ck_assert_int_eq(allocate(sharing, tdx0, 1, START), 0);
+        ck_assert_int_eq(hold_claim(ledger, "a", 1), 0);
+        ck_assert_int_eq(hold_claim(ledger, "b", 1), LEDGER_FULL);
 }
 END_TEST
 
@@ -779,6 +848,9 @@ SUITE("sharing", each_side_may_have_what_the_other_neither_holds_nor_is_kept,
       a_node_of_unknown_or_no_capacity_offers_only_what_is_held,
       when_the_capacity_shrinks_below_what_is_held_all_held_stay_healthy_and_nothing_is_free,
       a_split_is_offered_to_each_side_whatever_the_other_needs,
+      what_others_run_is_offered_to_neither_side_and_takes_nothing_held,
+      what_others_run_comes_out_of_the_plugins_part_of_a_split_first,
+      a_pod_that_was_sent_before_the_withdrawal_is_let_in,
       a_closed_plugin_offers_what_is_held_and_opens_again,
       what_is_allocated_is_held_at_once_and_claims_cannot_have_it,
       a_refused_allocation_says_who_is_in_the_way_and_changes_nothing,

@@ -95,5 +95,29 @@ START_TEST(an_error_carries_context_in_front_and_stays_utf8)
 }
 END_TEST
 
-SUITE("text", text_grows_and_is_handed_over, only_valid_utf8_passes,
-      dns_names_are_as_kubernetes_wants_them, an_error_carries_context_in_front_and_stays_utf8);
+START_TEST(words_are_wrapped_at_the_width_and_indented)
+{
+        static const struct {
+                const char *words, *wrapped;
+        } cases[] = {
+                { "", "" },
+                { "one", "one" },
+                { "one two", "one two" },
+                { "one two three", "one two\n  three" },
+                { "12345678 x", "12345678\n  x" },
+                { "123456789 x", "123456789\n  x" },
+                { "a 1234567890123 b", "a\n  1234567890123\n  b" },
+        };
+
+        for (size_t i = 0; i < array_size(cases); ++i) {
+                __attribute__((cleanup(cleanup_text))) struct text text = TEXT_NULL;
+
+                text_add_wrapped(&text, cases[i].words, 2, 10);
+                ck_assert_str_eq(text.bytes ? text.bytes : "", cases[i].wrapped);
+        }
+}
+END_TEST
+
+SUITE("text", words_are_wrapped_at_the_width_and_indented, text_grows_and_is_handed_over,
+      only_valid_utf8_passes, dns_names_are_as_kubernetes_wants_them,
+      an_error_carries_context_in_front_and_stays_utf8);

@@ -1,15 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "admin/check.h"
 
+#include "admin/survey.h"
 #include "base/error.h"
 #include "base/memory.h"
 #include "config.h"
-#include "host/misc.h"
-#include "host/qgs_path.h"
-#include "host/qgs_probe.h"
-#include "kube/api.h"
-#include "kube/credentials.h"
-#include "kube/http.h"
 
 #include <errno.h>
 #include <limits.h>
@@ -17,7 +12,6 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <uv.h>
 
 static bool report(bool is_ok, const char *item, const char *text)
 {
@@ -34,123 +28,129 @@ static bool check_config(const struct config *config)
                       is_ok ? "node name, socket paths and QGS directory are fit" : error.text);
 }
 
-static bool check_capacity(const struct config *config)
-{
-        struct error error = ERROR_NULL;
-        char path[PATH_MAX] = "";
-        char text[PATH_MAX + 64];
-        uint64_t capacity = 0;
-        int r = 0;
+/* ---- files ---- */
 
-        if (config->capacity >= 0)
-                capacity = (uint64_t)config->capacity;
-        else
-                r = misc_read(config->misc_capacity, config->cgroup_root, &capacity, path, &error);
-        if (r < 0)
-                return report(false, "capacity", error.text);
-        if (r == MISC_NO_TDX)
-                snprintf(text, sizeof(text), "%s has no tdx line: load kvm_intel with tdx=1", path);
-        else if (r == MISC_NO_FILE)
-                snprintf(text, sizeof(text), "no misc.capacity below %s: see --misc-capacity",
-                         config->cgroup_root);
-        else
-                snprintf(text, sizeof(text), "%llu TDs (%s)", (unsigned long long)capacity,
-                         *path ? path : "--capacity");
-        return report(!r, "capacity", text);
-}
-
-/* The directory, or the nearest one above it that exists, takes new files. */
-static bool check_writable(const char *item, const char *path)
+/* Whether the directory, or the nearest one above it that exists, takes new files. */
+static bool check_directory(const char *item, const char *path)
 {
         __attribute__((cleanup(cleanup_free))) char *nearest = xstrdup(path);
         char text[PATH_MAX + 64];
-        bool is_ok;
+        struct stat file;
+        int r = 0;
 
-        while (access(nearest, F_OK) < 0 && errno == ENOENT && strrchr(nearest, '/') > nearest)
+        while (stat(nearest, &file) < 0 && errno == ENOENT && strrchr(nearest, '/') > nearest)
                 *strrchr(nearest, '/') = '\0';
-        is_ok = access(nearest, W_OK | X_OK) == 0;
-        snprintf(text, sizeof(text), "%s: %s", nearest, is_ok ? "writable" : strerror(errno));
-        return report(is_ok, item, text);
+        if (stat(nearest, &file) < 0)
+                r = -errno;
+        else if (!S_ISDIR(file.st_mode))
+                r = -ENOTDIR;
+        else if (access(nearest, W_OK | X_OK) < 0)
+                r = -errno;
+        snprintf(text, sizeof(text), "%s: %s", nearest, r ? strerror(-r) : "writable");
+        return report(!r, item, text);
 }
 
-static bool check_qgs(const struct config *config)
+/* What is there already, and must be a file that run can write. */
+static bool check_lock(const struct config *config)
 {
-        const char *socket = config->qgs_socket ? config->qgs_socket : QGS_PATH_DEFAULT;
-        char text[PATH_MAX + 512];
-        struct qgs_verdict_state state;
+        __attribute__((cleanup(cleanup_free))) char *path = xasprintf("%s/lock", config->state_dir);
+        char text[PATH_MAX + 64];
+        struct stat file;
 
-        qgs_judge_once(config->host_root, socket, &state);
-        if (state.state == QGS_ANSWERING)
+        if (stat(path, &file) < 0 && (errno == ENOENT || errno == ENOTDIR))
+                return true; /* its directory has been reported */
+        if (S_ISREG(file.st_mode) && access(path, W_OK) == 0)
+                return true;
+        snprintf(text, sizeof(text), "%s cannot be written: %s", path,
+                 S_ISREG(file.st_mode) ? strerror(errno) : "it is not a file");
+        return report(false, "lock", text);
+}
+
+static bool check_sockets(const char *item, const char *format, const struct config *config)
+{
+        __attribute__((cleanup(cleanup_free))) char *path =
+                xasprintf("%s/%s", config->kubelet_dir, format);
+
+        return check_directory(item, path);
+}
+
+static bool check_files(const struct config *config)
+{
+        bool is_ok = check_directory("state", config->state_dir);
+
+        is_ok &= check_lock(config);
+        is_ok &= check_directory("CDI", config->cdi_dir);
+        if (config->serves_dra)
+                is_ok &= check_sockets("registry", "plugins_registry", config);
+        if (config->serves_plugin)
+                is_ok &= check_sockets("plugins", "device-plugins", config);
+        return is_ok;
+}
+
+/* ---- what the survey found ---- */
+
+static bool check_capacity(const struct config *config, const struct survey *survey)
+{
+        const struct capacity_sight *capacity = &survey->capacity;
+        const struct survey_held *held = &survey->held;
+        char text[PATH_MAX + ERROR_TEXT_SIZE];
+
+        if (*capacity->reason)
+                return report(false, "capacity", capacity->reason);
+        if (held->error.code)
+                return report(false, "capacity", held->error.text);
+        snprintf(text, sizeof(text),
+                 "%u TDs left to offer: %llu of the host (%s), %u reserved, %u held by %u claims, "
+                 "%u by plain pods",
+                 survey->n_left, (unsigned long long)capacity->n_host, capacity->source,
+                 config->reserve, held->by_claims, held->n_claims, held->by_plugin);
+        return report(survey->n_left, "capacity", text);
+}
+
+/* A refused setting keeps no VM out unless QGS is enforced. */
+static bool check_settings(const struct survey *survey)
+{
+        const struct survey_settings *settings = &survey->settings;
+        char text[2 * PATH_MAX];
+
+        snprintf(text, sizeof(text), "%s, socket %s (in the VM %s): %s",
+                 settings->is_enforced ? "enforced" : "not enforced",
+                 settings->host_socket ? settings->host_socket : "none",
+                 settings->vm_socket ? settings->vm_socket : "none", settings->source);
+        return report(!settings->is_refused || !settings->is_enforced, "attestation", text);
+}
+
+/* Without enforcement VMs run, and attest as soon as QGS comes. */
+static bool check_qgs(const struct survey *survey)
+{
+        const char *socket = survey->settings.host_socket;
+        bool is_answering = survey->qgs.state == QGS_ANSWERING;
+        char text[PATH_MAX + 512];
+
+        if (!socket)
+                return report(!survey->settings.is_enforced, "QGS", "not tried");
+        if (is_answering)
                 snprintf(text, sizeof(text), "%s answers", socket);
         else
-                snprintf(text, sizeof(text), "%s: %s", qgs_state_name(state.state), state.reason);
-        /* Not a failure unless it is enforced: VMs run without attestation until QGS comes. */
-        return report(state.state == QGS_ANSWERING || config->attestation != CONFIG_ENFORCED, "QGS",
-                      text);
-}
-
-struct probe {
-        struct http *http;
-        bool is_ok;
-        struct error error;
-};
-
-static void on_node(void *owner, const struct kube_reply *reply)
-{
-        struct probe *probe = owner;
-
-        probe->is_ok = reply->outcome == KUBE_OK;
-        probe->error = reply->error;
-        http_free(probe->http);
-}
-
-static bool check_api(const struct config *config)
-{
-        const struct kube_credentials_options options = { .api_server = config->api_server,
-                                                          .ca_file = config->ca_file,
-                                                          .token_file = config->token_file,
-                                                          .client_cert = config->client_cert,
-                                                          .client_key = config->client_key };
-        __attribute__((cleanup(cleanup_kube_credentials))) struct kube_credentials credentials =
-                KUBE_CREDENTIALS_NULL;
-        __attribute__((cleanup(cleanup_free))) char *path = NULL;
-        struct probe probe = { 0 };
-        struct kube_api *api;
-        char text[ERROR_TEXT_SIZE];
-        uv_loop_t loop;
-        int r;
-
-        r = kube_credentials_resolve(&options, &credentials, &probe.error);
-        if (r == KUBE_CREDENTIALS_NONE)
-                return report(false, "API server", "none: give --api-server, or run in a pod");
-        if (r < 0)
-                return report(false, "API server", probe.error.text);
-        if (!config->node_name)
-                return report(false, "API server", "not asked: the node's name is not known");
-        if (uv_loop_init(&loop) < 0)
-                return report(false, "API server", "not asked: cannot set up an event loop");
-        r = http_new(&loop, &credentials, &probe.http, &probe.error);
-        if (!r) {
-                api = kube_api_new(probe.http);
-                path = kube_path_node(config->node_name);
-                (void)kube_get(api, path, "Node", on_node, &probe);
-                uv_run(&loop, UV_RUN_DEFAULT);
-                kube_api_free(api);
-        }
-        uv_loop_close(&loop);
-        snprintf(text, sizeof(text), "%.200s knows node %.200s", credentials.url,
-                 config->node_name);
-        return report(probe.is_ok, "API server", probe.is_ok ? text : probe.error.text);
+                snprintf(text, sizeof(text), "%s: %s%s", qgs_state_name(survey->qgs.state),
+                         survey->qgs.reason,
+                         survey->settings.is_enforced
+                                 ? "; attestation is enforced: no VM would be placed here"
+                                 : "; VMs would be placed here, and could not attest");
+        return report(is_answering || !survey->settings.is_enforced, "QGS", text);
 }
 
 int check_run(const struct config *config)
 {
+        const struct survey_options options = { .asks_for_node = true };
+        __attribute__((cleanup(cleanup_survey))) struct survey survey;
         bool is_ok = check_config(config);
 
-        is_ok &= check_capacity(config);
-        is_ok &= check_writable("state", config->state_dir);
-        is_ok &= check_writable("CDI", config->cdi_dir);
-        is_ok &= check_qgs(config);
-        is_ok &= check_api(config);
+        survey_make(config, &options, &survey);
+        is_ok &= check_capacity(config, &survey);
+        is_ok &= check_files(config);
+        is_ok &= check_settings(&survey);
+        is_ok &= check_qgs(&survey);
+        is_ok &= report(survey.api.is_ok, "API server", survey.api.text);
         return is_ok ? 0 : 1;
 }

@@ -1,55 +1,38 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "admin/inspect.h"
 
-#include "attestation.h"
+#include "admin/survey.h"
 #include "base/error.h"
 #include "base/file.h"
 #include "base/json.h"
 #include "base/memory.h"
+#include "base/socket.h"
 #include "cdi/spec.h"
+#include "claims/record.h"
 #include "claims/records.h"
 #include "config.h"
-#include "host/misc.h"
-#include "host/qgs_path.h"
-#include "host/qgs_probe.h"
 #include "ledger.h"
-#include "plugin/plugin.h"
 #include "plugin/service.h"
-#include "rpc/listener.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <limits.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/file.h>
 
-#define RECORD_MAX (1 << 20)
-#define SPEC_MAX   (16 << 20)
+#define SPEC_MAX (16 << 20)
 
-static void print_capacity(const struct config *config)
+static void print_capacity(const struct config *config, const struct survey *survey)
 {
-        struct error error = ERROR_NULL;
-        char path[PATH_MAX] = "";
-        uint64_t capacity;
-        int r;
+        const struct capacity_sight *capacity = &survey->capacity;
 
-        if (config->capacity >= 0) {
-                printf("capacity   %lld TDs (--capacity), %u reserved\n",
-                       (long long)config->capacity, config->reserve);
-                return;
-        }
-        r = misc_read(config->misc_capacity, config->cgroup_root, &capacity, path, &error);
-        if (r < 0)
-                printf("capacity   unknown: %s\n", error.text);
-        else if (r == MISC_NO_TDX)
-                printf("capacity   0 TDs: %s has no tdx line\n", path);
-        else if (r == MISC_NO_FILE)
-                printf("capacity   0 TDs: no misc.capacity below %s\n", config->cgroup_root);
+        if (capacity->outcome < 0)
+                printf("capacity   unknown: %s\n", capacity->reason);
         else
-                printf("capacity   %llu TDs (%s), %u reserved\n", (unsigned long long)capacity,
-                       path, config->reserve);
+                printf("capacity   %llu TDs (%s), %u reserved%s%s\n",
+                       (unsigned long long)capacity->n_host,
+                       *capacity->source ? capacity->source : config->cgroup_root, config->reserve,
+                       *capacity->reason ? ": " : "", capacity->reason);
 }
 
 static void print_instance(const struct config *config)
@@ -64,15 +47,8 @@ static void print_instance(const struct config *config)
                        flock(fd, LOCK_SH | LOCK_NB) == 0 ? "not running" : "running");
 }
 
-static void print_claim(const struct ledger_claim *claim)
+static void print_certain(const struct ledger_claim *claim)
 {
-        if (claim->is_uncertain) {
-                printf("  uid %s  its record was unreadable, counted as %u TDs until kubelet "
-                       "speaks "
-                       "of it\n",
-                       claim->uid, claim->uncertain_tds);
-                return;
-        }
         printf("  %s/%s  uid %s ", claim->namespace_, claim->name, claim->uid);
         for (size_t i = 0; i < claim->n_devices; ++i) {
                 const struct ledger_device *device = &claim->devices[i];
@@ -85,58 +61,39 @@ static void print_claim(const struct ledger_claim *claim)
         puts("");
 }
 
-/* Prints one record; TDs it holds. */
-static unsigned print_record(int directory_fd, const char *uid)
+static void print_claim(const struct ledger_claim *claim, int r, const struct error *reason)
 {
-        _cleanup_(ledger_claim) struct ledger_claim *claim = NULL;
-        __attribute__((cleanup(cleanup_free))) char *bytes = NULL;
-        struct error error = ERROR_NULL;
-        size_t n;
-        int r;
-
-        r = file_read(directory_fd, uid, RECORD_MAX, &bytes, &n, &error);
-        if (!r)
-                r = records_decode(bytes, n, &claim, &error);
-        if (r) {
-                printf("  uid %s  unreadable, counted as one TD: %s\n", uid,
-                       r == RECORDS_NEWER ? "written by a newer version" : error.text);
-                return 1;
-        }
-        print_claim(claim);
-        return ledger_claim_weight(claim);
+        if (r)
+                printf("  uid %s  %s, held as %u TDs until kubelet speaks of it: %s\n", claim->uid,
+                       r == CLAIMS_RECORD_NEWER ? "newer" : "damaged", ledger_claim_weight(claim),
+                       reason->text);
+        else if (claim->is_uncertain)
+                printf("  uid %s  its record was unreadable, held as %u TDs until kubelet speaks "
+                       "of it\n",
+                       claim->uid, ledger_claim_weight(claim));
+        else
+                print_certain(claim);
 }
 
-static void print_claims(const struct config *config)
+static void print_held(const struct survey *survey)
 {
-        __attribute__((cleanup(cleanup_free))) char *path =
-                xasprintf("%s/claims", config->state_dir);
-        unsigned n_claims = 0, n_held = 0;
-        const struct dirent *entry;
-        DIR *directory = opendir(path);
+        const struct survey_held *held = &survey->held;
 
-        if (!directory) {
-                printf("claims     none: %s: %s\n", path, strerror(errno));
-                return;
-        }
-        printf("claims     in %s\n", path);
-        while ((entry = readdir(directory))) {
-                if (!records_uid_is_valid(entry->d_name))
-                        continue;
-                n_held += print_record(dirfd(directory), entry->d_name);
-                ++n_claims;
-        }
-        closedir(directory);
-        printf("held       %u TDs by %u claims\n", n_held, n_claims);
+        if (held->error.code)
+                printf("held       not known: %s\n", held->error.text);
+        else
+                printf("held       %u TDs by %u claims\n", held->by_claims, held->n_claims);
+        printf("left       %u TDs to offer\n", survey->n_left);
 }
 
-static void print_plugin(const struct config *config)
+static void print_plugin(const struct config *config, const struct survey *survey)
 {
         __attribute__((cleanup(cleanup_free))) char *foreign =
-                xasprintf("%s/device-plugins/" PLUGIN_SERVICE_FOREIGN, config->kubelet_dir);
+                xasprintf("%s/" PLUGIN_SERVICE_FOREIGN, config->device_plugin_dir);
 
-        printf("plugin     %zu devices held or lingering, as last written down\n",
-               plugin_n_recorded(config->state_dir));
-        if (rpc_listener_is_served(foreign))
+        printf("plugin     %u devices held or lingering, as last recorded\n",
+               survey->held.by_plugin);
+        if (socket_is_served(foreign))
                 printf("           another plugin serves " PLUGIN_SERVICE_RESOURCE
                        " (%s): ours stands back, and what\n"
                        "           it hands out is counted. Turn it off, or park KubeVirt's own "
@@ -145,18 +102,22 @@ static void print_plugin(const struct config *config)
                        foreign);
 }
 
-static void print_qgs(const struct config *config)
+static void print_qgs(const struct survey *survey)
 {
-        __attribute__((cleanup(cleanup_free))) char *recorded =
-                attestation_recorded_socket(config->state_dir);
-        const char *socket = config->qgs_socket ? config->qgs_socket
-                             : recorded         ? recorded
-                                                : QGS_PATH_DEFAULT;
-        struct qgs_verdict_state state;
+        const struct survey_settings *settings = &survey->settings;
 
-        qgs_judge_once(config->host_root, socket, &state);
-        printf("QGS        %s%s%s\n", qgs_state_name(state.state), *state.reason ? ": " : " at ",
-               *state.reason ? state.reason : socket);
+        printf("attest     %s%s, socket %s (in the VM %s): %s\n",
+               settings->is_enforced ? "enforced" : "not enforced",
+               settings->is_refused ? ", a setting is refused" : "",
+               settings->host_socket ? settings->host_socket : "none",
+               settings->vm_socket ? settings->vm_socket : "none", settings->source);
+        printf("QGS        %s%s%s\n", qgs_state_name(survey->qgs.state),
+               *survey->qgs.reason     ? ": "
+               : settings->host_socket ? " at "
+                                       : "",
+               *survey->qgs.reason     ? survey->qgs.reason
+               : settings->host_socket ? settings->host_socket
+                                       : "");
 }
 
 static void print_cdi(const struct config *config)
@@ -177,12 +138,17 @@ static void print_cdi(const struct config *config)
 
 int inspect_run(const struct config *config)
 {
+        const struct survey_options options = { .on_record = print_claim };
+        __attribute__((cleanup(cleanup_survey))) struct survey survey;
+
         printf("node       %s\n", config->node_name ? config->node_name : "(no --node-name)");
         print_instance(config);
-        print_capacity(config);
-        print_claims(config);
-        print_plugin(config);
-        print_qgs(config);
+        printf("claims     in %s/claims\n", config->state_dir);
+        survey_make(config, &options, &survey);
+        print_capacity(config, &survey);
+        print_held(&survey);
+        print_plugin(config, &survey);
+        print_qgs(&survey);
         print_cdi(config);
         return 0;
 }

@@ -6,7 +6,9 @@
 #include "base/list.h"
 #include "base/log.h"
 #include "base/memory.h"
+#include "base/poll.h"
 #include "base/text.h"
+#include "base/timer.h"
 
 #include <errno.h>
 #include <microhttpd.h>
@@ -34,11 +36,10 @@ struct pages {
         struct MHD_Daemon *http;
         struct list connections;
         unsigned n_connections;
-        uv_timer_t timer;
-        uv_poll_t acceptor;
-        uv_poll_t traffic;           /* on libmicrohttpd's epoll descriptor */
+        struct timer *timer;
+        struct poll *acceptor;
+        struct poll *traffic;        /* on libmicrohttpd's epoll descriptor */
         uint64_t accepting_since_ms; /* loop time; ahead of now: accepting is paused */
-        unsigned n_open;             /* handles, in the order above */
 };
 
 /* ---- the socket ---- */
@@ -223,8 +224,6 @@ static uint64_t first_due_ms(const struct pages *pages)
                                                   : first->since_ms + pages->options.patience_ms;
 }
 
-static void on_timer(uv_timer_t *timer);
-
 static void schedule(struct pages *pages)
 {
         uint64_t now = uv_now(pages->options.loop), due_ms = first_due_ms(pages);
@@ -235,9 +234,9 @@ static void schedule(struct pages *pages)
         if (pages->accepting_since_ms > now && pages->accepting_since_ms < due_ms)
                 due_ms = pages->accepting_since_ms;
         if (due_ms == UINT64_MAX)
-                uv_timer_stop(&pages->timer);
+                timer_stop(pages->timer);
         else
-                uv_timer_start(&pages->timer, on_timer, due_ms > now ? due_ms - now : 0, 0);
+                timer_start(pages->timer, due_ms > now ? due_ms - now : 0);
 }
 
 static void turn(struct pages *pages)
@@ -248,20 +247,18 @@ static void turn(struct pages *pages)
         schedule(pages);
 }
 
-static void on_traffic(uv_poll_t *traffic, int status, int events)
+static void on_traffic(void *owner, int status, int events)
 {
-        turn(traffic->data);
+        turn(owner);
 }
 
-static void on_acceptable(uv_poll_t *acceptor, int status, int events);
-
-static void on_timer(uv_timer_t *timer)
+static void on_timer(void *owner)
 {
-        struct pages *pages = timer->data;
+        struct pages *pages = owner;
 
-        if (!uv_is_active((uv_handle_t *)&pages->acceptor) &&
+        if (!poll_is_running(pages->acceptor) &&
             pages->accepting_since_ms <= uv_now(pages->options.loop))
-                (void)uv_poll_start(&pages->acceptor, UV_READABLE, on_acceptable);
+                (void)poll_start(pages->acceptor, UV_READABLE);
         turn(pages);
 }
 
@@ -270,7 +267,7 @@ static void pause_accepting(struct pages *pages, int code)
 {
         log_warn("cannot accept a connection, trying again shortly",
                  log_str("address", pages->address), log_str("reason", strerror(code)));
-        (void)uv_poll_stop(&pages->acceptor);
+        poll_stop(pages->acceptor);
         pages->accepting_since_ms = uv_now(pages->options.loop) + OUT_OF_FDS_PAUSE_MS;
 }
 
@@ -284,9 +281,9 @@ static void make_room(struct pages *pages)
         (void)MHD_run(pages->http);
 }
 
-static void on_acceptable(uv_poll_t *acceptor, int status, int events)
+static void on_acceptable(void *owner, int status, int events)
 {
-        struct pages *pages = acceptor->data;
+        struct pages *pages = owner;
 
         for (int i = 0; i < ACCEPTS_PER_WAKE; ++i) {
                 struct sockaddr_storage peer = { 0 };
@@ -329,21 +326,13 @@ static int start_http(struct pages *pages, int *ret_fd, struct error *err)
 
 static int start_polling(struct pages *pages, int http_fd, struct error *err)
 {
-        int r;
-
-        r = uv_poll_init(pages->options.loop, &pages->acceptor, pages->fd);
-        if (r < 0)
-                return error_errno(err, r, "cannot poll %s", pages->options.listen);
-        pages->acceptor.data = pages;
-        ++pages->n_open;
-        r = uv_poll_init(pages->options.loop, &pages->traffic, http_fd);
-        if (r < 0)
-                return error_errno(err, r, "cannot poll the connections of %s",
-                                   pages->options.listen);
-        pages->traffic.data = pages;
-        ++pages->n_open;
-        (void)uv_poll_start(&pages->acceptor, UV_READABLE, on_acceptable);
-        (void)uv_poll_start(&pages->traffic, UV_READABLE, on_traffic);
+        pages->acceptor = poll_new(pages->options.loop, pages->fd, on_acceptable, pages);
+        pages->traffic = poll_new(pages->options.loop, http_fd, on_traffic, pages);
+        if (!pages->acceptor || !pages->traffic)
+                return error_set(err, -EIO, "cannot poll %s and its connections",
+                                 pages->options.listen);
+        (void)poll_start(pages->acceptor, UV_READABLE);
+        (void)poll_start(pages->traffic, UV_READABLE);
         return 0;
 }
 
@@ -362,9 +351,7 @@ int pages_start(const struct pages_options *options, struct pages **ret, struct 
         pages->fd = fd;
         pages->address = address_print_local(fd);
         list_init(&pages->connections);
-        uv_timer_init(options->loop, &pages->timer);
-        pages->timer.data = pages;
-        pages->n_open = 1;
+        pages->timer = timer_new(options->loop, on_timer, pages);
         r = start_http(pages, &http_fd, err);
         if (!r)
                 r = start_polling(pages, http_fd, err);
@@ -381,27 +368,17 @@ const char *pages_address(const struct pages *pages)
         return pages->address;
 }
 
-static void on_closed(uv_handle_t *handle)
-{
-        struct pages *pages = handle->data;
-
-        if (--pages->n_open)
-                return;
-        free(pages->address);
-        free(pages);
-}
-
 void pages_stop(struct pages *pages)
 {
         if (!pages)
                 return;
         /* First off the loop, then the descriptors: libuv must not poll one that is closed. */
-        uv_close((uv_handle_t *)&pages->timer, on_closed);
-        if (pages->n_open > 1)
-                uv_close((uv_handle_t *)&pages->acceptor, on_closed);
-        if (pages->n_open > 2)
-                uv_close((uv_handle_t *)&pages->traffic, on_closed);
+        timer_free(pages->timer);
+        poll_free(pages->acceptor);
+        poll_free(pages->traffic);
         close(take_fd(&pages->fd));
         if (pages->http)
                 MHD_stop_daemon(pages->http);
+        free(pages->address);
+        free(pages);
 }

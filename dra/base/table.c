@@ -7,12 +7,12 @@
 
 /* FNV-1a, 64 bit. The keys are UIDs that the API server made up, so nobody gets to choose
  * collisions. */
-static uint64_t hash_string(const char *string)
+uint64_t table_hash(const char *key)
 {
         uint64_t hash = 0xcbf29ce484222325U;
 
-        for (; *string; ++string)
-                hash = (hash ^ (unsigned char)*string) * 0x100000001b3U;
+        for (; *key; ++key)
+                hash = (hash ^ (unsigned char)*key) * 0x100000001b3U;
         return hash;
 }
 
@@ -52,7 +52,7 @@ void table_deinit(struct table *table)
 
 struct table_node *table_find(const struct table *table, const char *key)
 {
-        uint64_t hash = hash_string(key);
+        uint64_t hash = table_hash(key);
 
         if (!table->n_buckets)
                 return NULL;
@@ -67,7 +67,7 @@ void table_insert(struct table *table, struct table_node *node, const char *key)
         if (table->n_nodes >= table->n_buckets)
                 grow(table);
         node->key = key;
-        node->hash = hash_string(key);
+        node->hash = table_hash(key);
         link_node(table, node);
         ++table->n_nodes;
 }

@@ -41,6 +41,26 @@ void text_addf(struct text *text, const char *format, ...)
         text_add(text, string);
 }
 
+void text_add_wrapped(struct text *text, const char *words, unsigned indent, unsigned width)
+{
+        size_t column = indent;
+
+        while (*words) {
+                size_t n = strcspn(words, " ");
+
+                if (column > indent && column + 1 + n > width) {
+                        text_addf(text, "\n%*s", (int)indent, "");
+                        column = indent;
+                } else if (column > indent) {
+                        text_add(text, " ");
+                        ++column;
+                }
+                text_add_bytes(text, words, n);
+                column += n;
+                words += n + (words[n] == ' ');
+        }
+}
+
 char *text_take(struct text *text)
 {
         char *bytes = text->bytes ? text->bytes : xstrdup("");

@@ -20,6 +20,9 @@ struct text {
 void text_add(struct text *text, const char *string);
 void text_add_bytes(struct text *text, const void *bytes, size_t n);
 void text_addf(struct text *text, const char *format, ...) __attribute__((format(printf, 2, 3)));
+/* Add words that are separated by single blanks, the first at column indent, in lines of at most
+ * width columns (a longer word has a line for itself); further lines are indented. ASCII. */
+void text_add_wrapped(struct text *text, const char *words, unsigned indent, unsigned width);
 /* Hands the string over ("" when nothing was added); text is empty again. */
 char *text_take(struct text *text);
 void text_deinit(struct text *text);

@@ -68,5 +68,10 @@ struct ledger_claim *allocation_to_ledger(const struct claim *claim, const char 
                 device->is_admin_access = result->is_admin_access;
                 device->slot = LEDGER_NO_SLOT;
         }
+        held->pod_uids = xcalloc(claim->n_pods, sizeof(*held->pod_uids));
+        while (held->n_pods < claim->n_pods) {
+                held->pod_uids[held->n_pods] = xstrdup(claim->pod_uids[held->n_pods]);
+                ++held->n_pods;
+        }
         return held;
 }

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/* The pure half of records.h: a claim as the bytes of its record, and back. */
 #include "claims/record.h"
 
 #include "base/error.h"
@@ -12,9 +13,10 @@
 #include <stdint.h>
 #include <string.h>
 
-#define MAGIC   "dra-driver-tdx claim "
-#define VERSION 1
-#define UID_MAX 64
+#define MAGIC    "dra-driver-tdx claim "
+#define VERSION  1
+#define PODS_MAX 256 /* ResourceClaimReservedForMaxSize */
+#define UID_MAX  64
 
 /* CRC-32C (Castagnoli, reflected), bit by bit into a table of 16: records are small and few. */
 static uint32_t crc32c(const char *bytes, size_t n)
@@ -38,14 +40,14 @@ static char *make_header(const char *json, size_t n)
         return xasprintf(MAGIC "%d crc32c %08x %zu bytes\n", VERSION, crc32c(json, n), n);
 }
 
-bool records_uid_is_valid(const char *uid)
+bool claims_record_uid_is_valid(const char *uid)
 {
         size_t n = strspn(uid, "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ-");
 
         return n >= 1 && n <= UID_MAX && !uid[n];
 }
 
-char *records_encode(const struct ledger_claim *claim, size_t *ret_n)
+char *claims_record_encode(const struct ledger_claim *claim, size_t *ret_n)
 {
         _cleanup_(json) struct json *record = json_new_object();
         __attribute__((cleanup(cleanup_free))) char *json = NULL, *header = NULL;
@@ -71,6 +73,12 @@ char *records_encode(const struct ledger_claim *claim, size_t *ret_n)
                 else
                         json_add_int(entry, "slot", device->slot);
                 json_append(devices, entry);
+        }
+        if (claim->n_pods) {
+                struct json *pods = json_add_array(record, "pods");
+
+                for (size_t i = 0; i < claim->n_pods; ++i)
+                        json_append(pods, json_new_string(claim->pod_uids[i]));
         }
         json = json_print(record);
         header = make_header(json, strlen(json));
@@ -159,10 +167,28 @@ static int take_uncertain(const struct json *value, struct ledger_claim *claim, 
 
         if (!value)
                 return 0;
-        if (json_int64(value, &n) < 0 || n < 0 || n > RECORDS_TDS_MAX)
+        if (json_int64(value, &n) < 0 || n < 0 || n > CLAIMS_RECORD_TDS_MAX)
                 return error_set(err, -EBADMSG, "uncertainTDs is no number of TDs");
         claim->is_uncertain = true;
         claim->uncertain_tds = (unsigned)n;
+        return 0;
+}
+
+/* Older versions wrote none. */
+static int decode_pods(const struct json *pods, struct ledger_claim *claim, struct error *err)
+{
+        if (!pods)
+                return 0;
+        if (!json_is_array(pods) || json_count(pods) > PODS_MAX)
+                return error_set(err, -EBADMSG, "pods is no list, or too long");
+        claim->pod_uids = xcalloc(json_count(pods), sizeof(*claim->pod_uids));
+        for (const struct json *pod = json_first(pods); pod; pod = json_next(pod)) {
+                const char *uid = json_string(pod);
+
+                if (!uid || !claims_record_uid_is_valid(uid))
+                        return error_set(err, -EBADMSG, "pods has an entry that is no UID");
+                claim->pod_uids[claim->n_pods++] = xstrdup(uid);
+        }
         return 0;
 }
 
@@ -176,9 +202,9 @@ static int decode_json(const struct json *record, struct ledger_claim **ret_clai
         _cleanup_(ledger_claim) struct ledger_claim *claim = NULL;
         int r;
 
-        if (!uid || !records_uid_is_valid(uid) || !namespace_ || !name)
+        if (!uid || !claims_record_uid_is_valid(uid) || !namespace_ || !name)
                 return error_set(err, -EBADMSG, "uid, namespace or name is missing or malformed");
-        if (!json_is_array(devices) || json_count(devices) > RECORDS_TDS_MAX)
+        if (!json_is_array(devices) || json_count(devices) > CLAIMS_RECORD_TDS_MAX)
                 return error_set(err, -EBADMSG, "devices is missing or too long");
         claim = ledger_claim_new(uid, namespace_, name, json_count(devices));
         r = take_string(record, "bootID", &claim->boot_id, err);
@@ -187,11 +213,14 @@ static int decode_json(const struct json *record, struct ledger_claim **ret_clai
         if (!r)
                 r = decode_devices(devices, claim, err);
         if (!r)
+                r = decode_pods(json_get(record, "pods"), claim, err);
+        if (!r)
                 *ret_claim = take_ptr(claim);
         return r;
 }
 
-int records_decode(const char *bytes, size_t n, struct ledger_claim **ret_claim, struct error *err)
+int claims_record_decode(const char *bytes, size_t n, struct ledger_claim **ret_claim,
+                         struct error *err)
 {
         const char *newline = n ? memchr(bytes, '\n', n) : NULL, *version;
         _cleanup_(json) struct json *record = NULL;
@@ -206,7 +235,7 @@ int records_decode(const char *bytes, size_t n, struct ledger_claim **ret_claim,
         if (parse_u64(version, n_version, &number) == 0 && number > VERSION) {
                 error_set(err, -EPROTO, "written by a newer version of this driver (format %llu)",
                           (unsigned long long)number);
-                return RECORDS_NEWER;
+                return CLAIMS_RECORD_NEWER;
         }
         ++newline;
         r = check_header(bytes, (size_t)(newline - bytes), newline, n - (size_t)(newline - bytes),

@@ -35,8 +35,9 @@ static DIR *open_stream(int directory_fd)
         return stream;
 }
 
-int recordfile_list(int directory_fd, const char *path, char ***ret_uids, size_t *ret_n,
-                    struct error *err)
+/* Every name that a claim's record can have. */
+static int list_uids(int directory_fd, const char *path, char ***ret_uids, size_t *ret_n,
+                     struct error *err)
 {
         DIR *stream = open_stream(directory_fd);
         const struct dirent *entry;
@@ -47,7 +48,7 @@ int recordfile_list(int directory_fd, const char *path, char ***ret_uids, size_t
         if (!stream)
                 return error_errno(err, -errno, "cannot read directory %s", path);
         for (errno = 0; (entry = readdir(stream)); errno = 0) {
-                if (!records_uid_is_valid(entry->d_name))
+                if (!claims_record_uid_is_valid(entry->d_name))
                         continue;
                 uids = xreallocarray(uids, n + 1, sizeof(*uids));
                 uids[n++] = xstrdup(entry->d_name);
@@ -97,7 +98,7 @@ int recordfile_read(int directory_fd, const char *uid, struct ledger_claim **ret
 
         r = read_once(directory_fd, uid, &bytes, &n, err);
         if (!r)
-                r = records_decode(bytes, n, &claim, err);
+                r = claims_record_decode(bytes, n, &claim, err);
         if (!r && strcmp(claim->uid, uid) != 0)
                 r = error_set(err, -EBADMSG, "it is the record of another claim, %.64s",
                               claim->uid);
@@ -113,6 +114,43 @@ struct ledger_claim *recordfile_uncertain_claim(int directory_fd, const char *ui
         claim->is_uncertain = true;
         claim->uncertain_tds = recordfile_marked(directory_fd, uid);
         return claim;
+}
+
+static int find_one(int directory_fd, const char *path, const char *uid,
+                    recordfile_on_found *on_found, void *owner, struct error *err)
+{
+        struct ledger_claim *claim = NULL;
+        struct error reason = ERROR_NULL;
+        int r;
+
+        r = recordfile_read(directory_fd, uid, &claim, &reason);
+        if (r == -ENOENT)
+                return 0;
+        if (recordfile_is_our_trouble(r))
+                return error_set(err, r, "record %s/%s: %s", path, uid, reason.text);
+        if (r == CLAIMS_RECORD_NEWER && !*reason.text)
+                error_set(&reason, -EBADMSG, "it was written by a newer version of this driver");
+        if (r)
+                claim = recordfile_uncertain_claim(directory_fd, uid);
+        on_found(owner, claim, r, &reason);
+        return 0;
+}
+
+int recordfile_scan(int directory_fd, const char *path, recordfile_on_found *on_found, void *owner,
+                    struct error *err)
+{
+        char **uids = NULL;
+        size_t n = 0;
+        int r;
+
+        r = list_uids(directory_fd, path, &uids, &n, err);
+        for (size_t i = 0; i < n; ++i) {
+                if (!r)
+                        r = find_one(directory_fd, path, uids[i], on_found, owner, err);
+                free(uids[i]);
+        }
+        free(uids);
+        return r;
 }
 
 /* ---- putting aside ---- */
@@ -171,7 +209,7 @@ int recordfile_set_aside(int directory_fd, const char *path, const char *where,
         r = name_aside(directory_fd, claim->uid, fd, &name, &is_moved);
         if (r < 0)
                 return error_errno(err, r, "cannot move it to %s", aside);
-        bytes = records_encode(claim, &n);
+        bytes = claims_record_encode(claim, &n);
         r = file_replace(directory_fd, claim->uid, bytes, n, 0600,
                          is_durable ? FILE_SYNCED : FILE_UNSYNCED, err);
         if (r < 0) {
@@ -242,7 +280,7 @@ unsigned recordfile_marked(int directory_fd, const char *uid)
         if (n <= 0 || (size_t)n >= sizeof(target))
                 return old_attribute(directory_fd, uid);
         /* A larger number was not written by this driver. */
-        return parse_u64(target, (size_t)n, &n_tds) < 0 || n_tds > RECORDS_TDS_MAX
+        return parse_u64(target, (size_t)n, &n_tds) < 0 || n_tds > CLAIMS_RECORD_TDS_MAX
                        ? 1
                        : (unsigned)n_tds;
 }
@@ -269,7 +307,7 @@ void recordfile_sweep_marks(int directory_fd)
                 if (n <= n_suffix || strcmp(entry->d_name + n - n_suffix, MARK_SUFFIX) != 0)
                         continue;
                 uid = xstrndup(entry->d_name, n - n_suffix);
-                if (records_uid_is_valid(uid) &&
+                if (claims_record_uid_is_valid(uid) &&
                     fstatat(directory_fd, entry->d_name, &mark, AT_SYMLINK_NOFOLLOW) == 0 &&
                     S_ISLNK(mark.st_mode) &&
                     faccessat(directory_fd, uid, F_OK, AT_SYMLINK_NOFOLLOW) < 0 && errno == ENOENT)

@@ -16,14 +16,10 @@ struct ledger_claim;
 
 #define RECORDFILE_MAX (1 << 20) /* bytes; the largest claim makes a record of some 20 KiB */
 
-/* Every name in the directory that a claim's record can have, in no order. The strings and the
- * array are the caller's. 0, or -errno with the path (for the text only) in err. */
-int recordfile_list(int directory_fd, const char *path, char ***ret_uids, size_t *ret_n,
-                    struct error *err);
-
-/* 0 and a claim of the caller's; RECORDS_NEWER; -ENOENT: it is not there; any other -errno with the
- * reason: recordfile_is_our_trouble() tells whether it says anything about the record. An error of
- * the disk or of a full table of descriptors is tried again at once, since the first may pass. */
+/* 0 and a claim of the caller's; CLAIMS_RECORD_NEWER; -ENOENT: it is not there; any other -errno
+ * with the reason: recordfile_is_our_trouble() tells whether it says anything about the record. An
+ * error of the disk or of a full table of descriptors is tried again at once, since the first may
+ * pass. */
 int recordfile_read(int directory_fd, const char *uid, struct ledger_claim **ret_claim,
                     struct error *err);
 
@@ -32,6 +28,20 @@ bool recordfile_is_our_trouble(int r);
 
 /* A claim that holds as many TDs as the mark says, until kubelet speaks of it. The caller's. */
 struct ledger_claim *recordfile_uncertain_claim(int directory_fd, const char *uid);
+
+/* What a scan finds under a claim's UID: 0 and the claim as recorded; or CLAIMS_RECORD_NEWER or
+ * -errno with the reason, and an uncertain claim that holds what the mark says. The claim is the
+ * callee's.
+ */
+typedef void recordfile_on_found(void *owner, struct ledger_claim *claim, int r,
+                                 struct error *reason);
+
+/* Read every record, in no order: the driver's start and `inspect` see the same. The names are read
+ * first, so that on_found may rename and replace what it is told of (POSIX leaves open whether
+ * readdir() shows that). path is for texts only. 0, or -errno where the directory or a record
+ * cannot be read for a reason that is not the record's: what is held is then not known. */
+int recordfile_scan(int directory_fd, const char *path, recordfile_on_found *on_found, void *owner,
+                    struct error *err);
 
 /* Keep what lies under the claim's UID as <where>/<uid>.<unix time>, where is a directory beside
  * this one (made if missing), and write the claim's record in its place: otherwise the next start

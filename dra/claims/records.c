@@ -4,6 +4,7 @@
 #include "base/error.h"
 #include "base/file.h"
 #include "base/list.h"
+#include "claims/record.h"
 #include "claims/recordfile.h"
 #include "ledger.h"
 
@@ -40,64 +41,53 @@ struct records {
 
 /* ---- reading all of them ---- */
 
+struct loading {
+        const struct records *records;
+        struct ledger *ledger;
+        records_on_damaged *on_damaged;
+        void *owner;
+};
+
 /* The record is damaged, or newer (r): what it holds is held by its UID, and the record is kept. */
-static struct ledger_claim *take_damaged(const struct records *records, const char *uid, int r,
-                                         struct error *reason)
+static void keep_aside(const struct records *records, const struct ledger_claim *claim, int r,
+                       struct error *reason)
 {
-        struct ledger_claim *claim = recordfile_uncertain_claim(records->directory_fd, uid);
-        const char *where = r == RECORDS_NEWER ? "newer" : "damaged";
+        const char *where = r == CLAIMS_RECORD_NEWER ? "newer" : "damaged";
         const struct error why = *reason;
         struct error failure = ERROR_NULL;
 
         if (recordfile_set_aside(records->directory_fd, records->directory, where, claim,
                                  records->is_durable, &failure) == 0)
                 error_set(reason, why.code, "record %s/%s: %s; moved aside to %s/",
-                          records->directory, uid, why.text, where);
+                          records->directory, claim->uid, why.text, where);
         else
                 error_set(reason, why.code,
                           "record %s/%s: %s; it stays there until the next start, for it cannot be "
                           "moved aside: %s",
-                          records->directory, uid, why.text, failure.text);
-        return claim;
+                          records->directory, claim->uid, why.text, failure.text);
 }
 
-static int load_one(const struct records *records, struct ledger *ledger, const char *uid,
-                    records_on_damaged *on_damaged, void *owner, struct error *err)
+static void on_found(void *owner, struct ledger_claim *claim, int r, struct error *reason)
 {
-        struct ledger_claim *claim = NULL;
-        struct error reason = ERROR_NULL;
-        int r;
+        const struct loading *loading = owner;
 
-        r = recordfile_read(records->directory_fd, uid, &claim, &reason);
-        if (r == -ENOENT)
-                return 0;
-        if (recordfile_is_our_trouble(r))
-                return error_set(err, r, "record %s/%s: %s", records->directory, uid, reason.text);
         if (r) {
-                claim = take_damaged(records, uid, r, &reason);
-                on_damaged(owner, uid, &reason);
+                keep_aside(loading->records, claim, r, reason);
+                loading->on_damaged(loading->owner, claim->uid, reason);
         }
-        ledger_restore(ledger, claim);
-        return 0;
+        ledger_restore(loading->ledger, claim);
 }
 
 int records_load(struct records *records, struct ledger *ledger, records_on_damaged *on_damaged,
                  void *owner, struct error *err)
 {
-        char **uids = NULL;
-        size_t n = 0;
-        int r;
+        struct loading loading = {
+                .records = records, .ledger = ledger, .on_damaged = on_damaged, .owner = owner
+        };
 
         file_sweep_temporaries(records->directory_fd);
         recordfile_sweep_marks(records->directory_fd);
-        r = recordfile_list(records->directory_fd, records->directory, &uids, &n, err);
-        for (size_t i = 0; i < n; ++i) {
-                if (!r)
-                        r = load_one(records, ledger, uids[i], on_damaged, owner, err);
-                free(uids[i]);
-        }
-        free(uids);
-        return r;
+        return recordfile_scan(records->directory_fd, records->directory, on_found, &loading, err);
 }
 
 /* ---- writing, on the worker thread ---- */
@@ -318,7 +308,7 @@ static void place_order(struct records *records, const char *uid, char *bytes, s
 {
         struct order *order = xcalloc(1, sizeof(*order));
 
-        assert(records_uid_is_valid(uid));
+        assert(claims_record_uid_is_valid(uid));
         order->uid = xstrdup(uid);
         order->bytes = bytes;
         order->n = n;
@@ -333,7 +323,7 @@ void records_save(struct records *records, const struct ledger_claim *claim,
                   records_on_done *on_done, void *owner)
 {
         size_t n;
-        char *bytes = records_encode(claim, &n);
+        char *bytes = claims_record_encode(claim, &n);
 
         place_order(records, claim->uid, bytes, n, ledger_claim_weight(claim), on_done, owner);
 }

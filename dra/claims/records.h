@@ -2,11 +2,10 @@
 /*
  * The ledger on disk: one record a claim, in <state>/claims/<uid>.
  *
- * A record is a line "dra-driver-tdx claim 1 crc32c <8 hex digits> <n> bytes\n" and that many bytes
- * of JSON; the checksum is taken over those bytes as they lie there, so that a field added by a
- * later version never looks like damage. A file a claim, rather than one file for all, keeps the
- * cost of a Prepare flat however many claims are held, confines damage to one claim whose UID the
- * file name still tells, and lets Unprepare succeed on a full disk, since removing needs no room.
+ * A file a claim, rather than one file for all, keeps the cost of a Prepare flat however many
+ * claims are held, confines damage to one claim whose UID the file name still tells, and lets
+ * Unprepare succeed on a full disk, since removing needs no room. Their bytes are those of
+ * claims/record.
  *
  * Writes are durable before they are reported: written to a temporary name, synced, renamed,
  * directory synced. They run on a worker thread of libuv; those that come while one is on its way

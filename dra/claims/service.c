@@ -6,6 +6,7 @@
 #include "base/text.h"
 #include "cdi/spec.h"
 #include "claims/prepare.h"
+#include "claims/record.h"
 #include "claims/records.h"
 #include "device.h"
 #include "dra.pb-c.h"
@@ -248,7 +249,7 @@ static struct batch *batch_new(struct claims_service *plugin, struct rpc_call *c
  * outside. */
 static int check_claim(const Dra__Claim *claim, struct error *error)
 {
-        if (!records_uid_is_valid(claim->uid))
+        if (!claims_record_uid_is_valid(claim->uid))
                 return error_set(error, -EINVAL, "\"%.64s\" is no UID of a claim", claim->uid);
         if (!text_is_dns_label(claim->namespace_))
                 return error_set(error, -EINVAL, "\"%.64s\" is no name of a namespace",

@@ -6,13 +6,19 @@
 #include "base/log.h"
 #include "base/memory.h"
 #include "config.h"
+#include "host/kubelet.h"
+#include "host/socketage.h"
 #include "rpc/listener.h"
 #include "rpc/server.h"
 
 #include <stdint.h>
 #include <string.h>
 
-#define REGISTRATION_PATIENCE_MS 60000
+/* sockets_keep() comes every 30 s at the latest, and a lost registration is made again within 60. A
+ * kubelet that would have come by itself loses nothing by an earlier offer. */
+#define REGISTRATION_PATIENCE_MS 25000
+/* kubelet's socket may appear so long after its answer to our registration. */
+#define KUBELET_DELAY_MS 5000
 
 enum role { DRA, REGISTRATION, N_ROLES };
 
@@ -20,8 +26,12 @@ struct sockets {
         uv_loop_t *loop;
         struct rpc_server *server;
         struct rpc_listener *listeners[N_ROLES];
+        const struct kubelet *kubelet;
         bool is_registered;
-        uint64_t listening_since_ms;
+        bool is_registrant_known;
+        struct socket_identity registrant; /* the kubelet that registered us */
+        uint64_t registered_ms;
+        uint64_t waiting_since_ms;
 };
 
 static void on_connection(void *owner, int fd)
@@ -44,10 +54,42 @@ static int listen_on(struct sockets *sockets, enum role role, struct error *err)
         if (!r)
                 r = rpc_listener_listen(listener, err);
         if (!r && role == REGISTRATION) {
-                sockets->listening_since_ms = uv_now(sockets->loop);
+                sockets->waiting_since_ms = uv_now(sockets->loop);
                 sockets->is_registered = false;
         }
         return r;
+}
+
+static void lose_registration(struct sockets *sockets, const char *why)
+{
+        sockets->is_registered = false;
+        sockets->waiting_since_ms = uv_now(sockets->loop);
+        log_info("kubelet does not know the DRA driver any more, waiting to be registered again",
+                 log_str("reason", why));
+}
+
+/* kubelet <= 1.35 tries once after its start, waits a second for GetInfo, and forgets about us if
+ * that comes late (k/k#127457, #133725). Nothing of ours would tell: connections of a kubelet that
+ * has died just end. */
+static void look_at_kubelet(struct sockets *sockets)
+{
+        struct socket_identity now = { 0 };
+        bool is_there = kubelet_identify(sockets->kubelet, &now);
+
+        if (!sockets->is_registered)
+                return;
+        if (!sockets->is_registrant_known && !is_there)
+                return; /* its podresources socket cannot be seen from here */
+        if (!sockets->is_registrant_known &&
+            uv_now(sockets->loop) - sockets->registered_ms <= KUBELET_DELAY_MS) {
+                sockets->registrant = now;
+                sockets->is_registrant_known = true;
+        }
+        if (!is_there)
+                lose_registration(sockets, "it is not running");
+        else if (!sockets->is_registrant_known ||
+                 !socket_identity_equal(&now, &sockets->registrant))
+                lose_registration(sockets, "it has restarted");
 }
 
 /* The registration socket comes last: kubelet dials the other one as soon as it has read about it
@@ -67,13 +109,15 @@ void sockets_keep(struct sockets *sockets)
         struct error error = ERROR_NULL;
         bool was_in_place[N_ROLES];
 
+        look_at_kubelet(sockets);
         for (int role = 0; role < N_ROLES; ++role)
                 was_in_place[role] = rpc_listener_is_in_place(sockets->listeners[role]);
-        /* kubelet <= 1.35 forgets to try again after a failed registration (k/k#133725); a new file
-         * makes it. */
+        if (!was_in_place[REGISTRATION])
+                sockets->is_registered = false;
+        /* A new file makes every kubelet try again. */
         if (!sockets->is_registered && was_in_place[REGISTRATION] &&
-            uv_now(sockets->loop) - sockets->listening_since_ms > REGISTRATION_PATIENCE_MS) {
-                log_debug("kubelet has not registered us, offering the socket anew");
+            uv_now(sockets->loop) - sockets->waiting_since_ms > REGISTRATION_PATIENCE_MS) {
+                log_debug("kubelet has not registered the DRA driver, offering the socket again");
                 (void)listen_on(sockets, REGISTRATION, &error);
         }
         if (was_in_place[DRA] && was_in_place[REGISTRATION])
@@ -91,6 +135,9 @@ void sockets_keep(struct sockets *sockets)
 void sockets_set_registered(struct sockets *sockets, bool is_registered)
 {
         sockets->is_registered = is_registered;
+        sockets->is_registrant_known =
+                is_registered && kubelet_identify(sockets->kubelet, &sockets->registrant);
+        sockets->registered_ms = uv_now(sockets->loop);
 }
 
 bool sockets_is_registered(const struct sockets *sockets)
@@ -106,11 +153,13 @@ bool sockets_are_in_place(const struct sockets *sockets)
         return true;
 }
 
-struct sockets *sockets_new(uv_loop_t *loop, const struct config *config, struct rpc_server *server)
+struct sockets *sockets_new(uv_loop_t *loop, const struct config *config,
+                            const struct kubelet *kubelet, struct rpc_server *server)
 {
         struct sockets *sockets = xcalloc(1, sizeof(*sockets));
 
         sockets->loop = loop;
+        sockets->kubelet = kubelet;
         sockets->server = server;
         sockets->listeners[DRA] =
                 rpc_listener_new(loop, config->dra_socket, on_connection, sockets);

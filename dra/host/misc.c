@@ -14,13 +14,14 @@
 
 #define FILE_MAX 65536 /* the kernel shows a line per resource, a handful in all */
 
-/* The value of "tdx <value>", or NULL for another line. The name ends at a blank: "tdxfoo" is
+/* The value of "<name> <value>", or NULL for another line. The name ends at a blank: "tdxfoo" is
  * another resource. */
-static const char *value_of(const char *line, size_t n, size_t *ret_n)
+static const char *value_of(const char *name, const char *line, size_t n, size_t *ret_n)
 {
-        size_t at = 3;
+        size_t at = strlen(name);
 
-        if (n < 3 || memcmp(line, "tdx", 3) != 0 || (n > 3 && line[3] != ' ' && line[3] != '\t'))
+        if (n < at || memcmp(line, name, at) != 0 ||
+            (n > at && line[at] != ' ' && line[at] != '\t'))
                 return NULL;
         while (at < n && (line[at] == ' ' || line[at] == '\t'))
                 ++at;
@@ -30,35 +31,55 @@ static const char *value_of(const char *line, size_t n, size_t *ret_n)
         return line + at;
 }
 
-int misc_parse(const char *bytes, size_t n, uint64_t *ret_tds, struct error *err)
+static int refuse_value(const char *name, const char *value, size_t n, int r, struct error *err)
+{
+        bool is_limit = n == 3 && memcmp(value, "max", 3) == 0;
+
+        return error_set(err, -EBADMSG, "the %s line's value \"%.*s\" %s%s", name,
+                         (int)(n < 64 ? n : 64), value,
+                         r == -ERANGE ? "does not fit 64 bits" : "is no decimal number",
+                         is_limit ? ": the file is a misc.max, the limit of a cgroup; name the "
+                                    "root cgroup's misc.capacity"
+                                  : "");
+}
+
+static int parse_line(const char *name, const char *bytes, size_t n, uint64_t *ret,
+                      struct error *err)
 {
         bool is_found = false;
-        uint64_t tds = 0;
+        uint64_t number = 0;
 
         for (size_t at = 0; at < n;) {
                 const char *end = memchr(bytes + at, '\n', n - at);
                 size_t n_line = end ? (size_t)(end - bytes) - at : n - at;
                 size_t n_value = 0;
-                const char *value = value_of(bytes + at, n_line, &n_value);
+                const char *value = value_of(name, bytes + at, n_line, &n_value);
                 int r;
 
                 at += n_line + 1;
                 if (!value)
                         continue;
                 if (is_found)
-                        return error_set(err, -EBADMSG, "the tdx line is there twice");
-                r = parse_u64(value, n_value, &tds);
+                        return error_set(err, -EBADMSG, "the %s line is there twice", name);
+                r = parse_u64(value, n_value, &number);
                 if (r < 0)
-                        return error_set(err, -EBADMSG, "the tdx line's value \"%.*s\" %s",
-                                         (int)(n_value < 64 ? n_value : 64), value,
-                                         r == -ERANGE ? "does not fit 64 bits"
-                                                      : "is no decimal number");
+                        return refuse_value(name, value, n_value, r, err);
                 is_found = true;
         }
         if (!is_found)
                 return MISC_NO_TDX;
-        *ret_tds = tds;
+        *ret = number;
         return 0;
+}
+
+int misc_parse(const char *bytes, size_t n, uint64_t *ret_tds, struct error *err)
+{
+        return parse_line("tdx", bytes, n, ret_tds, err);
+}
+
+int misc_parse_events(const char *bytes, size_t n, uint64_t *ret_refused, struct error *err)
+{
+        return parse_line("tdx.max", bytes, n, ret_refused, err);
 }
 
 static int read_one(const char *path, uint64_t *ret_tds, struct error *err)

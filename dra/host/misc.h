@@ -20,10 +20,16 @@ enum misc_outcome {
                                 private cgroup namespace */
 };
 
-/* The tdx line of a misc.capacity text of n bytes ("name value\n" lines, the last newline
- * optional). 0; MISC_NO_TDX; or -EBADMSG where the line is there but its value is no decimal
- * number that fits 64 bits, or it is there twice. */
+/* The tdx line of a misc.capacity or misc.current text of n bytes ("name value\n" lines, the last
+ * newline optional). 0; MISC_NO_TDX; or -EBADMSG where the line is there but its value is no
+ * decimal number that fits 64 bits, or it is there twice. */
 int misc_parse(const char *bytes, size_t n, uint64_t *ret_tds, struct error *err);
+
+/* How many starts of a TD a limit (misc.max) of this cgroup or of one below it has refused since
+ * the cgroup was made: the "tdx.max" line of a misc.events text of n bytes. As misc_parse(). The
+ * kernel counts here what a cgroup's limit refuses, not what the whole host's capacity does
+ * (misc_cg_event() begins at the cgroup that refused, and the root has no such file). */
+int misc_parse_events(const char *bytes, size_t n, uint64_t *ret_refused, struct error *err);
 
 /* Read file (an explicit path, which must exist) or, when it is NULL, below cgroup_root
  * ("/sys/fs/cgroup") the first that exists of the places of cgroup v2, v1 and hybrid:

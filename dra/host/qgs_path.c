@@ -4,15 +4,15 @@
 #include "base/error.h"
 #include "base/memory.h"
 #include "base/text.h"
+#include "host/links.h"
 
 #include <errno.h>
-#include <limits.h>
 #include <stdbool.h>
+#include <stdint.h>
 #include <string.h>
 #include <sys/stat.h>
 
-#define LINKS_MAX 40 /* as the kernel's own bound, fs/namei.c MAXSYMLINKS */
-#define REMEDY    "give QGS a directory of its own, as its default " QGS_PATH_DEFAULT " has"
+#define REMEDY "give QGS a directory of its own, as its default " QGS_PATH_DEFAULT " has"
 
 struct shared {
         const char *path; /* in the names of a host where /var/run is /run */
@@ -138,7 +138,7 @@ static int check_form(const char *what, const char *path, struct error *err)
 
 /* ---- whose the directory is ---- */
 
-static bool is_within(const char *path, const char *directory)
+bool qgs_path_is_within(const char *path, const char *directory)
 {
         size_t n = strlen(directory);
 
@@ -147,16 +147,16 @@ static bool is_within(const char *path, const char *directory)
 
 /* A container image may lack the host's link from /var/run to /run, so these two are one place by
  * name already. */
-static const char *usual_name(const char *directory)
+const char *qgs_path_usual_name(const char *directory)
 {
-        return is_within(directory, "/var/run") ? directory + strlen("/var") : directory;
+        return qgs_path_is_within(directory, "/var/run") ? directory + strlen("/var") : directory;
 }
 
 /* directory is absolute, without a final slash except for "/" itself. */
 static int check_shared(const char *what, const char *path, const char *directory,
                         struct error *err)
 {
-        const char *name = usual_name(directory);
+        const char *name = qgs_path_usual_name(directory);
 
         if (!strchr(name + 1, '/'))
                 return error_set(err, -EINVAL,
@@ -165,10 +165,10 @@ static int check_shared(const char *what, const char *path, const char *director
                                  "the whole host; " REMEDY,
                                  what, path, directory);
         for (size_t i = 0; i < array_size(shared); ++i) {
-                bool is_below = is_within(name, shared[i].path);
+                bool is_below = qgs_path_is_within(name, shared[i].path);
 
                 if (is_below ? shared[i].is_tree || strlen(name) == strlen(shared[i].path)
-                             : is_within(shared[i].path, name))
+                             : qgs_path_is_within(shared[i].path, name))
                         return error_set(err, -EINVAL,
                                          "%s: the directory of \"%s\" is mounted into the VMs' "
                                          "containers, and %.100s %s "
@@ -182,82 +182,15 @@ static int check_shared(const char *what, const char *path, const char *director
 
 /* ---- where the directory really is ---- */
 
-struct walk {
-        const char *root;
-        char done[PATH_MAX]; /* below root, without symbolic links; "" is root itself */
-        char rest[PATH_MAX]; /* still to be walked */
-        unsigned n_links;
-};
-
-/* Put a link's target in front of what is left to walk. */
-static int follow(struct walk *walk, const char *target, size_t n_target)
+static int find_below(void *owner, const char *path, char **ret_file)
 {
-        size_t n_rest = strlen(walk->rest) + 1;
-
-        if (++walk->n_links > LINKS_MAX)
-                return -ELOOP;
-        if (n_target + n_rest > sizeof(walk->rest))
-                return -ENAMETOOLONG;
-        memmove(walk->rest + n_target, walk->rest, n_rest);
-        memcpy(walk->rest, target, n_target);
-        if (target[0] == '/')
-                walk->done[0] = '\0';
+        *ret_file = xasprintf("%s%s", (const char *)owner, path);
         return 0;
 }
 
-/* Nothing above root: ".." stays there, as for a process in a chroot. */
-static void step_up(struct walk *walk)
+int qgs_path_resolve(const char *root, const char *path, char **ret)
 {
-        char *slash = strrchr(walk->done, '/');
-
-        if (slash)
-                *slash = '\0';
-}
-
-static int step_down(struct walk *walk, const char *component)
-{
-        __attribute__((cleanup(cleanup_free))) char *below =
-                xasprintf("%s/%s", walk->done, component);
-        __attribute__((cleanup(cleanup_free))) char *full = xasprintf("%s%s", walk->root, below);
-        char target[PATH_MAX];
-        ssize_t n_target;
-
-        n_target = readlink(full, target, sizeof(target));
-        if (n_target > 0)
-                return follow(walk, target, (size_t)n_target);
-        /* EINVAL: no link. ENOENT: not there yet, and so no link either; what comes to be there is
-         * a directory of ours. */
-        if (n_target < 0 && errno != EINVAL && errno != ENOENT)
-                return -errno;
-        if (strlen(below) >= sizeof(walk->done))
-                return -ENAMETOOLONG;
-        memcpy(walk->done, below, strlen(below) + 1);
-        return 0;
-}
-
-/* What path, absolute below root, leads to when every link is followed below root: walk->done. */
-static int resolve(struct walk *walk, const char *path)
-{
-        int r = 0;
-
-        walk->done[0] = '\0';
-        memcpy(walk->rest, path, strlen(path) + 1);
-        while (!r) {
-                size_t n_slashes = strspn(walk->rest, "/"),
-                       n = strcspn(walk->rest + n_slashes, "/");
-                __attribute__((cleanup(cleanup_free))) char *component =
-                        xstrndup(walk->rest + n_slashes, n);
-
-                if (!n)
-                        return 0;
-                memmove(walk->rest, walk->rest + n_slashes + n,
-                        strlen(walk->rest + n_slashes + n) + 1);
-                if (strcmp(component, "..") == 0)
-                        step_up(walk);
-                else if (strcmp(component, ".") != 0)
-                        r = step_down(walk, component);
-        }
-        return r;
+        return links_resolve(path, find_below, (void *)(uintptr_t)root, ret);
 }
 
 /* ---- what is there already ---- */
@@ -290,8 +223,7 @@ static int check_contents(const char *what, const char *path, const char *root,
 
 int qgs_path_check(const char *what, const char *path, const char *root, struct error *err)
 {
-        __attribute__((cleanup(cleanup_free))) char *directory = NULL;
-        struct walk walk = { .root = root };
+        __attribute__((cleanup(cleanup_free))) char *directory = NULL, *real = NULL;
         int r;
 
         r = check_form(what, path, err);
@@ -301,13 +233,13 @@ int qgs_path_check(const char *what, const char *path, const char *root, struct 
         r = check_shared(what, path, *directory ? directory : "/", err);
         if (r < 0)
                 return r;
-        r = resolve(&walk, directory);
+        r = qgs_path_resolve(root, directory, &real);
         if (r < 0)
                 return error_set(err, -EINVAL,
                                  "%s: the directory of \"%s\" cannot be resolved (%s); " REMEDY,
                                  what, path, strerror(-r));
-        r = check_shared(what, path, *walk.done ? walk.done : "/", err);
+        r = check_shared(what, path, *real ? real : "/", err);
         if (!r)
-                r = check_contents(what, path, root, walk.done, err);
+                r = check_contents(what, path, root, real, err);
         return r;
 }

@@ -9,6 +9,7 @@
  */
 #pragma once
 
+#include <stdbool.h>
 #include <stddef.h>
 
 struct error;
@@ -23,3 +24,12 @@ struct error;
  * symbolic links below root ("" for the host itself; a path that does not exist yet is resolved as
  * far as it does). */
 int qgs_path_check(const char *what, const char *path, const char *root, struct error *err);
+
+/* Where path, absolute below root, leads with every link followed below root (see host/links.h for
+ * the outcomes). *ret is the caller's, and below root as path is. */
+int qgs_path_resolve(const char *root, const char *path, char **ret);
+
+/* Is path directory, or below it? Both as written, without final slashes. */
+bool qgs_path_is_within(const char *path, const char *directory);
+/* The same path with /run for /var/run, which are one place on a host; points into path. */
+const char *qgs_path_usual_name(const char *path);

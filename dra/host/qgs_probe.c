@@ -4,62 +4,30 @@
 #include "base/memory.h"
 
 #include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
 #include <sys/un.h>
+#include <time.h>
 #include <unistd.h>
 
+#define MAJOR_VERSION          1
 #define PLATFORM_INFO_RESPONSE 5
 #define HEADER_SIZE            16
 #define ANSWER_MAX             4096 /* 68 with Intel's own library */
 
-struct qgs_probe {
-        uv_poll_t poll;
-        uv_timer_t timeout;
-        int fd;
-        unsigned n_open; /* handles, while closing */
-        qgs_probe_on_done *on_done;
-        void *owner;
-        size_t n;
-        unsigned char answer[ANSWER_MAX];
-};
+/* ---- what is said ---- */
 
-/* ---- looking ---- */
-
-void qgs_look(const char *socket, struct qgs_sight *ret)
+static uint32_t read_le16(const unsigned char *bytes)
 {
-        __attribute__((cleanup(cleanup_free))) char *directory = xstrdup(socket);
-        struct stat above, file;
-
-        *ret = (struct qgs_sight){ 0 };
-        *strrchr(directory, '/') = '\0';
-        if (stat(directory, &above) < 0 || stat(socket, &file) < 0) {
-                ret->code = -errno;
-                return;
-        }
-        if (!S_ISSOCK(file.st_mode)) {
-                ret->code = -ENOTSOCK;
-                return;
-        }
-        ret->device = file.st_dev;
-        ret->inode = file.st_ino;
-        ret->changed = file.st_ctim;
-        ret->mode = file.st_mode & 07777;
-        ret->uid = file.st_uid;
-        ret->gid = file.st_gid;
-        ret->directory_mode = above.st_mode & 07777;
-        ret->directory_uid = above.st_uid;
-        ret->directory_gid = above.st_gid;
+        return (uint32_t)bytes[0] | (uint32_t)bytes[1] << 8;
 }
-
-/* ---- asking ---- */
 
 static uint32_t read_le32(const unsigned char *bytes)
 {
-        return (uint32_t)bytes[0] | (uint32_t)bytes[1] << 8 | (uint32_t)bytes[2] << 16 |
-               (uint32_t)bytes[3] << 24;
+        return read_le16(bytes) | read_le16(bytes + 2) << 16;
 }
 
 static uint32_t read_be32(const unsigned char *bytes)
@@ -77,23 +45,140 @@ int qgs_probe_parse_answer(const unsigned char *bytes, size_t n, char *ret_failu
                 return 1;
         length = read_be32(bytes);
         if (length < HEADER_SIZE || length > ANSWER_MAX - 4) {
-                snprintf(ret_failure, n_failure, "its answer claims to have %u bytes", length);
+                (void)snprintf(ret_failure, n_failure, "its answer claims to have %u bytes",
+                               length);
                 return -EBADMSG;
         }
         if (n < 4 + (size_t)length)
                 return 1;
         bytes += 4;
         error = read_le32(bytes + 12);
-        if (error) {
-                snprintf(ret_failure, n_failure, "it answers with error 0x%x", error);
+        /* Both sizes are in the message; QGS's own decoder insists on them, and on its version. */
+        if (read_le16(bytes) != MAJOR_VERSION || read_le32(bytes + 8) != length ||
+            (!error && read_le32(bytes + 4) != PLATFORM_INFO_RESPONSE)) {
+                (void)snprintf(ret_failure, n_failure, "its answer is not one of QGS");
                 return -EBADMSG;
         }
-        if (read_le32(bytes + 4) != PLATFORM_INFO_RESPONSE || read_le32(bytes + 8) != length) {
-                snprintf(ret_failure, n_failure, "its answer is not one of QGS");
+        /* Of type 5 or 1: QGS answers a request that it cannot decode as if it was for a quote. */
+        if (error) {
+                (void)snprintf(ret_failure, n_failure, "it answers with error 0x%x", error);
                 return -EBADMSG;
         }
         return 0;
 }
+
+/* ---- a connection ---- */
+
+struct answer {
+        size_t n;
+        unsigned char bytes[ANSWER_MAX];
+};
+
+/* A path that is too long for sun_path, which --host-root may make of one that is not, is reached
+ * from its directory. */
+static int shorten(const char *path, char *ret, size_t n_ret, int *ret_directory_fd)
+{
+        const char *slash = strrchr(path, '/');
+        __attribute__((cleanup(cleanup_free))) char *directory = NULL;
+        int n;
+
+        if (strlen(path) < n_ret) {
+                memcpy(ret, path, strlen(path) + 1);
+                return 0;
+        }
+        directory = xstrndup(path, (size_t)(slash - path));
+        *ret_directory_fd = open(directory, O_PATH | O_DIRECTORY | O_CLOEXEC);
+        if (*ret_directory_fd < 0)
+                return -errno;
+        n = snprintf(ret, n_ret, "/proc/self/fd/%d%s", *ret_directory_fd, slash);
+        return n < (int)n_ret ? 0 : -ENAMETOOLONG;
+}
+
+static int connect_to(int fd, const char *path)
+{
+        struct sockaddr_un address = { .sun_family = AF_UNIX };
+        __attribute__((cleanup(cleanup_close))) int directory_fd = -1;
+        int r = shorten(path, address.sun_path, sizeof(address.sun_path), &directory_fd);
+
+        if (r < 0)
+                return r;
+        return connect(fd, (struct sockaddr *)&address, sizeof(address)) < 0 ? -errno : 0;
+}
+
+/* Connect, and send the request whole: 20 bytes, for which a new connection has room. */
+static int ask(const char *path, gid_t group)
+{
+        static const unsigned char request[] = { 0, 0, 0,  16, 1, 0, 1, 0, 4, 0,
+                                                 0, 0, 16, 0,  0, 0, 0, 0, 0, 0 };
+        __attribute__((cleanup(cleanup_close))) int fd = -1;
+        struct vm_groups groups = VM_GROUPS_NULL;
+        int r;
+
+        fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+        if (fd < 0)
+                return -errno;
+        (void)vm_groups_take(group, &groups);
+        r = connect_to(fd, path);
+        vm_groups_give_back(&groups);
+        if (r < 0)
+                return r;
+        if (send(fd, request, sizeof(request), MSG_NOSIGNAL) != sizeof(request))
+                return -EPIPE; /* QGS has ended in this very moment */
+        return take_fd(&fd);
+}
+
+static enum qgs_probe_result classify(int code)
+{
+        switch (-code) {
+        case ECONNREFUSED:
+                return QGS_PROBE_REFUSED;
+        case EAGAIN:
+                return QGS_PROBE_FULL;
+        case EACCES:
+        case EPERM:
+                return QGS_PROBE_NOT_ALLOWED;
+        case EPIPE:
+                return QGS_PROBE_FAILING;
+        default:
+                return QGS_PROBE_OURS;
+        }
+}
+
+/* Read what there is. False: more is to come. */
+static bool hear(int fd, struct answer *answer, bool was_silent, enum qgs_probe_result *ret,
+                 char *ret_failure, size_t n_failure)
+{
+        ssize_t n = recv(fd, answer->bytes + answer->n, sizeof(answer->bytes) - answer->n,
+                         MSG_DONTWAIT);
+        int r;
+
+        if (n < 0 && (errno == EAGAIN || errno == EINTR))
+                return false;
+        if (n <= 0) {
+                /* QGS up to 1.25 closes after 30 s what it has not answered: that is silence. */
+                *ret = was_silent ? QGS_PROBE_SILENT : QGS_PROBE_FAILING;
+                (void)snprintf(ret_failure, n_failure, "it closes connections without an answer%s",
+                               was_silent ? ", after a long silence" : "");
+                return true;
+        }
+        answer->n += (size_t)n;
+        r = qgs_probe_parse_answer(answer->bytes, answer->n, ret_failure, n_failure);
+        *ret = r < 0 ? QGS_PROBE_FAILING : QGS_PROBE_ANSWERED;
+        return r <= 0;
+}
+
+/* ---- on the loop ---- */
+
+struct qgs_probe {
+        uv_poll_t poll;
+        uv_timer_t timeout;
+        int fd;
+        unsigned n_open;            /* handles, while closing */
+        qgs_probe_on_told *on_told; /* NULL: abandoned */
+        void *owner;
+        bool is_silent; /* told so */
+        struct answer answer;
+};
 
 static void on_closed(uv_handle_t *handle)
 {
@@ -105,123 +190,179 @@ static void on_closed(uv_handle_t *handle)
         free(probe);
 }
 
-void qgs_probe_cancel(struct qgs_probe *probe)
+static void finish(struct qgs_probe *probe, enum qgs_probe_result result, const char *failure)
 {
         probe->n_open = 2;
         uv_close((uv_handle_t *)&probe->poll, on_closed);
         uv_close((uv_handle_t *)&probe->timeout, on_closed);
+        if (probe->on_told)
+                probe->on_told(probe->owner, result, failure, true);
 }
 
-static void finish(struct qgs_probe *probe, enum qgs_probe_result result, const char *failure)
+static void on_server_timeout(uv_timer_t *timeout)
 {
-        qgs_probe_on_done *on_done = probe->on_done;
-        void *owner = probe->owner;
-
-        qgs_probe_cancel(probe);
-        on_done(owner, result, failure);
+        finish(timeout->data, QGS_PROBE_SILENT, "no answer in 30 s");
 }
 
-static void on_timeout(uv_timer_t *timeout)
+static void on_silence(uv_timer_t *timeout)
 {
-        finish(timeout->data, QGS_PROBE_HUNG, "no answer in time");
+        struct qgs_probe *probe = timeout->data;
+
+        probe->is_silent = true;
+        uv_timer_start(timeout, on_server_timeout,
+                       QGS_PROBE_SERVER_TIMEOUT_MS - QGS_PROBE_SILENCE_MS, 0);
+        probe->on_told(probe->owner, QGS_PROBE_SILENT, "no answer in time", false);
 }
 
 static void on_readable(uv_poll_t *poll, int status, int events)
 {
         struct qgs_probe *probe = poll->data;
+        enum qgs_probe_result result;
         char failure[64] = "";
-        ssize_t n;
-        int r;
 
-        n = recv(probe->fd, probe->answer + probe->n, sizeof(probe->answer) - probe->n, 0);
-        if (n < 0 && (errno == EAGAIN || errno == EINTR))
-                return;
-        if (n <= 0) {
-                finish(probe, QGS_PROBE_HUNG, "it closes connections without an answer");
-                return;
-        }
-        probe->n += (size_t)n;
-        r = qgs_probe_parse_answer(probe->answer, probe->n, failure, sizeof(failure));
-        if (r <= 0)
-                finish(probe, r ? QGS_PROBE_HUNG : QGS_PROBE_CONNECTED, failure);
+        if (hear(probe->fd, &probe->answer, probe->is_silent, &result, failure, sizeof(failure)))
+                finish(probe, result, failure);
 }
 
-static int open_connection(const char *socket_path)
+struct qgs_probe *qgs_probe_start(uv_loop_t *loop, const char *socket, gid_t group,
+                                  qgs_probe_on_told *on_told, void *owner)
 {
-        struct sockaddr_un address = { .sun_family = AF_UNIX };
-        size_t n = strlen(socket_path);
-        int fd;
-
-        if (n >= sizeof(address.sun_path))
-                return -ENAMETOOLONG;
-        memcpy(address.sun_path, socket_path, n);
-        fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-        if (fd < 0)
-                return -errno;
-        if (connect(fd, (struct sockaddr *)&address, sizeof(address)) < 0) {
-                int r = -errno;
-
-                close(fd);
-                return r;
-        }
-        return fd;
-}
-
-static enum qgs_probe_result classify(int code)
-{
-        if (code == -ECONNREFUSED)
-                return QGS_PROBE_REFUSED;
-        return code == -EAGAIN ? QGS_PROBE_HUNG : QGS_PROBE_FAILED;
-}
-
-struct qgs_probe *qgs_probe_start(uv_loop_t *loop, const char *socket, bool asks,
-                                  uint32_t timeout_ms, qgs_probe_on_done *on_done, void *owner)
-{
-        static const unsigned char request[] = { 0, 0, 0,  16, 1, 0, 1, 0, 4, 0,
-                                                 0, 0, 16, 0,  0, 0, 0, 0, 0, 0 };
         struct qgs_probe *probe;
-        int fd = open_connection(socket);
+        int fd = ask(socket, group);
 
         if (fd < 0) {
-                on_done(owner, classify(fd), strerror(-fd));
-                return NULL;
-        }
-        if (!asks) {
-                close(fd);
-                on_done(owner, QGS_PROBE_CONNECTED, "");
+                on_told(owner, classify(fd), strerror(-fd), true);
                 return NULL;
         }
         probe = xcalloc(1, sizeof(*probe));
         probe->fd = fd;
-        probe->on_done = on_done;
+        probe->on_told = on_told;
         probe->owner = owner;
         uv_timer_init(loop, &probe->timeout);
         probe->timeout.data = probe;
         if (uv_poll_init(loop, &probe->poll, fd) < 0)
-                abort(); /* a socket just made, and not watched by anybody */
+                abort(); /* a socket just made, and not watched by anything */
         probe->poll.data = probe;
-        /* What is too long for the socket's buffer is the service's fault: it reads nothing. */
-        (void)send(fd, request, sizeof(request), MSG_NOSIGNAL);
-        uv_timer_start(&probe->timeout, on_timeout, timeout_ms, 0);
+        uv_timer_start(&probe->timeout, on_silence, QGS_PROBE_SILENCE_MS, 0);
         uv_poll_start(&probe->poll, UV_READABLE, on_readable);
         return probe;
 }
 
-static void on_judged(void *owner, enum qgs_probe_result result, const char *failure)
+void qgs_probe_abandon(struct qgs_probe *probe)
 {
-        (void)qgs_verdict_probed(owner, result, failure, 0);
+        if (!probe)
+                return;
+        probe->on_told = NULL;
+        uv_timer_start(&probe->timeout, on_server_timeout, QGS_PROBE_STOP_MS, 0);
+}
+
+/* ---- for a person ---- */
+
+#define UNANSWERED_MAX 8 /* left open at a time; a person asks about one socket */
+
+struct unanswered {
+        int fd;
+        uint64_t until_ms;
+};
+
+/* Of the process, as its descriptors are. */
+static struct unanswered unanswered[UNANSWERED_MAX];
+static size_t n_unanswered;
+
+static uint64_t monotonic_ms(void)
+{
+        struct timespec now;
+
+        (void)clock_gettime(CLOCK_MONOTONIC, &now);
+        return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+}
+
+static void wait_until(uint64_t until_ms)
+{
+        for (uint64_t now = monotonic_ms(); now < until_ms; now = monotonic_ms())
+                (void)poll(NULL, 0, (int)(until_ms - now));
+}
+
+/* False: nothing came until then. */
+static bool wait_for(int fd, struct answer *answer, uint64_t until_ms, bool was_silent,
+                     enum qgs_probe_result *ret, char *ret_failure, size_t n_failure)
+{
+        struct pollfd waiting = { .fd = fd, .events = POLLIN };
+
+        for (uint64_t now = monotonic_ms(); now < until_ms; now = monotonic_ms())
+                if (poll(&waiting, 1, (int)(until_ms - now)) > 0 &&
+                    hear(fd, answer, was_silent, ret, ret_failure, n_failure))
+                        return true;
+        return false;
+}
+
+static enum qgs_probe_result probe_once(const char *path, gid_t group, char *ret_failure,
+                                        size_t n_failure)
+{
+        __attribute__((cleanup(cleanup_close))) int fd = ask(path, group);
+        enum qgs_probe_result result = QGS_PROBE_SILENT;
+        struct answer answer = { .n = 0 };
+        uint64_t asked_ms = monotonic_ms();
+
+        if (fd < 0) {
+                (void)snprintf(ret_failure, n_failure, "%s", strerror(-fd));
+                return classify(fd);
+        }
+        if (wait_for(fd, &answer, asked_ms + QGS_PROBE_SILENCE_MS, false, &result, ret_failure,
+                     n_failure))
+                return result;
+        (void)snprintf(ret_failure, n_failure, "no answer in time");
+        if (n_unanswered == UNANSWERED_MAX)
+                qgs_judge_finish();
+        unanswered[n_unanswered++] =
+                (struct unanswered){ .fd = take_fd(&fd),
+                                     .until_ms = asked_ms + QGS_PROBE_SERVER_TIMEOUT_MS };
+        return QGS_PROBE_SILENT;
+}
+
+void qgs_judge_vm_once(const struct qgs_place *place, struct qgs_verdict_state *ret)
+{
+        struct qgs_verdict verdict;
+        uint64_t until_ms = monotonic_ms() + QGS_PROBE_SILENCE_MS;
+
+        qgs_verdict_init(&verdict, place->socket, monotonic_ms());
+        while (verdict.in_force.state == QGS_UNKNOWN && monotonic_ms() < until_ms) {
+                __attribute__((cleanup(cleanup_free))) char *path = NULL;
+                struct qgs_sight sight;
+                char failure[64] = "";
+                enum qgs_probe_result result;
+
+                path = qgs_look(place, &sight);
+                (void)qgs_verdict_see(&verdict, &sight, monotonic_ms());
+                if (qgs_verdict_next_probe_ms(&verdict) == UINT64_MAX)
+                        break;
+                wait_until(qgs_verdict_next_probe_ms(&verdict));
+                result = probe_once(path, qgs_verdict_group(&verdict), failure, sizeof(failure));
+                (void)qgs_verdict_probed(&verdict, result, failure, monotonic_ms());
+        }
+        *ret = verdict.in_force;
+        if (ret->state == QGS_UNKNOWN)
+                (void)snprintf(ret->reason, sizeof(ret->reason), "%s could not be asked",
+                               place->socket);
 }
 
 void qgs_judge_once(const char *root, const char *socket, struct qgs_verdict_state *ret)
 {
-        __attribute__((cleanup(cleanup_free))) char *path = xasprintf("%s%s", root, socket);
-        struct qgs_verdict verdict;
-        struct qgs_sight sight;
+        const struct qgs_place place = { .root = root, .socket = socket, .vm_socket = socket };
 
-        qgs_verdict_init(&verdict, socket, QGS_VERDICT_PROBE_MS, 0);
-        qgs_look(path, &sight);
-        (void)qgs_verdict_see(&verdict, &sight, 0);
-        if (qgs_verdict_next_probe_ms(&verdict) == 0)
-                (void)qgs_probe_start(NULL, path, false, 0, on_judged, &verdict);
-        *ret = verdict.in_force;
+        qgs_judge_vm_once(&place, ret);
+}
+
+void qgs_judge_finish(void)
+{
+        while (n_unanswered) {
+                struct unanswered *last = &unanswered[--n_unanswered];
+                struct answer answer = { .n = 0 };
+                enum qgs_probe_result result;
+                char failure[64];
+
+                (void)wait_for(last->fd, &answer, last->until_ms, true, &result, failure,
+                               sizeof(failure));
+                close(last->fd);
+        }
 }

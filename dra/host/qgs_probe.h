@@ -1,37 +1,57 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * One look at, and one connection to, the Quote Generation Service.
+ * One request for PLATFORM_INFO to the Quote Generation Service.
  *
  * Wire format (Intel DCAP, QuoteGeneration/quote_wrapper/qgs_msg_lib): a big-endian length, then a
- * little-endian message. A request goes out in one write, as QGS up to 1.25 misreads one that comes
- * in pieces.
+ * little-endian message. The request goes out in one write, as QGS up to 1.25 misreads one that
+ * comes in pieces.
+ *
+ * No connection is closed before QGS has answered or closed it, or its own 30 s are over: QGS up to
+ * 1.25 keeps a connection that was closed without a request until its timer, and then uses memory
+ * that it has freed. What is late is told at once and waited for nevertheless.
  */
 #pragma once
 
 #include "host/qgs_verdict.h"
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <uv.h>
 
-/* stat(2) of the socket and its directory. */
-void qgs_look(const char *socket, struct qgs_sight *ret);
+/* Without an answer for so long QGS counts as hung. */
+#define QGS_PROBE_SILENCE_MS 5000
+/* QGS's own time for a connection (qgs_server.cpp), after which it closes it. */
+#define QGS_PROBE_SERVER_TIMEOUT_MS 30000
+/* How long an orderly stop waits for an answer. */
+#define QGS_PROBE_STOP_MS 2000
 
 struct qgs_probe;
 
-/* A look and a connection, for a person who asks once; the socket is below root ("": /). */
-void qgs_judge_once(const char *root, const char *socket, struct qgs_verdict_state *ret);
+/* failure: what to tell of a request that was not answered, "" otherwise. is_over: the connection
+ * has gone, and the probe with it. Before that QGS_PROBE_SILENT may be told once, without it. */
+typedef void qgs_probe_on_told(void *owner, enum qgs_probe_result result, const char *failure,
+                               bool is_over);
 
-/* failure: what to tell of a probe that did not succeed, "" otherwise. */
-typedef void qgs_probe_on_done(void *owner, enum qgs_probe_result result, const char *failure);
-
-/* Connect and, if asks, send a PLATFORM_INFO request and wait at most timeout_ms for the answer.
- * Without asking, on_done is called before this returns, and NULL is returned. */
-struct qgs_probe *qgs_probe_start(uv_loop_t *loop, const char *socket, bool asks,
-                                  uint32_t timeout_ms, qgs_probe_on_done *on_done, void *owner);
-/* on_done is not called any more. */
-void qgs_probe_cancel(struct qgs_probe *probe);
+/* Connect with a VM's groups (its own and this one, QGS_VERDICT_NO_GROUP: none) if CAP_SETGID
+ * allows, and send the request. Where there is no connection, on_told is called before this
+ * returns, and NULL is returned. */
+struct qgs_probe *qgs_probe_start(uv_loop_t *loop, const char *socket, gid_t group,
+                                  qgs_probe_on_told *on_told, void *owner);
+/* on_told is not called any more, and the connection is waited for QGS_PROBE_STOP_MS longer, by the
+ * loop. NULL is fine. */
+void qgs_probe_abandon(struct qgs_probe *probe);
 
 /* The first n bytes of an answer to PLATFORM_INFO. 0: a whole one without an error; 1: more is to
  * come; -EBADMSG with the reason. */
 int qgs_probe_parse_answer(const unsigned char *bytes, size_t n, char *ret_failure,
                            size_t n_failure);
+
+/* The same look, request and verdict, for a person who asks once; the socket is below root ("": /)
+ * and has the same name for a VM. Blocks until the verdict is known, which takes
+ * QGS_PROBE_SILENCE_MS at most and two retries. A connection that is not answered by then stays
+ * open: call qgs_judge_finish() when all has been told. */
+void qgs_judge_once(const char *root, const char *socket, struct qgs_verdict_state *ret);
+/* As above, if the VM finds the socket by another name. */
+void qgs_judge_vm_once(const struct qgs_place *place, struct qgs_verdict_state *ret);
+/* Wait for what the above have left open, until QGS_PROBE_SERVER_TIMEOUT_MS after its request. */
+void qgs_judge_finish(void);

@@ -4,14 +4,17 @@
 #include "base/memory.h"
 
 #include <errno.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
 const char *qgs_state_name(enum qgs_state state)
 {
         static const char *const names[] = {
-                [QGS_UNKNOWN] = "unknown", [QGS_ABSENT] = "absent", [QGS_REFUSED] = "refused",
-                [QGS_STALE] = "stale",     [QGS_HUNG] = "hung",     [QGS_ANSWERING] = "answering",
+                [QGS_UNKNOWN] = "unknown",     [QGS_ABSENT] = "absent",
+                [QGS_REFUSED] = "refused",     [QGS_STALE] = "stale",
+                [QGS_HUNG] = "hung",           [QGS_FAILING] = "failing",
+                [QGS_NOT_TRIED] = "not-tried", [QGS_ANSWERING] = "answering",
         };
 
         return names[state];
@@ -19,36 +22,46 @@ const char *qgs_state_name(enum qgs_state state)
 
 /* ---- who gets in ---- */
 
+#define SEARCH 1
+#define WRITE  2
+
 /* The kernel's acl_permission_check() for a process that is neither owner nor root by capability:
  * the first class that fits decides. ACLs are left out; with one, the group bits are its mask. */
-static bool is_permitted(mode_t mode, uid_t uid, gid_t gid, mode_t wanted, gid_t group)
+static bool is_permitted(const struct qgs_owner *file, mode_t wanted, gid_t group)
 {
-        if (uid == QGS_VERDICT_VM_ID)
-                return mode & (wanted << 6);
-        if (gid == QGS_VERDICT_VM_ID || (group != QGS_VERDICT_NO_GROUP && gid == group))
-                return mode & (wanted << 3);
-        return mode & wanted;
+        if (file->uid == QGS_VERDICT_VM_ID)
+                return file->mode & (wanted << 6);
+        if (file->gid == QGS_VERDICT_VM_ID || (group != QGS_VERDICT_NO_GROUP && file->gid == group))
+                return file->mode & (wanted << 3);
+        return file->mode & wanted;
 }
 
 static bool can_enter(const struct qgs_sight *sight, gid_t group)
 {
-        return is_permitted(sight->directory_mode, sight->directory_uid, sight->directory_gid, 1,
-                            group);
+        for (unsigned i = 0; i < sight->n_directories; ++i)
+                if (!is_permitted(&sight->directories[i], SEARCH, group))
+                        return false;
+        return true;
 }
 
+/* A socket that could not be looked at is not held against the VM. */
 static bool can_connect(const struct qgs_sight *sight, gid_t group)
 {
-        return can_enter(sight, group) &&
-               is_permitted(sight->mode, sight->uid, sight->gid, 2, group);
+        return can_enter(sight, group) && (sight->code || is_permitted(&sight->file, WRITE, group));
 }
 
-/* The group to give to the VM, where one helps. Not 0: CDI's additionalGids ignores it, and root's
+/* The group to give to the VM, if one helps. Not 0: CDI's additionalGids ignores it, and root's
  * files are not to be opened that way. */
 static bool find_group(const struct qgs_sight *sight, gid_t *ret_group)
 {
-        const gid_t candidates[] = { QGS_VERDICT_NO_GROUP, sight->gid, sight->directory_gid };
+        gid_t candidates[2 + QGS_LOOK_DIRECTORIES] = { QGS_VERDICT_NO_GROUP };
+        unsigned n = 1;
 
-        for (size_t i = 0; i < array_size(candidates); ++i)
+        if (!sight->code)
+                candidates[n++] = sight->file.gid;
+        for (unsigned i = 0; i < sight->n_directories; ++i)
+                candidates[n++] = sight->directories[i].gid;
+        for (unsigned i = 0; i < n; ++i)
                 if (candidates[i] != 0 && can_connect(sight, candidates[i])) {
                         *ret_group = candidates[i];
                         return true;
@@ -56,64 +69,210 @@ static bool find_group(const struct qgs_sight *sight, gid_t *ret_group)
         return false;
 }
 
+/* Whether a group of its own, if it is not root's, lets a VM in. */
+static bool can_help_itself(const struct qgs_owner *file, mode_t wanted)
+{
+        return is_permitted(file, wanted, file->gid ? file->gid : QGS_VERDICT_NO_GROUP);
+}
+
 /* ---- what it looks like ---- */
 
+static void __attribute__((format(printf, 3, 4)))
+find(struct qgs_verdict_state *ret, enum qgs_state state, const char *format, ...)
+{
+        va_list args;
+
+        ret->state = state;
+        va_start(args, format);
+        (void)vsnprintf(ret->reason, sizeof(ret->reason), format, args);
+        va_end(args);
+}
+
+/* A directory without a socket that is root's may be one that the driver has made for the mount. */
+static void judge_absence(const struct qgs_verdict *verdict, struct qgs_verdict_state *ret)
+{
+        const struct qgs_sight *sight = &verdict->sight;
+        bool is_roots = sight->n_directories && sight->directories[0].uid == 0;
+
+        find(ret, QGS_ABSENT,
+             "there is no %s: start QGS (qgsd), or give its socket with --qgs-socket; if it runs, "
+             "it may listen on vsock: comment out port in /etc/qgs.conf and leave out -p%s",
+             verdict->socket,
+             is_roots
+                     ? "; the directory belongs to root, as one that this driver made: if QGS runs "
+                       "as another user without RuntimeDirectory=, chown it to that user"
+                     : "");
+}
+
+static void judge_directory(const struct qgs_verdict *verdict, const struct qgs_owner *directory,
+                            struct qgs_verdict_state *ret)
+{
+        find(ret, QGS_REFUSED,
+             "QEMU runs as uid %d, and the directory of %s is %04o %u:%u: make it 0755, in qgsd's "
+             "unit by RuntimeDirectoryMode=0755 (a chmod is lost when QGS starts again)",
+             QGS_VERDICT_VM_ID, verdict->socket, directory->mode, directory->uid, directory->gid);
+}
+
+/* No group lets the VM in. What is in the way, and the remedy that survives QGS's next start. */
+static void judge_rights(const struct qgs_verdict *verdict, struct qgs_verdict_state *ret)
+{
+        const struct qgs_sight *sight = &verdict->sight;
+        const struct qgs_owner *file = &sight->file;
+
+        for (unsigned i = 0; i < sight->n_directories; ++i)
+                if (!can_help_itself(&sight->directories[i], SEARCH)) {
+                        judge_directory(verdict, &sight->directories[i], ret);
+                        return;
+                }
+        if (!sight->code && !can_help_itself(file, WRITE))
+                find(ret, QGS_REFUSED,
+                     "QEMU runs as uid %d, and the socket %s is %04o %u:%u: %s (a chmod is lost "
+                     "when QGS starts again)",
+                     QGS_VERDICT_VM_ID, verdict->socket, file->mode, file->uid, file->gid,
+                     file->gid
+                             ? "set UMask=0117 in qgsd's unit, which makes it 0660 and is enough, "
+                               "or UMask=0111 for 0666"
+                             : "a VM is never given root's group, so run QGS as a user and group "
+                               "of its own (qgsd), or with UMask=0111 for 0666");
+        else
+                find(ret, QGS_REFUSED,
+                     "QEMU runs as uid %d with one more group, and %s is of group %u in a "
+                     "directory of group %u: make the directory 0755, in qgsd's unit by "
+                     "RuntimeDirectoryMode=0755",
+                     QGS_VERDICT_VM_ID, verdict->socket, file->gid, sight->directories[0].gid);
+}
+
+/* The group by which a VM gets in, whether it has it anyway or must be given it. */
+static gid_t group_needed(const struct qgs_sight *sight, gid_t group)
+{
+        if (group != QGS_VERDICT_NO_GROUP)
+                return group;
+        if (!sight->code && sight->file.gid == QGS_VERDICT_VM_ID)
+                return QGS_VERDICT_VM_ID;
+        for (unsigned i = 0; i < sight->n_directories; ++i)
+                if (sight->directories[i].gid == QGS_VERDICT_VM_ID)
+                        return QGS_VERDICT_VM_ID;
+        return QGS_VERDICT_NO_GROUP;
+}
+
+/* The driver was refused, and the VM would not be. */
+static void judge_own_rights(const struct qgs_verdict *verdict, struct qgs_verdict_state *ret)
+{
+        const struct qgs_sight *sight = &verdict->sight;
+        gid_t needed = group_needed(sight, ret->group);
+
+        if (!sight->n_directories)
+                find(ret, QGS_NOT_TRIED,
+                     "the driver may not look at the directory of %s, though it can be mounted for "
+                     "a VM: make the directories above it 0755",
+                     verdict->socket);
+        else if (!sight->code && sight->file.uid == QGS_VERDICT_VM_ID &&
+                 !is_permitted(&(struct qgs_owner){ .mode = sight->file.mode,
+                                                    .uid = (uid_t)-1,
+                                                    .gid = sight->file.gid },
+                               WRITE, ret->group))
+                find(ret, QGS_NOT_TRIED,
+                     "only uid %d may open %s, so the driver cannot find out whether QGS answers: "
+                     "make the socket 0660 with a group",
+                     QGS_VERDICT_VM_ID, verdict->socket);
+        else if (!sight->has_vm_groups && needed != QGS_VERDICT_NO_GROUP)
+                find(ret, QGS_NOT_TRIED,
+                     "a VM may open %s, but the driver is not in group %u and has no CAP_SETGID to "
+                     "try with: add SETGID to its container's capabilities, or %u to its pod's "
+                     "supplementalGroups",
+                     verdict->socket, needed, needed);
+        else
+                find(ret, QGS_NOT_TRIED,
+                     "by its mode a VM may open %s, but the driver with the same rights is "
+                     "refused: "
+                     "look for SELinux denials (ausearch -m avc) or an ACL (getfacl)",
+                     verdict->socket);
+}
+
+/* Leaves QGS_UNKNOWN if only a request can tell. */
 static void judge_sight(const struct qgs_verdict *verdict, struct qgs_verdict_state *ret)
 {
         const struct qgs_sight *sight = &verdict->sight;
         const char *socket = verdict->socket;
+        bool is_open;
 
-        ret->group = QGS_VERDICT_NO_GROUP;
-        ret->reason[0] = '\0';
-        if (sight->code == -ENOENT || sight->code == -ENOTDIR) {
-                ret->state = QGS_ABSENT;
-                snprintf(ret->reason, sizeof(ret->reason),
-                         "there is no %s: start QGS (qgsd), or give its socket with --qgs-socket",
-                         socket);
-        } else if (sight->code == -ENOTSOCK) {
-                ret->state = QGS_ABSENT;
-                snprintf(ret->reason, sizeof(ret->reason),
-                         "%s is no socket: remove it and start QGS (qgsd)", socket);
-        } else if (sight->code) {
-                ret->state = QGS_REFUSED;
-                snprintf(ret->reason, sizeof(ret->reason), "%s cannot be looked at: %s", socket,
-                         strerror(-sight->code));
-        } else if (!find_group(sight, &ret->group)) {
-                bool is_directory = !can_enter(sight, sight->directory_gid);
-
-                ret->state = QGS_REFUSED;
-                snprintf(ret->reason, sizeof(ret->reason),
-                         "QEMU runs as uid %d, and %s %s is %04o %u:%u: make it %s",
-                         QGS_VERDICT_VM_ID, is_directory ? "the directory of" : "the socket",
-                         socket, is_directory ? sight->directory_mode : sight->mode,
-                         is_directory ? sight->directory_uid : sight->uid,
-                         is_directory ? sight->directory_gid : sight->gid,
-                         is_directory ? "0755" : "0666, or 0660 with a group of its own");
-        } else {
-                ret->state = QGS_ANSWERING;
+        *ret = (struct qgs_verdict_state){ .group = QGS_VERDICT_NO_GROUP };
+        is_open = find_group(sight, &ret->group);
+        switch (-sight->code) {
+        case 0:
+                if (!is_open)
+                        judge_rights(verdict, ret);
+                break;
+        case ENOENT:
+        case ENOTDIR:
+                ret->group = QGS_VERDICT_NO_GROUP;
+                judge_absence(verdict, ret);
+                break;
+        case ENOTSOCK:
+                ret->group = QGS_VERDICT_NO_GROUP;
+                find(ret, QGS_ABSENT, "%s is not a socket: remove it and start QGS (qgsd)", socket);
+                break;
+        case ENOLINK:
+                ret->group = QGS_VERDICT_NO_GROUP;
+                find(ret, QGS_ABSENT,
+                     "%s is a link to nothing: remove it, for QGS cannot bind its socket there, "
+                     "and "
+                     "restart QGS (qgsd)",
+                     socket);
+                break;
+        case EXDEV:
+                ret->group = QGS_VERDICT_NO_GROUP;
+                find(ret, QGS_REFUSED,
+                     "%s is a link out of its directory, and only the directory is mounted into "
+                     "the "
+                     "VM's container: remove it and let QGS make its socket there, or give the "
+                     "socket's own path with --qgs-socket",
+                     socket);
+                break;
+        case EACCES:
+        case EPERM:
+                if (is_open)
+                        judge_own_rights(verdict, ret);
+                else
+                        judge_rights(verdict, ret);
+                break;
+        default:
+                find(ret, QGS_REFUSED, "%s cannot be looked at: %s", socket,
+                     strerror(-sight->code));
         }
 }
 
-static void judge(const struct qgs_verdict *verdict, struct qgs_verdict_state *ret)
-{
-        const char *what = NULL;
+/* ---- what was tried ---- */
 
-        judge_sight(verdict, ret);
-        if (ret->state != QGS_ANSWERING)
-                return;
-        /* A socket that has just come counts as answering until it was probed. */
-        if (verdict->probe == QGS_PROBE_REFUSED) {
-                ret->state = QGS_STALE;
-                what = "nobody listens on it, restart QGS (qgsd)";
-        } else if (verdict->probe == QGS_PROBE_HUNG &&
-                   (verdict->n_hung >= QGS_VERDICT_HUNG_PROBES || !verdict->is_confirmed ||
-                    verdict->in_force.state != QGS_ANSWERING)) {
-                ret->state = QGS_HUNG;
-                what = "it does not answer, see its log and restart QGS (qgsd)";
+static void judge_probe(const struct qgs_verdict *verdict, struct qgs_verdict_state *ret)
+{
+        switch (verdict->probe) {
+        case QGS_PROBE_ANSWERED:
+                ret->state = QGS_ANSWERING;
+                break;
+        case QGS_PROBE_REFUSED:
+                find(ret, QGS_STALE, "%s: nothing listens on it, restart QGS (qgsd) (%s)",
+                     verdict->socket, verdict->failure);
+                break;
+        case QGS_PROBE_FULL:
+        case QGS_PROBE_SILENT:
+                find(ret, QGS_HUNG,
+                     "%s: it does not answer, see its log and restart QGS (qgsd) (%s)",
+                     verdict->socket, verdict->failure);
+                break;
+        case QGS_PROBE_FAILING:
+                find(ret, QGS_FAILING,
+                     "%s: %s; a restart does not cure that: QGS's log (journalctl -u qgsd) tells "
+                     "whether it is the PCCS, the platform's registration or the enclave",
+                     verdict->socket, verdict->failure);
+                break;
+        case QGS_PROBE_NOT_ALLOWED:
+                judge_own_rights(verdict, ret);
+                break;
+        case QGS_PROBE_NONE:
+        case QGS_PROBE_OURS:
+                break;
         }
-        if (what)
-                snprintf(ret->reason, sizeof(ret->reason), "%s: %s (%s)", verdict->socket, what,
-                         verdict->failure);
 }
 
 /* ---- what is in force ---- */
@@ -134,6 +293,13 @@ static void refill(struct qgs_verdict *verdict, uint64_t now_ms)
                 verdict->refilled_ms = now_ms;
 }
 
+/* A socket that was not tried yet changes nothing: the verdict on the one before it stays. */
+static bool is_in_force(const struct qgs_verdict *verdict)
+{
+        return verdict->latest.state == QGS_UNKNOWN ||
+               is_same(&verdict->in_force, &verdict->latest);
+}
+
 static bool enforce(struct qgs_verdict *verdict, uint64_t now_ms)
 {
         enum qgs_state before = verdict->in_force.state;
@@ -141,8 +307,7 @@ static bool enforce(struct qgs_verdict *verdict, uint64_t now_ms)
                            before != QGS_UNKNOWN;
 
         refill(verdict, now_ms);
-        if (is_same(&verdict->in_force, &verdict->latest) ||
-            (is_recovery && !verdict->n_recoveries))
+        if (is_in_force(verdict) || (is_recovery && !verdict->n_recoveries))
                 return false;
         verdict->n_recoveries -= is_recovery;
         if (verdict->latest.state != before)
@@ -153,26 +318,27 @@ static bool enforce(struct qgs_verdict *verdict, uint64_t now_ms)
 
 static bool reconsider(struct qgs_verdict *verdict, uint64_t now_ms)
 {
-        judge(verdict, &verdict->latest);
+        judge_sight(verdict, &verdict->latest);
+        if (verdict->latest.state == QGS_UNKNOWN)
+                judge_probe(verdict, &verdict->latest);
         return enforce(verdict, now_ms);
 }
 
-void qgs_verdict_init(struct qgs_verdict *verdict, const char *socket, uint64_t period_ms,
-                      uint64_t now_ms)
+void qgs_verdict_init(struct qgs_verdict *verdict, const char *socket, uint64_t now_ms)
 {
-        *verdict = (struct qgs_verdict){ .n_recoveries = QGS_VERDICT_RECOVERIES,
+        *verdict = (struct qgs_verdict){ .next_probe_ms = now_ms,
+                                         .n_recoveries = QGS_VERDICT_RECOVERIES,
                                          .refilled_ms = now_ms,
                                          .since_ms = now_ms,
-                                         .next_probe_ms = now_ms,
-                                         .period_ms = period_ms,
-                                         .in_force.group = QGS_VERDICT_NO_GROUP };
-        snprintf(verdict->socket, sizeof(verdict->socket), "%s", socket);
+                                         .in_force.group = QGS_VERDICT_NO_GROUP,
+                                         .latest.group = QGS_VERDICT_NO_GROUP };
+        (void)snprintf(verdict->socket, sizeof(verdict->socket), "%s", socket);
 }
 
 static bool is_same_socket(const struct qgs_sight *a, const struct qgs_sight *b)
 {
         /* Inode numbers are reused at once; the change time moves with a chmod, too, and then
-         * another look does no harm. */
+         * another request does no harm. */
         return !a->code && !b->code && a->device == b->device && a->inode == b->inode &&
                a->changed.tv_sec == b->changed.tv_sec && a->changed.tv_nsec == b->changed.tv_nsec;
 }
@@ -180,15 +346,46 @@ static bool is_same_socket(const struct qgs_sight *a, const struct qgs_sight *b)
 bool qgs_verdict_see(struct qgs_verdict *verdict, const struct qgs_sight *sight, uint64_t now_ms)
 {
         if (!verdict->is_seen || !is_same_socket(&verdict->sight, sight)) {
-                verdict->is_confirmed = false;
-                verdict->probe = QGS_PROBE_CONNECTED;
-                verdict->n_hung = 0;
-                if (verdict->is_ever_probed)
-                        verdict->next_probe_ms = verdict->probed_ms + QGS_VERDICT_PROBE_MS;
+                ++verdict->n_sockets;
+                verdict->probe = QGS_PROBE_NONE;
+                verdict->n_latest = 0;
+                verdict->n_unanswered = 0;
+                verdict->next_probe_ms = now_ms;
+                if (verdict->is_ever_probed && verdict->probed_ms + QGS_VERDICT_GAP_MS > now_ms)
+                        verdict->next_probe_ms = verdict->probed_ms + QGS_VERDICT_GAP_MS;
         }
         verdict->is_seen = true;
         verdict->sight = *sight;
         return reconsider(verdict, now_ms);
+}
+
+/* Whether what was found often enough in a row to be believed. */
+static bool is_conclusive(const struct qgs_verdict *verdict)
+{
+        switch (verdict->latest_probe) {
+        case QGS_PROBE_FAILING:
+                return verdict->n_latest >= QGS_VERDICT_FAILURES;
+        case QGS_PROBE_FULL:
+                return verdict->n_latest >= QGS_VERDICT_FULL;
+        case QGS_PROBE_NONE:
+        case QGS_PROBE_OURS:
+                return false;
+        case QGS_PROBE_ANSWERED:
+        case QGS_PROBE_REFUSED:
+        case QGS_PROBE_SILENT:
+        case QGS_PROBE_NOT_ALLOWED:
+                break;
+        }
+        return true;
+}
+
+static uint64_t pause_ms(const struct qgs_verdict *verdict, enum qgs_probe_result probe)
+{
+        if (probe == QGS_PROBE_NONE)
+                return QGS_VERDICT_GAP_MS;
+        return verdict->n_unanswered && verdict->n_unanswered <= QGS_VERDICT_RETRIES
+                       ? QGS_VERDICT_RETRY_MS
+                       : QGS_VERDICT_PERIOD_MS;
 }
 
 bool qgs_verdict_probed(struct qgs_verdict *verdict, enum qgs_probe_result probe,
@@ -196,14 +393,17 @@ bool qgs_verdict_probed(struct qgs_verdict *verdict, enum qgs_probe_result probe
 {
         verdict->is_ever_probed = true;
         verdict->probed_ms = now_ms;
-        verdict->next_probe_ms =
-                now_ms + (probe == QGS_PROBE_CONNECTED ? verdict->period_ms : QGS_VERDICT_PROBE_MS);
-        if (probe == QGS_PROBE_FAILED)
+        verdict->n_unanswered =
+                probe == QGS_PROBE_ANSWERED ? 0 : verdict->n_unanswered + (probe != QGS_PROBE_NONE);
+        verdict->next_probe_ms = now_ms + pause_ms(verdict, probe);
+        if (probe == QGS_PROBE_NONE || probe == QGS_PROBE_OURS)
                 return false;
-        verdict->is_confirmed |= probe == QGS_PROBE_CONNECTED;
+        verdict->n_latest = verdict->latest_probe == probe ? verdict->n_latest + 1 : 1;
+        verdict->latest_probe = probe;
+        if (!is_conclusive(verdict))
+                return false;
         verdict->probe = probe;
-        verdict->n_hung = probe == QGS_PROBE_HUNG ? verdict->n_hung + 1 : 0;
-        snprintf(verdict->failure, sizeof(verdict->failure), "%s", failure);
+        (void)snprintf(verdict->failure, sizeof(verdict->failure), "%s", failure);
         return reconsider(verdict, now_ms);
 }
 
@@ -212,14 +412,24 @@ bool qgs_verdict_expire(struct qgs_verdict *verdict, uint64_t now_ms)
         return verdict->is_seen && enforce(verdict, now_ms);
 }
 
+gid_t qgs_verdict_group(const struct qgs_verdict *verdict)
+{
+        return verdict->latest.group;
+}
+
 uint64_t qgs_verdict_next_probe_ms(const struct qgs_verdict *verdict)
 {
-        return verdict->is_seen && !verdict->sight.code ? verdict->next_probe_ms : UINT64_MAX;
+        bool is_there = verdict->is_seen && !verdict->sight.code;
+
+        /* The VM would not get in, and a driver by its user's rights might. */
+        if (is_there && verdict->latest.state == QGS_REFUSED)
+                is_there = false;
+        return is_there ? verdict->next_probe_ms : UINT64_MAX;
 }
 
 uint64_t qgs_verdict_next_expiry_ms(const struct qgs_verdict *verdict)
 {
-        if (verdict->n_recoveries || is_same(&verdict->in_force, &verdict->latest))
+        if (verdict->n_recoveries || is_in_force(verdict))
                 return UINT64_MAX;
         return verdict->refilled_ms + QGS_VERDICT_RECOVERY_MS;
 }

@@ -3,98 +3,113 @@
  * Does the host's Quote Generation Service answer a VM? Pure; what was seen and when is given, in
  * milliseconds of any monotonic clock.
  *
- * QEMU connects as uid and gid 107 from inside the VM's container, where QGS's directory is
- * mounted: it needs search permission there and write permission on the socket (unix(7)), and root
- * would see neither missing. A file is not a service: QGS up to 1.25 leaves its socket behind when
- * it dies, and one EMFILE stops it from accepting for good.
+ * A verdict is what was tried. QEMU connects as uid and gid 107 from inside the VM's container,
+ * where QGS's directory is mounted: it needs search permission there and write permission on the
+ * socket (unix(7)); root by capability would not see either missing. A file is not a service: QGS
+ * up to 1.25 leaves its socket behind when it dies. So a socket counts for nothing before it has
+ * answered a request for PLATFORM_INFO. That says nothing of quotes: those need a certificate for
+ * the platform, too.
  *
- * What comes into force is damped. A bad verdict does so at once, except that one slow answer says
- * nothing; a recovery at once as long as there were few of them lately. So a service that flaps
- * counts as down, and costs a handful of changes a minute.
+ * What comes into force is damped. A bad verdict does so at once; a recovery at once as long as the
+ * token bucket below has a token. So a service that flaps counts as down, and costs a handful of
+ * changes a minute.
  */
 #pragma once
 
+#include "host/qgs_look.h"
+#include "host/vm_groups.h"
+
 #include <stdbool.h>
 #include <stdint.h>
-#include <sys/types.h>
-#include <time.h>
 
-#define QGS_VERDICT_VM_ID 107 /* KubeVirt's qemu: its uid and its only group */
-#define QGS_VERDICT_PROBE_MS \
-        10000 /* at least between two connections: old QGS keep each for 30 s */
-#define QGS_VERDICT_HUNG_PROBES \
-        2 /* that are not answered, before an answering QGS counts as hung */
-#define QGS_VERDICT_RECOVERIES  3     /* that come into force at once, */
-#define QGS_VERDICT_RECOVERY_MS 20000 /* and after how long there is another */
-#define QGS_VERDICT_NO_GROUP    ((gid_t)-1)
+#define QGS_VERDICT_VM_ID    VM_GROUPS_VM_ID
+#define QGS_VERDICT_NO_GROUP VM_GROUPS_NONE
+
+/* From an answer to the next request. In QGS only the first for each of its threads calls the
+ * enclave (td_ql_logic.cpp). */
+#define QGS_VERDICT_PERIOD_MS 8000
+/* From a request that was not answered to the next, and how many follow as quickly as that. */
+#define QGS_VERDICT_RETRY_MS 1000
+#define QGS_VERDICT_RETRIES  3
+/* From the end of a connection to the first one to a new socket. */
+#define QGS_VERDICT_GAP_MS 250
+/* In a row, before QGS counts as failing: it may just have been ended. */
+#define QGS_VERDICT_FAILURES 2
+/* In a row, before a backlog that is full counts as hung: so may a burst of VMs fill it. */
+#define QGS_VERDICT_FULL 3
+/* Token bucket: recoveries that may come into force at once. */
+#define QGS_VERDICT_RECOVERIES 3
+/* Interval at which it gets another token. */
+#define QGS_VERDICT_RECOVERY_MS 20000
 
 enum qgs_state {
-        QGS_UNKNOWN, /* nobody has looked yet */
-        QGS_ABSENT,
-        QGS_REFUSED, /* its permissions keep the VM out */
-        QGS_STALE,   /* a socket on which nobody listens */
-        QGS_HUNG,
+        QGS_UNKNOWN,   /* nothing was tried yet */
+        QGS_ABSENT,    /* no socket */
+        QGS_REFUSED,   /* permissions, or a link out of the directory, keep the VM out */
+        QGS_STALE,     /* a socket on which nothing listens */
+        QGS_HUNG,      /* it takes no connections, or does not answer */
+        QGS_FAILING,   /* it answers with an error, or closes without an answer */
+        QGS_NOT_TRIED, /* the driver may not open the socket, though the VM may */
         QGS_ANSWERING
 };
 
-const char *qgs_state_name(enum qgs_state state); /* "absent", ...; static */
+const char *qgs_state_name(enum qgs_state state); /* "absent", ..., "not-tried"; static */
 
-/* The socket and its directory, as stat(2) shows them. */
-struct qgs_sight {
-        int code; /* 0, or the negative errno of stat(2); -ENOTSOCK: another kind of file */
-        dev_t device;
-        ino_t inode;
-        struct timespec changed;
-        mode_t mode, directory_mode; /* permission bits */
-        uid_t uid, directory_uid;
-        gid_t gid, directory_gid;
-};
-
-/* How a connection went. */
+/* How a request for PLATFORM_INFO went. */
 enum qgs_probe_result {
-        QGS_PROBE_CONNECTED, /* and, where that was asked for, answered */
-        QGS_PROBE_REFUSED,   /* ECONNREFUSED */
-        QGS_PROBE_HUNG,      /* EAGAIN (its backlog is full), no answer in time, or none at all */
-        QGS_PROBE_FAILED     /* on our side, EACCES or EMFILE: it says nothing about QGS */
+        QGS_PROBE_NONE, /* it went to an earlier socket, and says nothing about this one */
+        QGS_PROBE_ANSWERED,
+        QGS_PROBE_REFUSED, /* ECONNREFUSED */
+        QGS_PROBE_FULL,    /* EAGAIN: its backlog is full */
+        QGS_PROBE_SILENT,  /* no answer in time */
+        QGS_PROBE_FAILING, /* an error for an answer, or none before the end of the connection */
+        QGS_PROBE_NOT_ALLOWED, /* EACCES or EPERM */
+        QGS_PROBE_OURS         /* a failure on our side, such as EMFILE: says nothing about QGS */
 };
 
 struct qgs_verdict_state {
         enum qgs_state state;
-        gid_t group;      /* that a VM must be given to get in; QGS_VERDICT_NO_GROUP: none */
-        char reason[320]; /* for a person, with the remedy; "" where it answers */
+        /* That a VM must be given to get in; QGS_VERDICT_NO_GROUP: none. Known of a socket that
+         * does not answer, too. */
+        gid_t group;
+        char reason[512]; /* for a person, with the remedy; "" if it answers */
 };
 
 struct qgs_verdict {
         char socket[108];
-        struct qgs_sight sight;
         bool is_seen;
+        struct qgs_sight sight;
+        unsigned n_sockets; /* seen so far */
 
         /* Of the socket in sight. */
-        bool is_confirmed;           /* a probe has succeeded */
-        enum qgs_probe_result probe; /* the last that says anything; CONNECTED before */
-        unsigned n_hung;             /* probes in a row */
-        char failure[128];           /* of the last */
+        enum qgs_probe_result probe;        /* the last that says anything; NONE before */
+        enum qgs_probe_result latest_probe; /* of which there were, in a row, */
+        unsigned n_latest;
+        char failure[128]; /* of probe */
 
         bool is_ever_probed;
-        uint64_t period_ms, probed_ms, next_probe_ms;
-        unsigned n_recoveries; /* left */
+        uint64_t probed_ms, next_probe_ms;
+        unsigned n_unanswered; /* requests in a row */
+        unsigned n_recoveries; /* tokens left */
         uint64_t refilled_ms;
         struct qgs_verdict_state in_force, latest;
         uint64_t since_ms; /* in_force */
 };
 
-/* period_ms: between probes while nothing happens; at least QGS_VERDICT_PROBE_MS. */
-void qgs_verdict_init(struct qgs_verdict *verdict, const char *socket, uint64_t period_ms,
-                      uint64_t now_ms);
+/* socket: as a person knows it. */
+void qgs_verdict_init(struct qgs_verdict *verdict, const char *socket, uint64_t now_ms);
 
 /* The three return whether what is in force has changed. */
 bool qgs_verdict_see(struct qgs_verdict *verdict, const struct qgs_sight *sight, uint64_t now_ms);
-/* Of a connection to the socket last seen; failure is what to tell of one that did not succeed. */
+/* Of a request to the socket last seen; failure is what to tell of one that did not succeed. May be
+ * told twice of one request: QGS_PROBE_SILENT first, and how it ended later. */
 bool qgs_verdict_probed(struct qgs_verdict *verdict, enum qgs_probe_result probe,
                         const char *failure, uint64_t now_ms);
 bool qgs_verdict_expire(struct qgs_verdict *verdict, uint64_t now_ms);
 
-/* When to connect next; UINT64_MAX: there is nothing to connect to. */
+/* The group to ask with: the one that a VM would have. */
+gid_t qgs_verdict_group(const struct qgs_verdict *verdict);
+/* When to ask next, unless a request is under way; UINT64_MAX: there is nothing to ask. */
 uint64_t qgs_verdict_next_probe_ms(const struct qgs_verdict *verdict);
-/* When qgs_verdict_expire() has something to do; UINT64_MAX: never, as things stand. */
+/* When qgs_verdict_expire() has something to do; UINT64_MAX: not unless something changes. */
 uint64_t qgs_verdict_next_expiry_ms(const struct qgs_verdict *verdict);

@@ -3,6 +3,7 @@
 
 #include "base/memory.h"
 #include "host/dirwatch.h"
+#include "host/qgs_look.h"
 #include "host/qgs_probe.h"
 
 #include <string.h>
@@ -11,16 +12,19 @@
  * once. */
 #define SETTLE_MS 100
 
-#define DEPTH_MAX         16    /* directories above the socket that are watched */
-#define ANSWER_TIMEOUT_MS 5000  /* of a PLATFORM_INFO request, */
-#define ASK_PERIOD_MS     60000 /* which costs the service an enclave call */
+#define DEPTH_MAX 16 /* directories above the socket that are watched */
 
 struct qgs_watch {
         struct qgs_watch_options options;
         struct qgs_verdict verdict;
-        char *socket; /* NULL before there is one */
+        char *socket, *vm_socket; /* on the host and in the VM's container; NULL before there are */
         struct dirwatch *directories[DEPTH_MAX];
+        /* Where links lead, if the socket is not where its path says. */
+        char *real;
+        struct dirwatch *real_directory;
+
         struct qgs_probe *probe; /* under way */
+        unsigned probed_socket;  /* verdict.n_sockets when it was started; 0: of another path */
         bool is_silent;          /* inside qgs_watch_set_socket() */
         uv_timer_t settling;
         uv_timer_t clock; /* for what is due next */
@@ -32,49 +36,82 @@ static uint64_t now(const struct qgs_watch *watch)
         return uv_now(watch->options.loop);
 }
 
-static bool asks(const struct qgs_watch *watch)
-{
-        return watch->options.probe == QGS_WATCH_PLATFORM_INFO;
-}
-
 static void tell(struct qgs_watch *watch, bool is_changed)
 {
         if (is_changed && !watch->is_silent)
                 watch->options.on_changed(watch->options.owner);
 }
 
-static void on_probed(void *owner, enum qgs_probe_result result, const char *failure)
-{
-        struct qgs_watch *watch = owner;
-        bool was_known = qgs_watch_state(watch)->state != QGS_UNKNOWN, is_changed;
-
-        watch->probe = NULL;
-        is_changed = qgs_verdict_probed(&watch->verdict, result, failure, now(watch));
-        tell(watch, is_changed || !was_known);
-}
-
 static void on_clock(uv_timer_t *clock);
 
-/* Look, connect where that is due, and be back when something is due next: at the latest when
- * inotify could have missed something. */
+/* Be back when something is due next: at the latest when inotify could have missed something. */
+static void set_clock(struct qgs_watch *watch)
+{
+        uint64_t due_ms = now(watch) + QGS_VERDICT_PERIOD_MS;
+        uint64_t probe_ms = watch->probe ? UINT64_MAX : qgs_verdict_next_probe_ms(&watch->verdict);
+        uint64_t expiry_ms = qgs_verdict_next_expiry_ms(&watch->verdict);
+
+        due_ms = probe_ms < due_ms ? probe_ms : due_ms;
+        due_ms = expiry_ms < due_ms ? expiry_ms : due_ms;
+        uv_timer_start(&watch->clock, on_clock, due_ms > now(watch) ? due_ms - now(watch) : 0, 0);
+}
+
+static void on_told(void *owner, enum qgs_probe_result result, const char *failure, bool is_over)
+{
+        struct qgs_watch *watch = owner;
+        bool is_outdated = watch->probed_socket != watch->verdict.n_sockets;
+
+        if (is_over)
+                watch->probe = NULL;
+        if (is_outdated && !is_over)
+                return;
+        tell(watch, qgs_verdict_probed(&watch->verdict, is_outdated ? QGS_PROBE_NONE : result,
+                                       failure, now(watch)));
+        set_clock(watch);
+}
+
+static void on_directory_changed(void *owner);
+
+static void watch_real_directory(struct qgs_watch *watch, const char *real)
+{
+        char *slash;
+
+        if (watch->real && strcmp(watch->real, real) == 0) {
+                dirwatch_check(watch->real_directory);
+                return;
+        }
+        dirwatch_free(take_ptr(watch->real_directory));
+        free(watch->real);
+        watch->real = xstrdup(real);
+        slash = strrchr(watch->real, '/');
+        *slash = '\0';
+        watch->real_directory = dirwatch_new_for(watch->options.loop, watch->real, slash + 1,
+                                                 on_directory_changed, watch);
+        *slash = '/';
+}
+
+/* Look, and ask if that is due. */
 static void look(struct qgs_watch *watch)
 {
-        uint64_t due_ms = now(watch) + QGS_VERDICT_PROBE_MS, probe_ms, expiry_ms;
+        const struct qgs_place place = { .root = watch->options.root,
+                                         .socket = watch->socket + strlen(watch->options.root),
+                                         .vm_socket = watch->vm_socket };
+        __attribute__((cleanup(cleanup_free))) char *real = NULL;
         struct qgs_sight sight;
 
         for (size_t i = 0; i < DEPTH_MAX && watch->directories[i]; ++i)
                 dirwatch_check(watch->directories[i]);
-        qgs_look(watch->socket, &sight);
+        real = qgs_look(&place, &sight);
+        if (real && strcmp(real, watch->socket) != 0)
+                watch_real_directory(watch, real);
         tell(watch, qgs_verdict_see(&watch->verdict, &sight, now(watch)));
-        if (!watch->probe && qgs_verdict_next_probe_ms(&watch->verdict) <= now(watch))
-                watch->probe = qgs_probe_start(watch->options.loop, watch->socket, asks(watch),
-                                               ANSWER_TIMEOUT_MS, on_probed, watch);
+        if (!watch->probe && qgs_verdict_next_probe_ms(&watch->verdict) <= now(watch)) {
+                watch->probed_socket = watch->verdict.n_sockets;
+                watch->probe = qgs_probe_start(watch->options.loop, real,
+                                               qgs_verdict_group(&watch->verdict), on_told, watch);
+        }
         tell(watch, qgs_verdict_expire(&watch->verdict, now(watch)));
-        probe_ms = watch->probe ? UINT64_MAX : qgs_verdict_next_probe_ms(&watch->verdict);
-        expiry_ms = qgs_verdict_next_expiry_ms(&watch->verdict);
-        due_ms = probe_ms < due_ms ? probe_ms : due_ms;
-        due_ms = expiry_ms < due_ms ? expiry_ms : due_ms;
-        uv_timer_start(&watch->clock, on_clock, due_ms > now(watch) ? due_ms - now(watch) : 0, 0);
+        set_clock(watch);
 }
 
 static void on_clock(uv_timer_t *clock)
@@ -112,9 +149,10 @@ static void let_go(struct qgs_watch *watch)
 {
         for (size_t i = 0; i < DEPTH_MAX; ++i)
                 dirwatch_free(take_ptr(watch->directories[i]));
-        if (watch->probe)
-                qgs_probe_cancel(take_ptr(watch->probe));
+        dirwatch_free(take_ptr(watch->real_directory));
+        free(take_ptr(watch->real));
         free(take_ptr(watch->socket));
+        free(take_ptr(watch->vm_socket));
 }
 
 struct qgs_watch *qgs_watch_new(const struct qgs_watch_options *options)
@@ -130,14 +168,16 @@ struct qgs_watch *qgs_watch_new(const struct qgs_watch_options *options)
         return watch;
 }
 
-void qgs_watch_set_socket(struct qgs_watch *watch, const char *socket)
+void qgs_watch_set_socket(struct qgs_watch *watch, const char *socket, const char *vm_socket)
 {
-        if (watch->socket && strcmp(watch->socket + strlen(watch->options.root), socket) == 0)
+        if (watch->socket && strcmp(watch->socket + strlen(watch->options.root), socket) == 0 &&
+            strcmp(watch->vm_socket, vm_socket) == 0)
                 return;
         let_go(watch);
         watch->socket = xasprintf("%s%s", watch->options.root, socket);
-        qgs_verdict_init(&watch->verdict, socket,
-                         asks(watch) ? ASK_PERIOD_MS : QGS_VERDICT_PROBE_MS, now(watch));
+        watch->vm_socket = xstrdup(vm_socket);
+        qgs_verdict_init(&watch->verdict, socket, now(watch));
+        watch->probed_socket = 0;
         watch_directories(watch);
         watch->is_silent = true;
         look(watch);
@@ -146,13 +186,7 @@ void qgs_watch_set_socket(struct qgs_watch *watch, const char *socket)
 
 const struct qgs_verdict_state *qgs_watch_state(const struct qgs_watch *watch)
 {
-        static const struct qgs_verdict_state unknown = { .group = QGS_VERDICT_NO_GROUP };
-        const struct qgs_verdict *verdict = &watch->verdict;
-
-        /* Who wants an answer takes no socket for one. */
-        if (asks(watch) && verdict->in_force.state == QGS_ANSWERING && !verdict->is_ever_probed)
-                return &unknown;
-        return &verdict->in_force;
+        return &watch->verdict.in_force;
 }
 
 uint64_t qgs_watch_age_ms(const struct qgs_watch *watch)
@@ -172,6 +206,7 @@ void qgs_watch_free(struct qgs_watch *watch)
 {
         if (!watch)
                 return;
+        qgs_probe_abandon(take_ptr(watch->probe));
         let_go(watch);
         watch->n_open = 2;
         uv_close((uv_handle_t *)&watch->settling, on_closed);

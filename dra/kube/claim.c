@@ -24,6 +24,9 @@ void claim_deinit(struct claim *claim)
         for (size_t i = 0; i < claim->n_results; ++i)
                 result_deinit(&claim->results[i]);
         free(claim->results);
+        for (size_t i = 0; i < claim->n_pods; ++i)
+                free(claim->pod_uids[i]);
+        free(claim->pod_uids);
         *claim = (struct claim)CLAIM_NULL;
 }
 
@@ -137,6 +140,24 @@ static int read_allocation(const struct json *status, const char *driver, struct
         return is_unset(results) ? 0 : read_results(results, driver, claim, err);
 }
 
+/* Only tells whose TDs are whose: nothing in it makes a claim unusable. */
+static void read_pods(const struct json *reserved_for, struct claim *claim)
+{
+        size_t n = json_is_array(reserved_for) ? json_count(reserved_for) : 0;
+
+        if (!n || n > CLAIM_PODS_MAX)
+                return;
+        claim->pod_uids = xcalloc(n, sizeof(*claim->pod_uids));
+        for (const struct json *consumer = json_first(reserved_for); consumer;
+             consumer = json_next(consumer)) {
+                const char *resource = json_string(json_get(consumer, "resource"));
+                const char *uid = json_string(json_get(consumer, "uid"));
+
+                if (resource && strcmp(resource, "pods") == 0 && uid && text_is_dns_label(uid))
+                        claim->pod_uids[claim->n_pods++] = xstrdup(uid);
+        }
+}
+
 int claim_parse(const struct json *object, const char *driver, struct claim *ret, struct error *err)
 {
         __attribute__((cleanup(cleanup_claim))) struct claim claim = CLAIM_NULL;
@@ -150,6 +171,7 @@ int claim_parse(const struct json *object, const char *driver, struct claim *ret
             (r = read_metadata(metadata, "name", &claim.name, err)) < 0 ||
             (r = read_allocation(json_get(object, "status"), driver, &claim, err)) < 0)
                 return r;
+        read_pods(json_get(json_get(object, "status"), "reservedFor"), &claim);
         *ret = claim;
         claim = (struct claim)CLAIM_NULL;
         return 0;

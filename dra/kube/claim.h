@@ -3,7 +3,7 @@
  * What the driver needs of a ResourceClaim (resource.k8s.io/v1): pure.
  *
  * Source: k8s.io/api/resource/v1 types.go, ResourceClaim, AllocationResult and
- * DeviceRequestAllocationResult.
+ * DeviceRequestAllocationResult, ResourceClaimConsumerReference.
  */
 #pragma once
 
@@ -15,6 +15,8 @@ struct json;
 
 /* AllocationResultsMaxSize of resource.k8s.io/v1. */
 #define CLAIM_RESULTS_MAX 32U
+/* ResourceClaimReservedForMaxSize. */
+#define CLAIM_PODS_MAX 256U
 
 struct claim_result {
         char *request; /* as containers name it: "/<subrequest>" is stripped */
@@ -30,6 +32,8 @@ struct claim {
         bool is_allocated;
         size_t n_results; /* those of the wanted driver only, in the claim's order */
         struct claim_result *results;
+        size_t n_pods; /* that it is reserved for, as far as they can be read */
+        char **pod_uids;
 };
 
 #define CLAIM_NULL \

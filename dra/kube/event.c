@@ -6,6 +6,7 @@
 #include "base/list.h"
 #include "base/memory.h"
 #include "base/text.h"
+#include "base/timer.h"
 #include "kube/api.h"
 
 #include <assert.h>
@@ -97,7 +98,7 @@ struct kube_events {
         size_t n_queued;
         struct kube_call *call;
         struct backoff backoff;
-        uv_timer_t retry;
+        struct timer *retry;
 };
 
 static void send_first(struct kube_events *events);
@@ -118,9 +119,9 @@ static void drop_first(struct kube_events *events)
         backoff_reset(&events->backoff);
 }
 
-static void on_retry(uv_timer_t *timer)
+static void on_retry(void *owner)
 {
-        send_first(timer->data);
+        send_first(owner);
 }
 
 static void on_posted(void *owner, const struct kube_reply *reply)
@@ -133,7 +134,7 @@ static void on_posted(void *owner, const struct kube_reply *reply)
         if (reply->outcome == KUBE_TRY_AGAIN && events->backoff.n_failures + 1 < N_TRIES) {
                 delay_ms =
                         backoff_next_ms(&events->backoff, reply->retry_after_ms, backoff_random());
-                uv_timer_start(&events->retry, on_retry, delay_ms, 0);
+                timer_start(events->retry, delay_ms);
                 return;
         }
         drop_first(events);
@@ -156,14 +157,8 @@ struct kube_events *kube_events_new(uv_loop_t *loop, struct kube_api *api, const
         events->node_name = xstrdup(node_name);
         list_init(&events->queue);
         events->backoff = (struct backoff){ .first_ms = 500, .cap_ms = 10000 };
-        uv_timer_init(loop, &events->retry);
-        events->retry.data = events;
+        events->retry = timer_new(loop, on_retry, events);
         return events;
-}
-
-static void on_closed(uv_handle_t *handle)
-{
-        free(handle->data);
 }
 
 void kube_events_free(struct kube_events *events)
@@ -176,7 +171,8 @@ void kube_events_free(struct kube_events *events)
                 drop_first(events);
         free(events->node_name);
         free(events->node_uid);
-        uv_close((uv_handle_t *)&events->retry, on_closed);
+        timer_free(events->retry);
+        free(events);
 }
 
 void kube_events_set_node_uid(struct kube_events *events, const char *node_uid)

@@ -3,7 +3,9 @@
 
 #include "base/list.h"
 #include "base/memory.h"
+#include "base/poll.h"
 #include "base/text.h"
+#include "base/timer.h"
 #include "kube/credentials.h"
 
 #include <assert.h>
@@ -36,9 +38,8 @@ struct http {
         struct kube_token *token; /* NULL: none */
         CURLM *multi;
         uv_loop_t *loop;
-        uv_timer_t timer; /* curl's */
-        uv_timer_t soon;  /* runs settle() */
-        unsigned n_open;  /* uv handles whose close was not delivered yet */
+        struct timer *timer; /* curl's */
+        struct timer *soon;  /* runs settle() */
         bool is_closing;
         struct list calls;
         CURL *idle[EASY_IDLE_MAX]; /* with all that is common to requests set */
@@ -61,7 +62,7 @@ struct http_call {
 };
 
 struct watched_socket {
-        uv_poll_t poll;
+        struct poll *poll;
         struct http *http;
         curl_socket_t fd;
         int events; /* that curl waits for */
@@ -77,28 +78,6 @@ static void call_free(struct http_call *call)
         free((char *)call->request.content_type);
         free((char *)call->request.body);
         free(call);
-}
-
-static void unref(struct http *http)
-{
-        if (--http->n_open)
-                return;
-        kube_credentials_deinit(&http->credentials);
-        kube_token_free(http->token);
-        free(http);
-}
-
-static void on_handle_closed(uv_handle_t *handle)
-{
-        unref(handle->data);
-}
-
-static void on_socket_closed(uv_handle_t *handle)
-{
-        struct watched_socket *watched = handle->data;
-
-        unref(watched->http);
-        free(watched);
 }
 
 /* What the error says to the person who reads it. Codes: curl's own text is kept where it knows
@@ -257,9 +236,9 @@ static void drive(struct http *http, curl_socket_t fd, int events)
         }
 }
 
-static void on_timer(uv_timer_t *timer)
+static void on_timer(void *owner)
 {
-        drive(timer->data, CURL_SOCKET_TIMEOUT, 0);
+        drive(owner, CURL_SOCKET_TIMEOUT, 0);
 }
 
 static int on_curl_timer(CURLM *multi, long timeout_ms, void *owner)
@@ -267,15 +246,15 @@ static int on_curl_timer(CURLM *multi, long timeout_ms, void *owner)
         struct http *http = owner;
 
         if (timeout_ms < 0)
-                uv_timer_stop(&http->timer);
+                timer_stop(http->timer);
         else
-                uv_timer_start(&http->timer, on_timer, (uint64_t)timeout_ms, 0);
+                timer_start(http->timer, (uint64_t)timeout_ms);
         return 0;
 }
 
-static void on_socket_event(uv_poll_t *poll, int status, int events)
+static void on_socket_event(void *owner, int status, int events)
 {
-        const struct watched_socket *watched = poll->data;
+        const struct watched_socket *watched = owner;
         int flags = 0;
 
         /* After a reset there may still be a reply to read (a 413 to a body sent half), and the
@@ -284,24 +263,23 @@ static void on_socket_event(uv_poll_t *poll, int status, int events)
                 flags |= CURL_CSELECT_IN;
         if (status < 0 || events & UV_WRITABLE)
                 flags |= CURL_CSELECT_OUT;
-        drive(watched->http, watched->fd, flags);
-        /* libuv stopped the handle when it reported the error. */
-        if (status < 0 && !uv_is_closing((uv_handle_t *)poll))
-                uv_poll_start(poll, watched->events, on_socket_event);
+        /* libuv stopped the poll when it reported the error. */
+        if (status < 0)
+                (void)poll_start(watched->poll, watched->events);
+        drive(watched->http, watched->fd, flags); /* it may free what is watched */
 }
 
 static struct watched_socket *watch_socket(struct http *http, curl_socket_t fd)
 {
         struct watched_socket *watched = xcalloc(1, sizeof(*watched));
 
-        if (uv_poll_init(http->loop, &watched->poll, fd) < 0) {
+        watched->poll = poll_new(http->loop, fd, on_socket_event, watched);
+        if (!watched->poll) {
                 free(watched);
                 return NULL;
         }
-        watched->poll.data = watched;
         watched->http = http;
         watched->fd = fd;
-        ++http->n_open;
         curl_multi_assign(http->multi, fd, watched);
         return watched;
 }
@@ -316,8 +294,8 @@ static int on_curl_socket(CURL *easy, curl_socket_t fd, int what, void *owner, v
                         return 0;
                 curl_multi_assign(http->multi, fd, NULL);
                 /* At once: curl closes the descriptor when we return. */
-                uv_poll_stop(&watched->poll);
-                uv_close((uv_handle_t *)&watched->poll, on_socket_closed);
+                poll_free(watched->poll);
+                free(watched);
                 return 0;
         }
         if (!watched)
@@ -326,7 +304,7 @@ static int on_curl_socket(CURL *easy, curl_socket_t fd, int what, void *owner, v
                 return -1;
         watched->events =
                 (what & CURL_POLL_IN ? UV_READABLE : 0) | (what & CURL_POLL_OUT ? UV_WRITABLE : 0);
-        return uv_poll_start(&watched->poll, watched->events, on_socket_event) < 0 ? -1 : 0;
+        return poll_start(watched->poll, watched->events) < 0 ? -1 : 0;
 }
 
 static curl_socket_t on_open_socket(void *owner, curlsocktype purpose, struct curl_sockaddr *peer)
@@ -513,8 +491,11 @@ static void dispose(struct http *http)
                 curl_easy_cleanup(http->idle[--http->n_idle]);
         curl_multi_cleanup(http->multi);
         curl_global_cleanup();
-        uv_close((uv_handle_t *)&http->timer, on_handle_closed);
-        uv_close((uv_handle_t *)&http->soon, on_handle_closed);
+        timer_free(http->timer);
+        timer_free(http->soon);
+        kube_credentials_deinit(&http->credentials);
+        kube_token_free(http->token);
+        free(http);
 }
 
 /* The first call that settle() has something to do for. A search from the front each time, because
@@ -532,9 +513,9 @@ static struct http_call *find_unsettled(struct http *http)
         return NULL;
 }
 
-static void settle(uv_timer_t *soon)
+static void settle(void *owner)
 {
-        struct http *http = soon->data;
+        struct http *http = owner;
         bool is_any_submitted = false;
         struct http_call *call;
 
@@ -555,7 +536,7 @@ static void settle(uv_timer_t *soon)
 
 static void settle_soon(struct http *http)
 {
-        uv_timer_start(&http->soon, settle, 0, 0);
+        timer_start(http->soon, 0);
 }
 
 static void copy_credentials(const struct kube_credentials *from, struct kube_credentials *to)
@@ -582,11 +563,8 @@ int http_new(uv_loop_t *loop, const struct kube_credentials *credentials, struct
                 http->token = kube_token_new(credentials->token_file);
         list_init(&http->calls);
         http->loop = loop;
-        uv_timer_init(loop, &http->timer);
-        uv_timer_init(loop, &http->soon);
-        http->timer.data = http;
-        http->soon.data = http;
-        http->n_open = 2;
+        http->timer = timer_new(loop, on_timer, http);
+        http->soon = timer_new(loop, settle, http);
         if (curl_global_init(CURL_GLOBAL_DEFAULT) != CURLE_OK || !(http->multi = curl_multi_init()))
                 abort();
         curl_multi_setopt(http->multi, CURLMOPT_SOCKETFUNCTION, on_curl_socket);

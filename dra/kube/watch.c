@@ -5,6 +5,7 @@
 #include "base/json.h"
 #include "base/memory.h"
 #include "base/text.h"
+#include "base/timer.h"
 #include "kube/lines.h"
 
 #include <errno.h>
@@ -23,7 +24,8 @@ enum state {
         WAITING, /* for the timer, before the next try */
         OPENING, /* a WATCH that was not answered yet */
         PROVING, /* answered, but it neither brought an event nor lasted short_ms */
-        STANDING
+        STANDING,
+        FREED /* for the timer, which frees the watch outside of its callbacks */
 };
 
 struct kube_watch {
@@ -40,7 +42,7 @@ struct kube_watch {
         /* Counts stops and resyncs: who called a callback finds out whether it still has a say. */
         unsigned epoch;
         struct kube_call *call;
-        uv_timer_t timer;
+        struct timer *timer;
         char *resource_version; /* of the last list, event or bookmark; NULL: LIST comes next */
         char *continue_token;
         struct json *items; /* of the pages so far, where there are several */
@@ -56,14 +58,14 @@ struct kube_watch {
 
 static void begin_list(struct kube_watch *watch);
 static void begin_watch(struct kube_watch *watch);
-static void on_timer(uv_timer_t *timer);
+static void on_timer(void *owner);
 
 static void arm(struct kube_watch *watch, uint64_t delay_ms)
 {
         /* The loop's clock is that of its last turn; parsing a big list may have taken long since.
          */
         uv_update_time(watch->loop);
-        uv_timer_start(&watch->timer, on_timer, delay_ms, 0);
+        timer_start(watch->timer, delay_ms);
 }
 
 static void drop_call(struct kube_watch *watch)
@@ -241,7 +243,7 @@ static void begin_list(struct kube_watch *watch)
 {
         forget_version(watch);
         forget_pages(watch);
-        uv_timer_stop(&watch->timer);
+        timer_stop(watch->timer);
         watch->state = LISTING;
         request_page(watch);
 }
@@ -376,9 +378,20 @@ static void begin_watch(struct kube_watch *watch)
                                   on_watch_over, watch);
 }
 
-static void on_timer(uv_timer_t *timer)
+static void dispose(struct kube_watch *watch)
 {
-        struct kube_watch *watch = timer->data;
+        timer_free(watch->timer);
+        watch_lines_reset(&watch->lines);
+        free(watch->resource_version);
+        free(watch->path);
+        free(watch->field_selector);
+        free(watch->list_kind);
+        free(watch);
+}
+
+static void on_timer(void *owner)
+{
+        struct kube_watch *watch = owner;
         struct error error = ERROR_NULL;
 
         switch (watch->state) {
@@ -404,6 +417,9 @@ static void on_timer(uv_timer_t *timer)
                 /* A proxy on the way may have forgotten us without a word. */
                 drop_call(watch);
                 begin_watch(watch);
+                break;
+        case FREED:
+                dispose(watch);
                 break;
         }
 }
@@ -441,8 +457,7 @@ struct kube_watch *kube_watch_new(uv_loop_t *loop, struct kube_api *api,
         watch->owner = owner;
         watch->backoff.first_ms = watch->timing.first_ms;
         watch->backoff.cap_ms = watch->timing.cap_ms;
-        uv_timer_init(loop, &watch->timer);
-        watch->timer.data = watch;
+        watch->timer = timer_new(loop, on_timer, watch);
         return watch;
 }
 
@@ -456,7 +471,7 @@ void kube_watch_stop(struct kube_watch *watch)
 {
         ++watch->epoch;
         drop_call(watch);
-        uv_timer_stop(&watch->timer);
+        timer_stop(watch->timer);
         forget_pages(watch);
         backoff_reset(&watch->backoff);
         watch->state = STOPPED;
@@ -474,22 +489,11 @@ void kube_watch_resync(struct kube_watch *watch)
         begin_list(watch);
 }
 
-static void on_closed(uv_handle_t *handle)
-{
-        struct kube_watch *watch = handle->data;
-
-        watch_lines_reset(&watch->lines);
-        free(watch->resource_version);
-        free(watch->path);
-        free(watch->field_selector);
-        free(watch->list_kind);
-        free(watch);
-}
-
 void kube_watch_free(struct kube_watch *watch)
 {
         if (!watch)
                 return;
         kube_watch_stop(watch);
-        uv_close((uv_handle_t *)&watch->timer, on_closed);
+        watch->state = FREED;
+        timer_start(watch->timer, 0);
 }

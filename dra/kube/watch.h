@@ -68,5 +68,6 @@ void kube_watch_start(struct kube_watch *watch);
 void kube_watch_stop(struct kube_watch *watch);
 /* Drop what is under way and LIST at once; nothing where the watch is stopped. */
 void kube_watch_resync(struct kube_watch *watch);
-/* Stop; the memory goes when the loop has turned. NULL is fine. */
+/* Stop; also from inside a callback, so the memory goes with the next turn of the loop. NULL is
+ * fine. */
 void kube_watch_free(struct kube_watch *watch);

@@ -3,6 +3,7 @@
 
 #include "base/memory.h"
 #include "base/text.h"
+#include "base/timer.h"
 #include "device.h"
 #include "drahealth.pb-c.h"
 #include "rpc/streams.h"
@@ -36,7 +37,7 @@ struct device_health {
         char *message;
         bool is_healthy;
         bool is_set;
-        uv_timer_t repeat;
+        struct timer *repeat;
 };
 
 static void fill_device(const struct device_health *health, struct device *device, uint16_t index)
@@ -81,13 +82,13 @@ static const ProtobufCMessage *snapshot(void *owner)
         return &health->response.base;
 }
 
-static void on_repeat(uv_timer_t *repeat)
+static void on_repeat(void *owner)
 {
-        struct device_health *health = repeat->data;
+        struct device_health *health = owner;
 
         health->is_soon = false;
         if (rpc_streams_is_empty(&health->streams))
-                uv_timer_stop(repeat);
+                timer_stop(health->repeat);
         else
                 rpc_streams_push(&health->streams);
 }
@@ -97,8 +98,8 @@ static void on_watch(void *owner, struct rpc_call *call, const ProtobufCMessage 
         struct device_health *health = owner;
 
         rpc_streams_open(&health->streams, call, 0);
-        if (!uv_is_active((uv_handle_t *)&health->repeat))
-                uv_timer_start(&health->repeat, on_repeat, REPEAT_MS, REPEAT_MS);
+        if (!timer_is_running(health->repeat))
+                timer_start_repeating(health->repeat, REPEAT_MS, REPEAT_MS);
 }
 
 static const struct rpc_method methods[] = {
@@ -144,7 +145,7 @@ void device_health_set(struct device_health *health, const uint16_t *indexes, si
                 rpc_streams_push(&health->streams);
         } else if (!health->is_soon && !rpc_streams_is_empty(&health->streams)) {
                 health->is_soon = true;
-                uv_timer_start(&health->repeat, on_repeat, SETTLE_MS, REPEAT_MS);
+                timer_start_repeating(health->repeat, SETTLE_MS, REPEAT_MS);
         }
 }
 
@@ -155,31 +156,25 @@ struct device_health *device_health_new(const struct device_health_options *opti
         health->options = *options;
         health->streams = (struct rpc_streams){ .message = snapshot, .owner = health };
         rpc_streams_init(&health->streams);
-        uv_timer_init(options->loop, &health->repeat);
-        health->repeat.data = health;
+        health->repeat = timer_new(options->loop, on_repeat, health);
         rpc_server_add_service(options->server, methods, array_size(methods), health);
         return health;
 }
 
 void device_health_stop(struct device_health *health)
 {
-        uv_timer_stop(&health->repeat);
+        timer_stop(health->repeat);
         rpc_streams_close(&health->streams, "the driver is stopping");
 }
 
-static void on_closed(uv_handle_t *handle)
+void device_health_free(struct device_health *health)
 {
-        struct device_health *health = handle->data;
-
+        if (!health)
+                return;
+        timer_free(health->repeat);
         free(health->indexes);
         free(health->devices);
         free(health->pointers);
         free(health->message);
         free(health);
-}
-
-void device_health_free(struct device_health *health)
-{
-        if (health)
-                uv_close((uv_handle_t *)&health->repeat, on_closed);
 }

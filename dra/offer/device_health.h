@@ -28,5 +28,5 @@ void device_health_set(struct device_health *health, const uint16_t *indexes, si
                        bool is_healthy, const char *message);
 
 void device_health_stop(struct device_health *health);
-/* After the server has stopped. The memory goes when the loop has turned. NULL is fine. */
+/* After the server has stopped. NULL is fine. */
 void device_health_free(struct device_health *health);

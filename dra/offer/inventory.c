@@ -19,19 +19,19 @@ static struct inventory_terms copy_of(const struct inventory_terms *terms)
 void inventory_compute(const struct ledger *ledger, const struct inventory_terms *terms,
                        struct inventory *ret)
 {
-        unsigned total = ledger_total(ledger), elsewhere = ledger_elsewhere(ledger), n_held = 0,
-                 n_free, n_devices, n = 0;
+        unsigned usable = ledger_usable(ledger), kept = ledger_kept(ledger), n_held = 0, n_free,
+                 n_devices, n = 0;
 
         *ret = (struct inventory)INVENTORY_NULL;
         ret->terms = copy_of(terms);
         if (!terms->is_known)
                 return;
-        ret->n_tds = total;
+        ret->n_tds = ledger_total(ledger);
         for (unsigned i = 0; i < DEVICE_INDEX_MAX; ++i)
                 n_held += ledger_is_device_held(ledger, i);
         /* Two claims may hold the same name for a moment (a forced deletion). The pool is not
          * shortened for that: Prepare counts TDs by itself. */
-        n_free = total > n_held + elsewhere ? total - n_held - elsewhere : 0;
+        n_free = usable > n_held + kept ? usable - n_held - kept : 0;
         if (terms->taint && terms->is_withdrawing)
                 n_free = 0;
         n_devices = n_held + n_free;

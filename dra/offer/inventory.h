@@ -7,6 +7,8 @@
  * up. Otherwise the scheduler, which derives free devices from the slice and the claims (KEP-4381),
  * would count room that is not there.
  *
+ * TDs of others (libvirt, Kata, leaked key IDs) are withdrawn in the same way.
+ *
  * A taint goes to every device, held ones included: what is given back while nothing may be placed
  * must not be free for a moment.
  */

@@ -3,6 +3,7 @@
 
 #include "base/list.h"
 #include "base/table.h"
+#include "plugin/holder.h"
 
 #include <string.h>
 
@@ -10,7 +11,10 @@ struct holding {
         struct table_node node; /* by ID, while held */
         struct list link;       /* of those lingering, the oldest first */
         char *id;
-        char *cgroup;         /* of its pod; NULL: not known */
+        char *pod_uid; /* NULL: not known */
+        char *cgroup;  /* of its pod; NULL: not known */
+        bool is_kept;  /* kubelet's checkpoint had it, when it was read last */
+        uint64_t allocated_ms;
         bool is_listed;       /* kubelet has listed it at least once */
         bool is_in_last_list; /* while holdings_observe() works */
         uint64_t deadline_ms; /* in flight: to be listed by then; lingering: to be looked at */
@@ -32,6 +36,7 @@ static void holding_free(struct holding *holding)
 {
         list_unlink(&holding->link);
         free(holding->id);
+        free(holding->pod_uid);
         free(holding->cgroup);
         free(holding);
 }
@@ -107,12 +112,20 @@ enum holdings_state holdings_state(const struct holdings *holdings, const char *
         return HOLDINGS_FREE;
 }
 
-/* kubelet gives away only what it holds for free. So whoever had the device before is forgotten
- * there (a forced deletion), though its container may run on. */
+/* Its pod is in admission as far as is known: not listed, and no container runs. */
+static bool may_be_in_admission(const struct holding *holding)
+{
+        return !holding->is_listed && holding->is_kept && !holding->cgroup;
+}
+
+/* To another container of the pod. In every other case kubelet gives away only what it takes for
+ * free: it has forgotten whoever had the device before (a forced deletion), though the container
+ * may run on. */
 static bool is_handed_on(const struct holding *holding, uint64_t now_ms)
 {
-        return !holding->is_listed &&
-               now_ms < holding->deadline_ms - HOLDINGS_IN_FLIGHT_MS + HOLDINGS_SAME_POD_MS;
+        if (!holding->is_listed && now_ms < holding->allocated_ms + HOLDINGS_SAME_POD_MS)
+                return true;
+        return may_be_in_admission(holding);
 }
 
 size_t holdings_n_new(const struct holdings *holdings, const char *const *ids, size_t n,
@@ -140,11 +153,13 @@ void holdings_allocate(struct holdings *holdings, const char *const *ids, size_t
                 struct holding *holding = holding_of(table_find(&holdings->held, ids[i]));
 
                 /* Also when it is named twice here. */
-                if (holding && is_handed_on(holding, now_ms))
-                        continue;
-                if (holding)
+                if (holding && !is_handed_on(holding, now_ms)) {
                         let_go(holdings, holding, now_ms);
-                holding = hold(holdings, ids[i]);
+                        holding = NULL;
+                }
+                if (!holding)
+                        holding = hold(holdings, ids[i]);
+                holding->allocated_ms = now_ms;
                 holding->deadline_ms = now_ms + HOLDINGS_IN_FLIGHT_MS;
         }
 }
@@ -152,7 +167,11 @@ void holdings_allocate(struct holdings *holdings, const char *const *ids, size_t
 /* One that kubelet does not list any more, or never did in time. */
 static bool is_vanished(const struct holding *holding, uint64_t now_ms)
 {
-        return !holding->is_in_last_list && (holding->is_listed || now_ms >= holding->deadline_ms);
+        if (holding->is_in_last_list)
+                return false;
+        if (may_be_in_admission(holding) && now_ms < holding->allocated_ms + HOLDINGS_ADMISSION_MS)
+                return false;
+        return holding->is_listed || now_ms >= holding->deadline_ms;
 }
 
 static bool drop_vanished(struct holdings *holdings, uint64_t now_ms)
@@ -194,25 +213,63 @@ bool holdings_observe(struct holdings *holdings, const char *const *ids, size_t 
         return is_changed;
 }
 
-static bool has_lingering_at(const struct holdings *holdings, const char *cgroup)
+static bool is_same(const char *a, const char *b)
+{
+        return a && b && strcmp(a, b) == 0;
+}
+
+static bool has_lingering_of(const struct holdings *holdings, const struct plugin_holder *holder)
 {
         const struct list *position;
 
         list_for_each (position, &holdings->lingering) {
                 const struct holding *holding = container_of(position, struct holding, link);
 
-                if (holding->cgroup && strcmp(holding->cgroup, cgroup) == 0)
+                if (is_same(holding->cgroup, holder->cgroup) ||
+                    (is_same(holding->pod_uid, holder->pod_uid) &&
+                     is_same(holding->id, holder->id)))
                         return true;
         }
         return false;
 }
 
-void holdings_place(struct holdings *holdings, const char *id, const char *cgroup)
+/* Copies what holder tells beside the ID. */
+static void learn(struct holding *holding, const struct plugin_holder *holder)
 {
-        struct holding *holding = holding_of(table_find(&holdings->held, id));
+        if (holder->pod_uid && !is_same(holding->pod_uid, holder->pod_uid)) {
+                free(holding->pod_uid);
+                holding->pod_uid = xstrdup(holder->pod_uid);
+        }
+        if (holder->cgroup)
+                holding->cgroup = xstrdup(holder->cgroup);
+}
 
-        if (holding && !holding->cgroup && !has_lingering_at(holdings, cgroup))
-                holding->cgroup = xstrdup(cgroup);
+bool holdings_place(struct holdings *holdings, const struct plugin_holder *holder)
+{
+        struct holding *holding = holding_of(table_find(&holdings->held, holder->id));
+
+        if (!holding || holding->cgroup || has_lingering_of(holdings, holder))
+                return false;
+        if (!holder->cgroup && (!holder->pod_uid || is_same(holding->pod_uid, holder->pod_uid)))
+                return false;
+        learn(holding, holder);
+        return true;
+}
+
+bool holdings_is_in_flight(const struct holdings *holdings, const char *id)
+{
+        const struct holding *holding = holding_of(table_find(&holdings->held, id));
+
+        return holding && !holding->is_listed;
+}
+
+void holdings_confirm(struct holdings *holdings, const char *id, bool is_kept)
+{
+        struct table_node *node =
+                id ? table_find(&holdings->held, id) : table_next(&holdings->held, NULL);
+
+        for (; node; node = id ? NULL : table_next(&holdings->held, node))
+                holding_of(node)->is_kept = is_kept && !holding_of(node)->is_listed;
 }
 
 bool holdings_is_unplaced(const struct holdings *holdings, const char *id)
@@ -302,26 +359,34 @@ const char *holdings_next(const struct holdings *holdings, const char *previous)
         return next ? next->id : NULL;
 }
 
-const char *holdings_next_lingering(const struct holdings *holdings, const char *previous)
+static void tell(const struct holding *holding,
+                 void (*on_holder)(void *owner, const struct plugin_holder *holder), void *owner)
 {
-        const struct list *position;
-        bool is_past = !previous;
+        const struct plugin_holder holder = { holding->id, holding->pod_uid, holding->cgroup };
 
-        list_for_each (position, &holdings->lingering) {
-                const char *id = container_of(position, struct holding, link)->id;
-
-                if (is_past)
-                        return id;
-                is_past = id == previous;
-        }
-        return NULL;
+        on_holder(owner, &holder);
 }
 
-void holdings_restore(struct holdings *holdings, const char *id, uint64_t now_ms)
+void holdings_each(const struct holdings *holdings,
+                   void (*on_holder)(void *owner, const struct plugin_holder *holder), void *owner)
 {
-        struct holding *holding = holding_of(table_find(&holdings->held, id));
+        const struct list *position;
+        struct table_node *node = NULL;
+
+        list_for_each (position, &holdings->lingering)
+                tell(container_of(position, struct holding, link), on_holder, owner);
+        while ((node = table_next(&holdings->held, node)))
+                tell(holding_of(node), on_holder, owner);
+}
+
+void holdings_restore(struct holdings *holdings, const struct plugin_holder *holder,
+                      uint64_t now_ms)
+{
+        struct holding *holding = holding_of(table_find(&holdings->held, holder->id));
 
         if (holding)
                 let_go(holdings, holding, now_ms);
-        hold(holdings, id)->is_listed = true;
+        holding = hold(holdings, holder->id);
+        holding->is_listed = true;
+        learn(holding, holder);
 }

@@ -18,6 +18,7 @@
 #include <stdint.h>
 
 struct holdings;
+struct plugin_holder;
 
 /* An Allocate whose device is not listed this long after (20 ms were measured) was for nothing, for
  * kubelet refused the pod afterwards, or its pod was deleted before we asked. */
@@ -27,9 +28,15 @@ struct holdings;
 #define HOLDINGS_LINGER_MS 4000
 /* and how often one that is known is looked at. */
 #define HOLDINGS_LOOK_MS 250
-/* Two Allocates of one device within this time are for containers of one pod: an init container's
- * devices are handed on. Later ones say that kubelet has forgotten the pod before. */
+/* Two Allocates of one device within this time are for containers of one pod: kubelet gives an init
+ * container's devices to the next container. It takes that long to write its checkpoint, which
+ * decides about later ones (holdings_confirm()). */
 #define HOLDINGS_SAME_POD_MS 100
+/* A pod in admission keeps its device for so long, as long as kubelet's checkpoint names it: other
+ * device plugins are asked between its containers, and podresources does not list init containers
+ * (pkg/kubelet/apis/podresources/server_v1.go). The checkpoint still names a pod that was refused or
+ * deleted in that time, so this and HOLDINGS_LINGER_MS are less than a claim waits in Prepare. */
+#define HOLDINGS_ADMISSION_MS 20000
 
 /* is_running: whether a container of the pod with this cgroup may still run. Once false it stays
  * so. Only asked for what holdings_place() has named. */
@@ -68,9 +75,18 @@ void holdings_allocate(struct holdings *holdings, const char *const *ids, size_t
 bool holdings_observe(struct holdings *holdings, const char *const *ids, size_t n, bool is_complete,
                       uint64_t now_ms);
 
-/* The pod that holds this ID has this cgroup (copied). Nothing happens where the ID is not held or
- * has one already, or a lingering device has that one: what told it was behind then. */
-void holdings_place(struct holdings *holdings, const char *id, const char *cgroup);
+/* The pod that holds this ID (holder->id), and its cgroup, where that is known; copied. Whether
+ * anything changed. No-op if the ID is not held or its cgroup is known already, or if that pod has
+ * a lingering device: the source was stale then. */
+bool holdings_place(struct holdings *holdings, const struct plugin_holder *holder);
+/* Whether this ID was allocated and has not been listed since: its pod may still be in admission.
+ */
+bool holdings_is_in_flight(const struct holdings *holdings, const char *id);
+/* Of an ID in flight (NULL: of all): whether kubelet still has it with the pod that it was
+ * allocated to. If so, the next Allocate is for another container of that pod, however late it
+ * comes, unless a container of the pod runs already: containers start after the admission of the
+ * whole pod. */
+void holdings_confirm(struct holdings *holdings, const char *id, bool is_kept);
 /* Whether a held device is to be placed yet, this one or any (NULL). */
 bool holdings_is_unplaced(const struct holdings *holdings, const char *id);
 
@@ -81,10 +97,12 @@ uint64_t holdings_next_expiry_ms(const struct holdings *holdings);
 
 /* Every held ID (not the lingering ones) once, in no order. NULL starts and ends. Borrowed. */
 const char *holdings_next(const struct holdings *holdings, const char *previous);
-/* Every lingering one, the oldest first; an ID may come again, and be held, too. previous is what
- * this function returned, not a copy. */
-const char *holdings_next_lingering(const struct holdings *holdings, const char *previous);
+/* Every device in use: the lingering ones, the oldest first, then the held ones. An ID may come
+ * twice. In this order holdings_restore() takes them in again. */
+void holdings_each(const struct holdings *holdings,
+                   void (*on_holder)(void *owner, const struct plugin_holder *holder), void *owner);
 
-/* What was in use before a restart, held or lingering: held until a complete list says otherwise. A
- * second one of the same ID lingers. */
-void holdings_restore(struct holdings *holdings, const char *id, uint64_t now_ms);
+/* What was in use before a restart (copied): held until a complete list says otherwise, and then
+ * lingering as long as its pod's cgroup, if that is known. The first of two with one ID lingers. */
+void holdings_restore(struct holdings *holdings, const struct plugin_holder *holder,
+                      uint64_t now_ms);

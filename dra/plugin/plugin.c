@@ -6,8 +6,10 @@
 #include "base/log.h"
 #include "base/memory.h"
 #include "config.h"
+#include "host/kubelet.h"
 #include "host/podcgroup.h"
 #include "ledger.h"
+#include "plugin/holder.h"
 #include "plugin/kubelet_checkpoint.h"
 #include "plugin/podresources.h"
 #include "plugin/record.h"
@@ -29,8 +31,7 @@ struct plugin {
         struct plugin_service *plugin;
         struct podresources *podresources;
         struct plugin_record *record;
-        char *directory;
-        char *podresources_socket;
+        struct kubelet *kubelet;
         uv_timer_t question;
         uv_timer_t expiry;
         uv_timer_t offering;
@@ -49,37 +50,52 @@ static uint64_t now(const struct plugin *side)
         return uv_now(side->options.loop);
 }
 
-/* ---- what is written down: not the truth, which kubelet has, but all there is where it cannot be
- * asked ---- */
+/* ---- the record: a fallback for when kubelet, the source of truth, cannot be asked or has
+ * forgotten a pod whose containers run on ---- */
 
 /* Of a write: whether the record is behind now. */
 static void note_written(struct plugin *side, int r, const struct error *error)
 {
         side->is_unwritten = r < 0;
         if (side->is_unwritten)
-                log_warn("cannot write down who holds plugin devices, going on",
+                log_warn("cannot save the list of allocated devices; continuing without it",
                          log_str("reason", error->text));
+}
+
+struct holders {
+        struct plugin_holder *all;
+        size_t n;
+};
+
+static void on_holder(void *owner, const struct plugin_holder *holder)
+{
+        struct holders *holders = owner;
+
+        holders->all[holders->n++] = *holder;
 }
 
 static void write_down(struct plugin *side)
 {
-        __attribute__((cleanup(cleanup_free))) const char **ids = NULL;
+        __attribute__((cleanup(cleanup_free))) struct plugin_holder *all = NULL;
+        struct holders holders = { 0 };
         struct error error = ERROR_NULL;
-        const char *id = NULL;
-        size_t n = 0;
 
-        ids = xcalloc(sharing_n_held(side->sharing), sizeof(*ids));
-        while ((id = sharing_next_held(side->sharing, id)))
-                ids[n++] = id;
-        while ((id = sharing_next_lingering(side->sharing, id)))
-                ids[n++] = id;
-        note_written(side, plugin_record_write(side->record, ids, n, &error), &error);
+        all = xcalloc(sharing_n_held(side->sharing), sizeof(*all));
+        holders.all = all;
+        sharing_each(side->sharing, on_holder, &holders);
+        note_written(side, plugin_record_write(side->record, all, holders.n, &error), &error);
 }
 
 static void add_to_record(struct plugin *side, const char *const *ids, size_t n)
 {
+        __attribute__((cleanup(cleanup_free))) struct plugin_holder *added = NULL;
         struct error error = ERROR_NULL;
-        int r = plugin_record_append(side->record, ids, n, &error);
+        int r;
+
+        added = xcalloc(n, sizeof(*added));
+        for (size_t i = 0; i < n; ++i)
+                added[i].id = ids[i];
+        r = plugin_record_append(side->record, added, n, &error);
 
         if (r == -ESTALE)
                 write_down(side);
@@ -87,11 +103,21 @@ static void add_to_record(struct plugin *side, const char *const *ids, size_t n)
                 note_written(side, r, &error);
 }
 
-static void on_recorded_id(void *owner, const char *id)
+/* The UID finds the cgroup also if --cgroup-root is another one now. A recorded cgroup that is not
+ * there proves nothing then, so it is not taken over. */
+static void on_recorded(void *owner, const struct plugin_holder *recorded)
 {
         struct plugin *side = owner;
+        __attribute__((cleanup(cleanup_free))) char *cgroup = NULL;
+        struct plugin_holder holder = *recorded;
 
-        sharing_restore(side->sharing, id);
+        if (recorded->pod_uid)
+                cgroup = podcgroup_find(side->options.cgroup_root, recorded->pod_uid);
+        if (cgroup)
+                holder.cgroup = cgroup;
+        else if (recorded->cgroup && !podcgroup_is_running(recorded->cgroup))
+                holder.cgroup = NULL;
+        sharing_restore(side->sharing, &holder);
 }
 
 size_t plugin_n_recorded(const char *state_dir)
@@ -187,26 +213,60 @@ static void on_device(void *owner, const char *id, const char *pod_uid)
         if (!sharing_is_unplaced(side->sharing, id))
                 return;
         cgroup = podcgroup_find(side->options.cgroup_root, pod_uid);
-        if (cgroup)
-                sharing_place(side->sharing, id, cgroup);
+        side->is_unwritten |=
+                sharing_place(side->sharing, &(struct plugin_holder){ id, pod_uid, cgroup });
+        sharing_confirm(side->sharing, id, true);
 }
 
-/* So that the end of a pod is seen before kubelet forgets it. After a list only: an ID that is not
- * listed yet may stand there with the pod before. */
-static void place_held(struct plugin *side)
+/* 0; -ENOENT: kubelet has not written one; or another -errno. */
+static int read_checkpoint(struct plugin *side)
 {
         __attribute__((cleanup(cleanup_free))) char *path = NULL, *bytes = NULL;
         struct error error = ERROR_NULL;
         size_t n;
+        int r;
 
-        if (!sharing_is_unplaced(side->sharing, NULL))
-                return;
-        path = xasprintf("%s/" KUBELET_CHECKPOINT_NAME, side->directory);
-        if (file_read(AT_FDCWD, path, RECORDS_MAX, &bytes, &n, &error) < 0 ||
-            kubelet_checkpoint_parse(bytes, n, PLUGIN_SERVICE_RESOURCE, on_device, side, &error) <
-                    0)
+        path = xasprintf("%s/" KUBELET_CHECKPOINT_NAME,
+                         kubelet_device_plugin_directory(side->kubelet));
+        r = file_read(AT_FDCWD, path, RECORDS_MAX, &bytes, &n, &error);
+        if (!r) {
+                sharing_confirm(side->sharing, NULL, false);
+                r = kubelet_checkpoint_parse(bytes, n, PLUGIN_SERVICE_RESOURCE, on_device, side,
+                                             &error);
+        }
+        if (r < 0)
                 log_debug("kubelet's device checkpoint does not tell which pod has what",
                           log_str("file", path), log_str("reason", error.text));
+        return r;
+}
+
+/* So that the end of a pod is seen before kubelet forgets it. Only after a List: until kubelet
+ * lists an ID, its checkpoint may still name the previous pod. */
+static void place_held(struct plugin *side)
+{
+        if (!sharing_is_unplaced(side->sharing, NULL))
+                return;
+        (void)read_checkpoint(side);
+        if (side->is_unwritten)
+                write_down(side);
+}
+
+/* Before kubelet is given these IDs again: whether those in flight are another container's of the
+ * same pod. kubelet writes its checkpoint at the end of each container's allocation, so as long as
+ * there is none it has not forgotten an allocation that we have seen. */
+static void confirm_in_flight(struct plugin *side, const char *const *ids, size_t n)
+{
+        size_t n_in_flight = 0;
+        int r;
+
+        for (size_t i = 0; i < n; ++i)
+                n_in_flight += sharing_is_in_flight(side->sharing, ids[i]);
+        if (!n_in_flight)
+                return;
+        sharing_confirm(side->sharing, NULL, false);
+        r = read_checkpoint(side);
+        for (size_t i = 0; r == -ENOENT && i < n; ++i)
+                sharing_confirm(side->sharing, ids[i], true);
 }
 
 static void on_claims(void *owner, const struct podresources_claim_device *devices, size_t n,
@@ -246,15 +306,18 @@ static void on_list(void *owner, const char *const *ids, size_t n, bool has_pods
 static int on_allocate(void *owner, const char *const *ids, size_t n, struct error *err)
 {
         struct plugin *side = owner;
-        bool is_dropped = sharing_drop_ended(side->sharing, ids, n);
-        unsigned before = sharing_n_held(side->sharing);
+        bool is_dropped;
+        unsigned before;
         int r;
 
+        confirm_in_flight(side, ids, n);
+        is_dropped = sharing_drop_ended(side->sharing, ids, n);
+        before = sharing_n_held(side->sharing);
         r = sharing_allocate(side->sharing, ids, n, now(side), err);
         side->n_refused += r == -ENOSPC;
         if (r < 0 || sharing_n_held(side->sharing) == before) {
-                if (is_dropped)
-                        take_in(side, true);
+                if (is_dropped || side->is_unwritten)
+                        take_in(side, is_dropped);
                 if (r == -ENOSPC) /* what kubelet believes to be free is not: it has news */
                         podresources_ask(side->podresources);
                 return r;
@@ -263,7 +326,7 @@ static int on_allocate(void *owner, const char *const *ids, size_t n, struct err
                  log_str("first", ids[0]), log_int("held", sharing_n_held(side->sharing)));
         /* Before the answer: kubelet may be silent when we start the next time, or the pod may have
          * been deleted by force until then. */
-        if (is_dropped)
+        if (is_dropped || side->is_unwritten)
                 write_down(side);
         else
                 add_to_record(side, ids, n);
@@ -287,7 +350,7 @@ static void come_into_use(struct plugin *side)
         side->sharing = sharing_new(side->options.ledger, side->options.split, podcgroup_is_running,
                                     now(side));
         sharing_close(side->sharing, side->is_closed);
-        plugin_record_read(side->options.state_dir, on_recorded_id, side);
+        plugin_record_read(side->options.state_dir, on_recorded, side);
         schedule(side);
 }
 
@@ -311,6 +374,8 @@ static void on_standing(void *owner, enum plugin_service_standing standing, cons
 {
         struct plugin *side = owner;
 
+        bool was_standing_back = side->stands_back;
+
         side->stands_back = standing == PLUGIN_SERVICE_STANDS_BACK;
         if (side->is_started && side->stands_back && !side->sharing)
                 come_into_use(side);
@@ -325,6 +390,11 @@ static void on_standing(void *owner, enum plugin_service_standing standing, cons
                 log_foreign(side, reason);
                 return;
         case PLUGIN_SERVICE_UNREGISTERED:
+                if (!was_standing_back) {
+                        log_info("kubelet does not know the device plugin any more",
+                                 log_str("reason", reason));
+                        return;
+                }
                 log_info(side->options.serves
                                  ? "the device plugin takes over"
                                  : "the device plugin keeps the name, offering nothing",
@@ -343,34 +413,31 @@ struct plugin *plugin_new(const struct plugin_options *options)
 
         side->options = *options;
         side->record = plugin_record_new(options->state_dir);
-        side->directory = xasprintf("%s/device-plugins", options->kubelet_dir);
-        side->podresources_socket =
-                xasprintf("%s/pod-resources/kubelet.sock", options->kubelet_dir);
+        side->kubelet = kubelet_new(options->kubelet_dir, options->device_plugin_dir);
         uv_timer_init(options->loop, &side->question);
         uv_timer_init(options->loop, &side->expiry);
         uv_timer_init(options->loop, &side->offering);
         side->question.data = side;
         side->expiry.data = side;
         side->offering.data = side;
-        podresources_options = (struct podresources_options){ .pump = options->pump,
-                                                              .socket = side->podresources_socket,
-                                                              .resource = PLUGIN_SERVICE_RESOURCE,
-                                                              .on_list = on_list,
-                                                              .driver = DRIVER_NAME,
-                                                              .on_claims = on_claims,
-                                                              .owner = side };
+        podresources_options =
+                (struct podresources_options){ .pump = options->pump,
+                                               .socket = kubelet_podresources_socket(side->kubelet),
+                                               .resource = PLUGIN_SERVICE_RESOURCE,
+                                               .on_list = on_list,
+                                               .driver = DRIVER_NAME,
+                                               .on_claims = on_claims,
+                                               .owner = side };
         side->podresources = podresources_new(&podresources_options);
-        plugin_options =
-                (struct plugin_service_options){ .loop = options->loop,
-                                                 .pump = options->pump,
-                                                 .server = options->server,
-                                                 .directory = side->directory,
-                                                 .podresources_socket = side->podresources_socket,
-                                                 .inject = options->inject,
-                                                 .on_allocate = on_allocate,
-                                                 .on_kubelet_started = on_kubelet_started,
-                                                 .on_standing = on_standing,
-                                                 .owner = side };
+        plugin_options = (struct plugin_service_options){ .loop = options->loop,
+                                                          .pump = options->pump,
+                                                          .server = options->server,
+                                                          .kubelet = side->kubelet,
+                                                          .inject = options->inject,
+                                                          .on_allocate = on_allocate,
+                                                          .on_kubelet_started = on_kubelet_started,
+                                                          .on_standing = on_standing,
+                                                          .owner = side };
         side->plugin = plugin_service_new(&plugin_options);
         return side;
 }
@@ -456,8 +523,7 @@ static void on_closed(uv_handle_t *handle)
                 return;
         sharing_free(side->sharing);
         plugin_record_free(side->record);
-        free(side->directory);
-        free(side->podresources_socket);
+        kubelet_free(side->kubelet);
         free(side);
 }
 

@@ -26,6 +26,7 @@ struct plugin_options {
         struct rpc_server *server;
         struct ledger *ledger; /* of the claims; its elsewhere is set here */
         const char *kubelet_dir;
+        const char *device_plugin_dir;
         const char *state_dir;
         const char *cgroup_root; /* where the pods' cgroups are: /sys/fs/cgroup */
         enum plugin_service_inject inject;

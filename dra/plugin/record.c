@@ -6,6 +6,7 @@
 #include "base/json.h"
 #include "base/log.h"
 #include "base/memory.h"
+#include "plugin/holder.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -13,7 +14,8 @@
 #include <string.h>
 
 #define NAME     "plugin-devices"
-#define READ_MAX (1 << 20)
+#define VERSION  2
+#define READ_MAX (8 << 20)
 
 struct plugin_record {
         char *state_dir;
@@ -41,21 +43,40 @@ void plugin_record_free(struct plugin_record *record)
 
 /* ---- writing ---- */
 
-static char *print_line(const char *const *ids, size_t n)
+static void append_place(struct json *array, const struct plugin_holder *holder)
+{
+        struct json *place;
+
+        if (!holder->pod_uid && !holder->cgroup)
+                return;
+        place = json_new_object();
+        if (holder->pod_uid)
+                json_add_string(place, "pod", holder->pod_uid);
+        if (holder->cgroup)
+                json_add_string(place, "cgroup", holder->cgroup);
+        json_append(array, place);
+}
+
+static char *print_line(const struct plugin_holder *holders, size_t n)
 {
         _cleanup_(json) struct json *array = json_new_array();
         __attribute__((cleanup(cleanup_free))) char *text = NULL;
+        struct json *header = json_new_object();
 
-        for (size_t i = 0; i < n; ++i)
-                json_append(array, json_new_string(ids[i]));
+        json_add_int(header, "version", VERSION);
+        json_append(array, header);
+        for (size_t i = 0; i < n; ++i) {
+                json_append(array, json_new_string(holders[i].id));
+                append_place(array, &holders[i]);
+        }
         text = json_print(array);
         return xasprintf("%s\n", text);
 }
 
-int plugin_record_write(struct plugin_record *record, const char *const *ids, size_t n,
+int plugin_record_write(struct plugin_record *record, const struct plugin_holder *holders, size_t n,
                         struct error *err)
 {
-        __attribute__((cleanup(cleanup_free))) char *line = print_line(ids, n);
+        __attribute__((cleanup(cleanup_free))) char *line = print_line(holders, n);
         __attribute__((cleanup(cleanup_close))) int directory = -1;
         int r;
 
@@ -70,15 +91,15 @@ int plugin_record_write(struct plugin_record *record, const char *const *ids, si
         return 0;
 }
 
-int plugin_record_append(struct plugin_record *record, const char *const *ids, size_t n,
-                         struct error *err)
+int plugin_record_append(struct plugin_record *record, const struct plugin_holder *holders,
+                         size_t n, struct error *err)
 {
         __attribute__((cleanup(cleanup_free))) char *line = NULL;
         int r = -ENOENT;
 
         /* Opened each time, lest the driver keep its admin from remounting a disk read-only. */
         if (record->is_whole) {
-                line = print_line(ids, n);
+                line = print_line(holders, n);
                 r = file_append(AT_FDCWD, record->path, line, strlen(line), err);
         }
         record->is_whole = r == 0;
@@ -89,42 +110,64 @@ int plugin_record_append(struct plugin_record *record, const char *const *ids, s
 
 /* ---- reading ---- */
 
-static size_t read_line(const char *line, size_t n, void (*on_id)(void *owner, const char *id),
+static size_t read_line(const char *line, size_t n,
+                        void (*on_holder)(void *owner, const struct plugin_holder *holder),
                         void *owner, struct error *err)
 {
-        _cleanup_(json) struct json *ids = NULL;
+        _cleanup_(json) struct json *array = NULL;
+        const struct json *value, *place;
         size_t n_ids = 0;
 
-        if (json_parse(line, n, &ids, err) < 0)
+        if (json_parse(line, n, &array, err) < 0)
                 return 0;
-        for (const struct json *id = json_first(ids); id; id = json_next(id)) {
-                if (!json_string(id))
+        if (!json_is_array(array)) {
+                error_set(err, -EBADMSG, "a line is not an array");
+                return 0;
+        }
+        for (value = json_first(array); value; value = json_next(value)) {
+                if (!json_string(value))
                         continue;
                 ++n_ids;
-                if (on_id)
-                        on_id(owner, json_string(id));
+                place = json_next(value);
+                if (on_holder)
+                        on_holder(owner,
+                                  &(struct plugin_holder){
+                                          json_string(value), json_string(json_get(place, "pod")),
+                                          json_string(json_get(place, "cgroup")) });
         }
         return n_ids;
 }
 
-size_t plugin_record_read(const char *state_dir, void (*on_id)(void *owner, const char *id),
+size_t plugin_record_parse(const char *bytes, size_t n,
+                           void (*on_holder)(void *owner, const struct plugin_holder *holder),
+                           void *owner, struct error *err)
+{
+        size_t n_ids = 0;
+
+        for (size_t begin = 0, end; begin < n; begin = end) {
+                const char *newline = memchr(bytes + begin, '\n', n - begin);
+
+                end = newline ? (size_t)(newline - bytes) + 1 : n;
+                n_ids += read_line(bytes + begin, end - begin, on_holder, owner, err);
+        }
+        return n_ids;
+}
+
+size_t plugin_record_read(const char *state_dir,
+                          void (*on_holder)(void *owner, const struct plugin_holder *holder),
                           void *owner)
 {
         __attribute__((cleanup(cleanup_free))) char *path = xasprintf("%s/" NAME, state_dir);
         __attribute__((cleanup(cleanup_free))) char *bytes = NULL;
         struct error error = ERROR_NULL;
-        size_t n = 0, n_ids = 0;
+        size_t n = 0, n_ids;
 
         if (file_read(AT_FDCWD, path, READ_MAX, &bytes, &n, &error) == -ENOENT)
                 return 0;
-        for (size_t begin = 0, end; begin < n; begin = end) {
-                const char *newline = memchr(bytes + begin, '\n', n - begin);
-
-                end = newline ? (size_t)(newline - bytes) + 1 : n;
-                n_ids += read_line(bytes + begin, end - begin, on_id, owner, &error);
-        }
+        n_ids = plugin_record_parse(bytes, n, on_holder, owner, &error);
         if (error.code)
-                log_warn("cannot read all of who held plugin devices, kubelet will tell",
+                log_warn("cannot read the whole record of allocated devices; kubelet's list "
+                         "must do for the rest",
                          log_str("file", path), log_str("reason", error.text));
         return n_ids;
 }

@@ -5,10 +5,12 @@
 #include "base/error.h"
 #include "base/log.h"
 #include "base/memory.h"
+#include "base/socket.h"
 #include "cdi/spec.h"
 #include "device.h"
 #include "deviceplugin.pb-c.h"
 #include "host/dirwatch.h"
+#include "host/kubelet.h"
 #include "host/socketage.h"
 #include "plugin/request.h"
 #include "rpc/client.h"
@@ -30,7 +32,8 @@ struct plugin_service {
         struct plugin_service_options options;
         struct rpc_listener *listener;
         struct dirwatch *watch;
-        char *kubelet_socket;
+        const char *directory;      /* kubelet's, of device plugins */
+        const char *kubelet_socket; /* in it */
         char *foreign_socket;
         char *mount_source, *mount_target;
         char **ids;
@@ -41,9 +44,9 @@ struct plugin_service {
         struct rpc_streams streams; /* marked with the n_requests they belong to */
         Deviceplugin__ListAndWatchResponse list;
         struct socket_identity kubelet; /* as we registered last */
-        struct socket_age kubelet_age, podresources_age;
-        struct rpc_client *registrar; /* while it is asking kubelet to register us */
-        bool is_registered;
+        struct rpc_client *registrar;   /* while it is asking kubelet to register us */
+        bool is_registered;      /* kubelet said so, whether or not it has asked for our list */
+        bool is_ignored;         /* it has not, and the log says so */
         bool is_request_current; /* nothing has changed since kubelet was asked to register us */
         unsigned n_requests;     /* how often it was asked */
         unsigned n_names;        /* of our socket, so far */
@@ -115,6 +118,7 @@ static const ProtobufCMessage *current_list(void *owner)
 }
 
 static void register_soon(struct plugin_service *plugin);
+static void tell_standing(struct plugin_service *plugin, const char *reason);
 
 /* kubelet has let go of the stream of our last registration: it no longer knows us. That may come
  * before its answer to the registration does. The end of an older stream says nothing: some
@@ -127,6 +131,7 @@ static void on_stream_gone(void *owner, unsigned n_requests)
                 return;
         plugin->is_registered = false;
         plugin->is_request_current = false;
+        tell_standing(plugin, "it has let go of the list of devices");
         register_soon(plugin);
 }
 
@@ -135,6 +140,7 @@ static void on_list_and_watch(void *owner, struct rpc_call *call, const Protobuf
         struct plugin_service *plugin = owner;
 
         rpc_streams_open(&plugin->streams, call, plugin->n_requests);
+        tell_standing(plugin, "");
 }
 
 void plugin_service_set(struct plugin_service *plugin, const struct plugin_service_device *devices,
@@ -322,6 +328,29 @@ static void set_standing(struct plugin_service *plugin, enum plugin_service_stan
         plugin->options.on_standing(plugin->options.owner, standing, reason);
 }
 
+static bool has_stream(const struct plugin_service *plugin)
+{
+        return plugin->n_requests &&
+               rpc_streams_newest_mark(&plugin->streams) == plugin->n_requests;
+}
+
+enum plugin_service_standing plugin_service_standing(const struct plugin_service *plugin)
+{
+        if (plugin->standing == PLUGIN_SERVICE_STANDS_BACK)
+                return PLUGIN_SERVICE_STANDS_BACK;
+        return plugin->is_registered && has_stream(plugin) ? PLUGIN_SERVICE_REGISTERED
+                                                           : PLUGIN_SERVICE_UNREGISTERED;
+}
+
+static void tell_standing(struct plugin_service *plugin, const char *reason)
+{
+        enum plugin_service_standing standing = plugin_service_standing(plugin);
+
+        if (standing == PLUGIN_SERVICE_REGISTERED)
+                plugin->is_ignored = false;
+        set_standing(plugin, standing, reason);
+}
+
 static void on_retry(uv_timer_t *retry)
 {
         plugin_service_check(retry->data);
@@ -342,9 +371,9 @@ static void on_connection(void *owner, int fd);
 static void take_another_name(struct plugin_service *plugin)
 {
         __attribute__((cleanup(cleanup_free))) char *path =
-                plugin->n_names ? xasprintf("%s/" ENDPOINT "-%u.sock", plugin->options.directory,
+                plugin->n_names ? xasprintf("%s/" ENDPOINT "-%u.sock", plugin->directory,
                                             plugin->n_names + 1)
-                                : xasprintf("%s/" ENDPOINT ".sock", plugin->options.directory);
+                                : xasprintf("%s/" ENDPOINT ".sock", plugin->directory);
 
         ++plugin->n_names;
         plugin->n_refusals = 0;
@@ -363,7 +392,7 @@ static void on_registered(void *owner, const ProtobufCMessage *reply, const stru
                 plugin->is_registered = plugin->is_request_current;
                 plugin->registered_ms = uv_now(plugin->options.loop);
                 plugin->n_refusals = 0;
-                set_standing(plugin, PLUGIN_SERVICE_REGISTERED, "");
+                tell_standing(plugin, "");
                 if (!plugin->is_registered) /* overtaken while kubelet answered */
                         register_soon(plugin);
                 return;
@@ -412,6 +441,15 @@ static bool listen_if_gone(struct plugin_service *plugin)
         return false;
 }
 
+static void note_ignored(struct plugin_service *plugin)
+{
+        plugin->is_registered = false;
+        if (!plugin->is_ignored)
+                log_warn("kubelet registered the device plugin but does not ask for its list of "
+                         "devices, registering again; see kubelet's log");
+        plugin->is_ignored = true;
+}
+
 void plugin_service_check(struct plugin_service *plugin)
 {
         struct socket_identity kubelet;
@@ -419,7 +457,7 @@ void plugin_service_check(struct plugin_service *plugin)
         if (plugin->is_stopping)
                 return;
         dirwatch_check(plugin->watch);
-        if (rpc_listener_is_served(plugin->foreign_socket)) {
+        if (socket_is_served(plugin->foreign_socket)) {
                 set_standing(plugin, PLUGIN_SERVICE_STANDS_BACK, plugin->foreign_socket);
                 return;
         }
@@ -439,14 +477,15 @@ void plugin_service_check(struct plugin_service *plugin)
                 plugin->kubelet = kubelet;
                 plugin->is_registered = false;
                 plugin->is_request_current = false;
+                tell_standing(plugin, "it has restarted");
                 backoff_reset(&plugin->backoff);
                 plugin->options.on_kubelet_started(plugin->options.owner);
         }
         if (plugin->is_registered &&
             uv_now(plugin->options.loop) - plugin->registered_ms > STREAM_TIMEOUT_MS) {
                 /* No stream came, whatever went wrong there: begin again. */
-                plugin->is_registered =
-                        rpc_streams_newest_mark(&plugin->streams) == plugin->n_requests;
+                if (!has_stream(plugin))
+                        note_ignored(plugin);
                 /* A kubelet that takes us and lets go at once is not to be asked in a tight loop:
                  * only a registration that has lasted is a success. */
                 backoff_reset(&plugin->backoff);
@@ -472,19 +511,13 @@ static void on_connection(void *owner, int fd)
         rpc_server_adopt(plugin->options.server, fd);
 }
 
-/* kubelet makes the one socket at once and the other when its runtime is up. Between the two it
- * answers already, with an empty list, while the other socket still is its predecessor's. */
 uint64_t plugin_service_kubelet_age_ms(struct plugin_service *plugin)
 {
-        uint64_t plugins_ms = socket_age_ms(&plugin->kubelet_age, plugin->kubelet_socket,
-                                            uv_now(plugin->options.loop));
-        uint64_t pods_ms =
-                socket_age_ms(&plugin->podresources_age, plugin->options.podresources_socket,
-                              uv_now(plugin->options.loop));
+        struct kubelet *kubelet = plugin->options.kubelet;
 
-        if (plugins_ms == UINT64_MAX) /* no device manager, no plugin devices */
-                return UINT64_MAX;
-        return plugins_ms < pods_ms ? plugins_ms : pods_ms;
+        return kubelet_has_device_manager(kubelet)
+                       ? kubelet_age_ms(kubelet, uv_now(plugin->options.loop))
+                       : UINT64_MAX;
 }
 
 /* ---- the plugin ---- */
@@ -494,8 +527,9 @@ struct plugin_service *plugin_service_new(const struct plugin_service_options *o
         struct plugin_service *plugin = xcalloc(1, sizeof(*plugin));
 
         plugin->options = *options;
-        plugin->kubelet_socket = xasprintf("%s/kubelet.sock", options->directory);
-        plugin->foreign_socket = xasprintf("%s/" PLUGIN_SERVICE_FOREIGN, options->directory);
+        plugin->directory = kubelet_device_plugin_directory(options->kubelet);
+        plugin->kubelet_socket = kubelet_device_manager_socket(options->kubelet);
+        plugin->foreign_socket = xasprintf("%s/" PLUGIN_SERVICE_FOREIGN, plugin->directory);
         plugin->backoff = (struct backoff){ .first_ms = 50, .cap_ms = 10000 };
         plugin->streams = (struct rpc_streams){ .message = current_list,
                                                 .on_gone = on_stream_gone,
@@ -505,16 +539,9 @@ struct plugin_service *plugin_service_new(const struct plugin_service_options *o
         plugin->retry.data = plugin;
         take_another_name(plugin);
         plugin->watch =
-                dirwatch_new(options->loop, options->directory, on_directory_changed, plugin);
+                dirwatch_new(options->loop, plugin->directory, on_directory_changed, plugin);
         rpc_server_add_service(options->server, methods, array_size(methods), plugin);
         return plugin;
-}
-
-enum plugin_service_standing plugin_service_standing(const struct plugin_service *plugin)
-{
-        if (plugin->standing == PLUGIN_SERVICE_STANDS_BACK)
-                return PLUGIN_SERVICE_STANDS_BACK;
-        return plugin->is_registered ? PLUGIN_SERVICE_REGISTERED : PLUGIN_SERVICE_UNREGISTERED;
 }
 
 uint64_t plugin_service_n_lists(const struct plugin_service *plugin)
@@ -539,7 +566,6 @@ static void on_closed(uv_handle_t *handle)
         struct plugin_service *plugin = handle->data;
 
         free_devices(plugin);
-        free(plugin->kubelet_socket);
         free(plugin->foreign_socket);
         free(plugin->mount_source);
         free(plugin->mount_target);

@@ -21,6 +21,7 @@
 
 struct plugin_service;
 struct error;
+struct kubelet;
 struct rpc_pump;
 
 #define PLUGIN_SERVICE_FOREIGN    "kubevirt-tdx.sock" /* of KubeVirt's own plugin */
@@ -34,7 +35,8 @@ enum plugin_service_inject {
 
 enum plugin_service_standing {
         PLUGIN_SERVICE_UNREGISTERED,
-        PLUGIN_SERVICE_REGISTERED,
+        PLUGIN_SERVICE_REGISTERED, /* kubelet has answered, and its ListAndWatch of this
+                                    * registration is open */
         PLUGIN_SERVICE_STANDS_BACK /* a foreign plugin serves the name */
 };
 
@@ -46,9 +48,8 @@ struct plugin_service_device {
 struct plugin_service_options {
         uv_loop_t *loop;
         struct rpc_pump *pump;
-        struct rpc_server *server;       /* the service is added to it; connections go there */
-        const char *directory;           /* <kubelet>/device-plugins */
-        const char *podresources_socket; /* its age is kubelet's, too */
+        struct rpc_server *server; /* the service is added to it; connections go there */
+        struct kubelet *kubelet;   /* where its sockets are */
         enum plugin_service_inject inject;
         /* kubelet wants to give these IDs (known names, none twice) to a container. 0: they are
          * held from now on; or a negative errno with the reason for the pod's user in err, and
@@ -75,8 +76,9 @@ void plugin_service_set(struct plugin_service *plugin, const struct plugin_servi
 /* Look again at sockets and registrants; for a slow timer. */
 void plugin_service_check(struct plugin_service *plugin);
 
-/* How long ago kubelet started, by the younger of kubelet.sock and podresources' socket;
- * UINT64_MAX: kubelet.sock is not there. */
+/* As kubelet_age_ms(); UINT64_MAX: kubelet has no device manager, so it has listed all it ever
+ * will.
+ */
 uint64_t plugin_service_kubelet_age_ms(struct plugin_service *plugin);
 
 enum plugin_service_standing plugin_service_standing(const struct plugin_service *plugin);

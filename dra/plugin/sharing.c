@@ -72,10 +72,10 @@ unsigned sharing_n_held(const struct sharing *sharing)
         return (unsigned)holdings_n(sharing->holdings);
 }
 
-static unsigned limit(const struct sharing *sharing)
+/* Of so many TDs in all. */
+static unsigned limit(const struct sharing *sharing, unsigned n_tds)
 {
-        return sharing_plugin_limit(ledger_total(sharing->ledger), sharing->split,
-                                    ledger_held(sharing->ledger));
+        return sharing_plugin_limit(n_tds, sharing->split, ledger_held(sharing->ledger));
 }
 
 void sharing_close(struct sharing *sharing, bool is_closed)
@@ -83,9 +83,9 @@ void sharing_close(struct sharing *sharing, bool is_closed)
         sharing->is_closed = is_closed;
 }
 
-void sharing_restore(struct sharing *sharing, const char *id)
+void sharing_restore(struct sharing *sharing, const struct plugin_holder *holder)
 {
-        holdings_restore(sharing->holdings, id, sharing->started_ms);
+        holdings_restore(sharing->holdings, holder, sharing->started_ms);
 }
 
 const char *sharing_next_held(const struct sharing *sharing, const char *previous)
@@ -93,16 +93,20 @@ const char *sharing_next_held(const struct sharing *sharing, const char *previou
         return holdings_next(sharing->holdings, previous);
 }
 
-const char *sharing_next_lingering(const struct sharing *sharing, const char *previous)
+void sharing_each(const struct sharing *sharing,
+                  void (*on_holder)(void *owner, const struct plugin_holder *holder), void *owner)
 {
-        return holdings_next_lingering(sharing->holdings, previous);
+        holdings_each(sharing->holdings, on_holder, owner);
 }
 
 void sharing_update(struct sharing *sharing)
 {
-        ledger_set_elsewhere(sharing->ledger,
-                             sharing_elsewhere(ledger_total(sharing->ledger), sharing->split,
-                                               sharing_n_held(sharing)));
+        struct ledger *ledger = sharing->ledger;
+        unsigned n_held = sharing_n_held(sharing);
+
+        ledger_set_elsewhere(ledger,
+                             sharing_elsewhere(ledger_total(ledger), sharing->split, n_held));
+        ledger_set_kept(ledger, sharing_elsewhere(ledger_usable(ledger), sharing->split, n_held));
 }
 
 static bool take_in(struct sharing *sharing, bool is_changed)
@@ -126,14 +130,13 @@ int sharing_allocate(struct sharing *sharing, const char *const *ids, size_t n, 
         if (!sharing->is_known || ledger_is_incomplete(sharing->ledger))
                 return error_set(err, -EAGAIN,
                                  "the driver has just started and does not know yet what is free");
-        if (n_new && sharing_n_held(sharing) + n_new > limit(sharing))
+        if (n_new &&
+            sharing_n_held(sharing) + n_new > limit(sharing, ledger_total(sharing->ledger)))
                 return error_set(
                         err, -ENOSPC,
                         "no TD is free: claims hold %u and pods %u of %u TDs; choose another node",
                         ledger_held(sharing->ledger), sharing_n_held(sharing),
                         ledger_total(sharing->ledger));
-        if (!n_new)
-                return 0;
         holdings_allocate(sharing->holdings, ids, n, now_ms);
         sharing->next_question_ms = now_ms + SHARING_AFTER_ALLOCATE_MS;
         sharing_update(sharing);
@@ -201,9 +204,19 @@ bool sharing_unanswered(struct sharing *sharing, uint64_t now_ms)
         return take_in(sharing, is_changed);
 }
 
-void sharing_place(struct sharing *sharing, const char *id, const char *cgroup)
+bool sharing_place(struct sharing *sharing, const struct plugin_holder *holder)
 {
-        holdings_place(sharing->holdings, id, cgroup);
+        return holdings_place(sharing->holdings, holder);
+}
+
+bool sharing_is_in_flight(const struct sharing *sharing, const char *id)
+{
+        return holdings_is_in_flight(sharing->holdings, id);
+}
+
+void sharing_confirm(struct sharing *sharing, const char *id, bool is_kept)
+{
+        holdings_confirm(sharing->holdings, id, is_kept);
 }
 
 bool sharing_is_unplaced(const struct sharing *sharing, const char *id)
@@ -238,13 +251,14 @@ static void name_devices(struct sharing *sharing, unsigned n)
 struct sharing_device *sharing_offer(struct sharing *sharing, size_t *ret_n)
 {
         unsigned total = ledger_total(sharing->ledger), n_free = 0;
+        unsigned n_offered = limit(sharing, ledger_usable(sharing->ledger));
         struct sharing_device *devices =
                 xcalloc(total + holdings_n(sharing->holdings), sizeof(*devices));
         size_t n = 0;
 
         if (sharing->is_known && !sharing->is_closed && !ledger_is_incomplete(sharing->ledger) &&
-            limit(sharing) > sharing_n_held(sharing))
-                n_free = limit(sharing) - sharing_n_held(sharing);
+            n_offered > sharing_n_held(sharing))
+                n_free = n_offered - sharing_n_held(sharing);
         name_devices(sharing, total);
         for (unsigned i = 0; i < total; ++i) {
                 const char *name = sharing->names[i];

@@ -18,6 +18,7 @@
 
 struct error;
 struct ledger;
+struct plugin_holder;
 struct sharing;
 
 /* While anything is held (podresources does not notify), or kubelet does not answer. */
@@ -37,8 +38,9 @@ unsigned sharing_plugin_limit(unsigned total, int64_t split, unsigned n_claims_h
 /* What claims cannot have while plugin devices hold n_plugin_held. */
 unsigned sharing_elsewhere(unsigned total, int64_t split, unsigned n_plugin_held);
 
-/* ledger is borrowed; its elsewhere is set here, and nowhere else. is_running: as of
- * holdings_new(). */
+/* ledger is borrowed; its elsewhere and kept are set here, and nowhere else. TDs of others
+ * (ledger_set_foreign()) shorten the plugin's part of a split before that of the claims.
+ * is_running: as of holdings_new(). */
 struct sharing *sharing_new(struct ledger *ledger, int64_t split,
                             bool (*is_running)(const char *cgroup), uint64_t now_ms);
 void sharing_free(struct sharing *sharing);
@@ -49,17 +51,19 @@ DEFINE_CLEANUP(struct sharing, sharing, sharing_free);
 bool sharing_is_known(const struct sharing *sharing);
 unsigned sharing_n_held(const struct sharing *sharing); /* TDs that plugin devices hold */
 
-/* An ID that was written down before a restart. */
-void sharing_restore(struct sharing *sharing, const char *id);
-/* The next ID to write down, as holdings_next() and holdings_next_lingering(): the containers of
- * the lingering ones may outlive us, too. */
+/* A device that was recorded before a restart: as holdings_restore(). */
+void sharing_restore(struct sharing *sharing, const struct plugin_holder *holder);
+/* As holdings_next(). */
 const char *sharing_next_held(const struct sharing *sharing, const char *previous);
-const char *sharing_next_lingering(const struct sharing *sharing, const char *previous);
+/* What to record, as holdings_each(): the containers of the lingering ones may outlive us, too. */
+void sharing_each(const struct sharing *sharing,
+                  void (*on_holder)(void *owner, const struct plugin_holder *holder), void *owner);
 
 /* kubelet is about to give these IDs to a pod: as holdings_drop_ended(). True: what plugin devices
  * hold has changed. */
 bool sharing_drop_ended(struct sharing *sharing, const char *const *ids, size_t n);
-/* kubelet wants to give these IDs to a pod. 0: they are held; -ENOSPC or -EAGAIN with the reason,
+/* kubelet wants to give these IDs to a pod, those in flight having been confirmed or not. 0: they
+ * are held; -ENOSPC or -EAGAIN with the reason,
  * and nothing changed. */
 int sharing_allocate(struct sharing *sharing, const char *const *ids, size_t n, uint64_t now_ms,
                      struct error *err);
@@ -78,9 +82,11 @@ bool sharing_unanswered(struct sharing *sharing, uint64_t now_ms);
 /* Time has passed. True: as above. */
 bool sharing_expire(struct sharing *sharing, uint64_t now_ms);
 
-/* As holdings_place() and holdings_is_unplaced(). */
-void sharing_place(struct sharing *sharing, const char *id, const char *cgroup);
+/* As holdings_place(), holdings_is_unplaced(), holdings_is_in_flight() and holdings_confirm(). */
+bool sharing_place(struct sharing *sharing, const struct plugin_holder *holder);
 bool sharing_is_unplaced(const struct sharing *sharing, const char *id);
+bool sharing_is_in_flight(const struct sharing *sharing, const char *id);
+void sharing_confirm(struct sharing *sharing, const char *id, bool is_kept);
 
 /* When kubelet is to be asked next, and when sharing_expire() has something to do; UINT64_MAX:
  * never, as things stand. */
@@ -90,7 +96,7 @@ uint64_t sharing_next_expiry_ms(const struct sharing *sharing);
 /* Closed: no free device is offered. What is held stays Healthy. */
 void sharing_close(struct sharing *sharing, bool is_closed);
 
-/* The ledger's total or what claims hold has changed. */
+/* The ledger's total, its TDs of others or what claims hold has changed. */
 void sharing_update(struct sharing *sharing);
 
 struct sharing_device {

@@ -4,6 +4,9 @@
 #include "base/error.h"
 #include "base/log.h"
 #include "base/memory.h"
+#include "base/poll.h"
+#include "base/socket.h"
+#include "base/timer.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -25,14 +28,9 @@ struct rpc_listener {
         int fd;
         dev_t device; /* of the socket file, to tell ours from a successor's */
         ino_t inode;
-        uv_poll_t *poll; /* allocated apart: libuv holds on to it until its close callback */
-        uv_timer_t pause;
+        struct poll *poll; /* NULL: not listening */
+        struct timer *pause;
 };
-
-static void free_handle(uv_handle_t *handle)
-{
-        free(handle);
-}
 
 static int parse_path(const char *path, struct sockaddr_un *ret_address)
 {
@@ -81,14 +79,12 @@ static bool is_peer_trusted(int fd)
         return false;
 }
 
-static void on_readable(uv_poll_t *poll, int status, int events);
-
-static void on_pause_over(uv_timer_t *pause)
+static void on_pause_over(void *owner)
 {
-        struct rpc_listener *listener = pause->data;
+        struct rpc_listener *listener = owner;
 
         if (listener->poll)
-                uv_poll_start(listener->poll, UV_READABLE, on_readable);
+                poll_start(listener->poll, UV_READABLE);
 }
 
 /* A listener that cannot accept stays readable: without a pause the loop would spin until
@@ -97,13 +93,13 @@ static void pause_accepting(struct rpc_listener *listener, int code)
 {
         log_warn("cannot accept a connection, trying again shortly",
                  log_str("socket", listener->path), log_str("reason", strerror(code)));
-        uv_poll_stop(listener->poll);
-        uv_timer_start(&listener->pause, on_pause_over, OUT_OF_FDS_PAUSE_MS, 0);
+        poll_stop(listener->poll);
+        timer_start(listener->pause, OUT_OF_FDS_PAUSE_MS);
 }
 
-static void on_readable(uv_poll_t *poll, int status, int events)
+static void on_readable(void *owner, int status, int events)
 {
-        struct rpc_listener *listener = poll->data;
+        struct rpc_listener *listener = owner;
 
         for (int i = 0; i < ACCEPTS_PER_WAKE; ++i) {
                 int fd = accept4(listener->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
@@ -131,8 +127,7 @@ struct rpc_listener *rpc_listener_new(uv_loop_t *loop, const char *path,
         listener->on_connection = on_connection;
         listener->owner = owner;
         listener->fd = -1;
-        uv_timer_init(loop, &listener->pause);
-        listener->pause.data = listener;
+        listener->pause = timer_new(loop, on_pause_over, listener);
         return listener;
 }
 
@@ -161,25 +156,19 @@ static int bind_hidden(const char *hidden, int *ret_fd, struct stat *ret_stat)
 
 static int poll_socket(struct rpc_listener *listener, int fd)
 {
-        uv_poll_t *poll = xcalloc(1, sizeof(*poll));
-        int r;
+        struct poll *poll = poll_new(listener->loop, fd, on_readable, listener);
 
-        r = uv_poll_init(listener->loop, poll, fd);
-        if (r < 0) {
-                free(poll);
-                return r;
-        }
-        poll->data = listener;
+        if (!poll)
+                return -EPERM;
         listener->poll = poll;
         listener->fd = fd;
-        return uv_poll_start(poll, UV_READABLE, on_readable);
+        return poll_start(poll, UV_READABLE);
 }
 
 static void stop_accepting(struct rpc_listener *listener)
 {
-        uv_timer_stop(&listener->pause);
-        if (listener->poll)
-                uv_close((uv_handle_t *)take_ptr(listener->poll), free_handle);
+        timer_stop(listener->pause);
+        poll_free(take_ptr(listener->poll));
         if (listener->fd >= 0)
                 close(take_fd(&listener->fd));
 }
@@ -233,49 +222,17 @@ void rpc_listener_withdraw(struct rpc_listener *listener)
         stop_accepting(listener);
 }
 
-static void on_pause_closed(uv_handle_t *handle)
-{
-        struct rpc_listener *listener = handle->data;
-
-        free(listener->path);
-        free(listener);
-}
-
 void rpc_listener_free(struct rpc_listener *listener)
 {
         if (!listener)
                 return;
         rpc_listener_withdraw(listener);
-        uv_close((uv_handle_t *)&listener->pause, on_pause_closed);
-}
-
-/* 0: somebody listens; -ECONNREFUSED: a socket that nobody listens on; or another -errno. */
-static int try_connect(const char *path)
-{
-        __attribute__((cleanup(cleanup_close))) int fd = -1;
-        struct sockaddr_un address;
-        struct stat file;
-
-        if (lstat(path, &file) < 0)
-                return -errno;
-        if (!S_ISSOCK(file.st_mode))
-                return -ENOTSOCK;
-        if (parse_path(path, &address) < 0)
-                return -ENAMETOOLONG;
-        fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-        if (fd < 0)
-                return -errno;
-        return connect(fd, (struct sockaddr *)&address, sizeof(address)) == 0 ? 0 : -errno;
-}
-
-bool rpc_listener_is_served(const char *path)
-{
-        int r = try_connect(path);
-
-        return !r || r == -EAGAIN; /* EAGAIN: its backlog is full */
+        timer_free(listener->pause);
+        free(listener->path);
+        free(listener);
 }
 
 bool rpc_listener_sweep_dead(const char *path)
 {
-        return try_connect(path) == -ECONNREFUSED && unlink(path) == 0;
+        return socket_try(path) == -ECONNREFUSED && unlink(path) == 0;
 }

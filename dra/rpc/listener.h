@@ -39,11 +39,8 @@ const char *rpc_listener_path(const struct rpc_listener *listener);
 
 /* Take the socket away (where it is still ours) and stop accepting; listen() may follow. */
 void rpc_listener_withdraw(struct rpc_listener *listener);
-/* Withdraw and free; the loop must turn once more. */
+/* Withdraw and free; not from inside on_connection. */
 void rpc_listener_free(struct rpc_listener *listener);
-
-/* Whether somebody listens on the socket at path. */
-bool rpc_listener_is_served(const char *path);
 
 /* Remove the socket at path if nobody listens on it: what a killed instance left behind. True:
  * removed. */

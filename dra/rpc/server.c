@@ -3,6 +3,7 @@
 
 #include "base/list.h"
 #include "base/memory.h"
+#include "base/timer.h"
 #include "rpc/pump.h"
 #include "rpc/wire.h"
 
@@ -37,8 +38,9 @@ struct rpc_server {
 
         bool is_stopping;
         bool is_shut_down; /* gRPC has reported the end of every call */
+        bool is_finished;  /* it goes with the next turn of the loop */
         struct rpc_tag on_shutdown;
-        uv_timer_t grace;
+        struct timer *grace; /* and, at the end, the turn of the loop in which the server goes */
         void (*on_stopped)(void *owner);
         void *stop_owner;
 };
@@ -292,6 +294,30 @@ static const grpc_arg channel_arguments[] = {
         { .type = GRPC_ARG_INTEGER, .key = (char *)GRPC_ARG_ENABLE_CHANNELZ, .value.integer = 0 },
 };
 
+static void destroy(struct rpc_server *server)
+{
+        void (*on_stopped)(void *) = server->on_stopped;
+        void *owner = server->stop_owner;
+
+        timer_free(server->grace);
+        grpc_server_credentials_release(server->credentials);
+        grpc_server_destroy(server->server);
+        free(server->slots);
+        free(server);
+        on_stopped(owner);
+}
+
+/* Peers that ignore GOAWAY, and calls nobody answered, would hold up the shutdown for ever. */
+static void on_grace_over(void *owner)
+{
+        struct rpc_server *server = owner;
+
+        if (server->is_finished)
+                destroy(server);
+        else
+                grpc_server_cancel_all_calls(server->server);
+}
+
 struct rpc_server *rpc_server_new(uv_loop_t *loop, struct rpc_pump *pump)
 {
         const grpc_channel_args arguments = { .num_args = array_size(channel_arguments),
@@ -300,8 +326,7 @@ struct rpc_server *rpc_server_new(uv_loop_t *loop, struct rpc_pump *pump)
 
         server->queue = rpc_pump_queue(pump);
         list_init(&server->calls);
-        uv_timer_init(loop, &server->grace);
-        server->grace.data = server;
+        server->grace = timer_new(loop, on_grace_over, server);
         server->credentials = grpc_insecure_server_credentials_create();
         server->server = grpc_server_create(&arguments, NULL);
         grpc_server_register_completion_queue(server->server, server->queue, NULL);
@@ -339,25 +364,13 @@ void rpc_server_adopt(struct rpc_server *server, int fd)
                 grpc_server_add_channel_from_fd(server->server, fd, server->credentials);
 }
 
-static void on_grace_closed(uv_handle_t *handle)
-{
-        struct rpc_server *server = handle->data;
-        void (*on_stopped)(void *) = server->on_stopped;
-        void *owner = server->stop_owner;
-
-        grpc_server_credentials_release(server->credentials);
-        grpc_server_destroy(server->server);
-        free(server->slots);
-        free(server);
-        on_stopped(owner);
-}
-
 /* gRPC reports the shutdown before the last tags of the calls have come through the mailbox. */
 static void maybe_finish_server(struct rpc_server *server)
 {
-        if (server->is_shut_down && list_is_empty(&server->calls) &&
-            !uv_is_closing((uv_handle_t *)&server->grace))
-                uv_close((uv_handle_t *)&server->grace, on_grace_closed);
+        if (server->is_shut_down && list_is_empty(&server->calls) && !server->is_finished) {
+                server->is_finished = true;
+                timer_start(server->grace, 0);
+        }
 }
 
 static void on_shut_down(struct rpc_tag *tag, bool is_ok)
@@ -365,16 +378,8 @@ static void on_shut_down(struct rpc_tag *tag, bool is_ok)
         struct rpc_server *server = container_of(tag, struct rpc_server, on_shutdown);
 
         server->is_shut_down = true;
-        uv_timer_stop(&server->grace);
+        timer_stop(server->grace);
         maybe_finish_server(server);
-}
-
-/* Peers that ignore GOAWAY, and calls nobody answered, would hold up the shutdown for ever. */
-static void on_grace_over(uv_timer_t *grace)
-{
-        struct rpc_server *server = grace->data;
-
-        grpc_server_cancel_all_calls(server->server);
 }
 
 void rpc_server_stop(struct rpc_server *server, uint32_t grace_ms, void (*on_stopped)(void *owner),
@@ -385,5 +390,5 @@ void rpc_server_stop(struct rpc_server *server, uint32_t grace_ms, void (*on_sto
         server->stop_owner = owner;
         server->on_shutdown = (struct rpc_tag)RPC_TAG(on_shut_down);
         grpc_server_shutdown_and_notify(server->server, server->queue, &server->on_shutdown);
-        uv_timer_start(&server->grace, on_grace_over, grace_ms, 0);
+        timer_start(server->grace, grace_ms);
 }

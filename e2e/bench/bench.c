@@ -309,6 +309,7 @@ static struct node *node_start(unsigned capacity, bool is_durable)
                 (char *)"--node-name=" NODE_NAME,
                 (char *)(is_durable ? "--durable=yes" : "--durable=no"),
                 xasprintf("--kubelet-dir=%s/k", node->state),
+                xasprintf("--device-plugin-dir=%s/k/device-plugins", node->state),
                 xasprintf("--cdi-dir=%s/cdi", node->state),
                 xasprintf("--qgs-socket=%s/host/qgs/qgs.socket", node->directory),
                 xasprintf("--capacity=%u", capacity),

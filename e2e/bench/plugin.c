@@ -125,6 +125,7 @@ static void start_driver(const char *program)
                 (char *)"--serve=plugin",
                 (char *)"--capacity=4096",
                 xasprintf("--kubelet-dir=%s/k", kubelet.directory),
+                xasprintf("--device-plugin-dir=%s/k/device-plugins", kubelet.directory),
                 xasprintf("--cdi-dir=%s/cdi", kubelet.directory),
                 xasprintf("--qgs-socket=%s/host/qgs/qgs.socket", kubelet.directory),
                 NULL,

@@ -6,13 +6,15 @@ has which, and what the node status says of them.
 import asyncio
 import contextlib
 import dataclasses
+import json
+import os
 import random
 import time
 
 import kubelet_api as api
 from control import Misused, command, say, seconds, wait_until
 from device_plugin import DevicePlugin
-from kubelet_plugins import VERSION, Endpoint, PluginError, Plugins, is_extended_resource
+from kubelet_plugins import CHECKPOINT, VERSION, Endpoint, PluginError, Plugins, is_extended_resource
 
 messages = api.deviceplugin
 RESOURCE = "devices.kubevirt.io/tdx"
@@ -41,6 +43,7 @@ class Allocation:
     ids: frozenset
     response: object
     visible_at: float
+    is_of_init: bool = False  # an init container's: podresources does not list those
 
 
 def by_number(name):
@@ -48,9 +51,10 @@ def by_number(name):
 
 
 class DeviceManager:
-    """active_uids() are of the pods that kubelet believes to live. Pods have one container.
+    """active_uids() are of the pods that kubelet believes to live. Pods have one container, and
+    perhaps an init container before it.
 
-    Allocations outlive kubelet (its checkpoint), and so does, in the API server, the node status.
+    Allocations outlive kubelet with its checkpoint, and so does, in the API server, the node status.
     """
 
     def __init__(self, directory, is_cutting_newest):
@@ -73,6 +77,8 @@ class DeviceManager:
     async def start(self):
         """Nothing is known of plugins, and of their resources only that they were there. The API
         server has the last node status until the pods there are have been admitted by it."""
+        if not os.path.exists(self._checkpoint_path()):
+            self.allocations.clear()
         for resource in self._healthy:
             self._devices[resource], self._healthy[resource] = {}, set()
             if resource in self._endpoints:
@@ -161,7 +167,8 @@ class DeviceManager:
     def visible_devices(self, uid):
         """(resource, ID, NUMA node or None), as podresources has a pod's."""
         allocation = self.allocations.get(uid)
-        if allocation is None or time.monotonic() < allocation.visible_at:
+        if allocation is None or allocation.is_of_init or \
+                time.monotonic() < allocation.visible_at:
             return []
         return self._by_node(allocation.resource, allocation.ids)
 
@@ -180,14 +187,32 @@ class DeviceManager:
 
     # allocation; PluginError has kubelet's words
 
-    async def allocate(self, uid, resource, count):
-        """A pod wants COUNT of a resource; what it has already is checked only."""
+    async def allocate(self, uid, resource, count, init_gap=None):
+        """A pod wants COUNT of a resource; what it has already is checked only. init_gap: it has an
+        init container, too, which hands its devices on so much later."""
         self.update_allocated()
         try:
             if ids := await self._choose(uid, resource, count):
+                if init_gap is not None:
+                    await self._call_allocate(uid, resource, ids, is_of_init=True)
+                    await asyncio.sleep(init_gap)
                 await self._call_allocate(uid, resource, ids)
         finally:
             self._in_use = self._allocated_by_resource()
+
+    def _checkpoint_path(self):
+        return os.path.join(self.plugins.directory, CHECKPOINT)
+
+    def _write_checkpoint(self):
+        """At the end of each container's allocation and at no other time: what is forgotten stays
+        there until then."""
+        entries = [{"PodUID": uid, "ContainerName": "compute", "ResourceName": each.resource,
+                    "DeviceIDs": {"-1": sorted(each.ids, key=by_number)}, "AllocResp": ""}
+                   for uid, each in self.allocations.items()]
+        with open(self._checkpoint_path() + ".new", "w", encoding="utf-8") as file:
+            json.dump({"Data": {"PodDeviceEntries": entries, "RegisteredDevices": {}},
+                       "Checksum": 0}, file)
+        os.rename(file.name, self._checkpoint_path())
 
     async def _choose(self, uid, resource, count):
         """kubelet's devicesToAllocate: IDs, or none where the pod has all it needs."""
@@ -229,7 +254,7 @@ class DeviceManager:
         return [name for container in response.container_responses[:1]
                 for name in container.deviceIDs if name in available]
 
-    async def _call_allocate(self, uid, resource, ids):
+    async def _call_allocate(self, uid, resource, ids, is_of_init=False):
         endpoint = self._endpoints.get(resource)
         if not endpoint:
             raise PluginError(f"unknown Device Plugin {resource}")
@@ -240,7 +265,9 @@ class DeviceManager:
             raise PluginError("no containers return in allocation response")
         visible_at = time.monotonic() + self.timing.visible * random.uniform(0.4, 1.6)
         self.allocations[uid] = Allocation(resource, frozenset(ids),
-                                           response.container_responses[0], visible_at)
+                                           response.container_responses[0], visible_at,
+                                           is_of_init)
+        self._write_checkpoint()
 
     async def before_start(self, uid, resource):
         """Of any container whose pod asks for the resource, DRA's too."""
@@ -314,6 +341,11 @@ class DeviceManager:
         """Until the plugin's last list has so many healthy devices."""
         await wait_until(lambda: len(self._healthy.get(resource, ())) == number, timeout,
                          lambda: f"healthy: {sorted(self._healthy.get(resource, ()))}")
+
+    @command
+    async def watch_plugins(self, what):
+        """off: register device plugins and never ask for their lists; on again."""
+        self.plugins.is_watching = what == "on"
 
     @command
     async def device_plugins(self):

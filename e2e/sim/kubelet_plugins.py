@@ -111,6 +111,7 @@ class Plugins:
         self.manager = manager
         self.is_cutting_newest = is_cutting_newest
         self.started_at = 0.0
+        self.is_watching = True  # False: registers plugins, and never asks for their lists
         self._clients = {}  # the newest of a name; all of them:
         self._endpoints = []
         self._server = None
@@ -172,6 +173,8 @@ class Plugins:
         return ""
 
     async def _run(self, endpoint):
+        if not self.is_watching:
+            return
         await endpoint.watch(self.manager.listed)
         newest = self._clients.get(endpoint.resource)
         if newest is endpoint or (newest and self.is_cutting_newest):

@@ -4,7 +4,9 @@ with their containers. Both the pods (in the API server) and the containers outl
 """
 
 import asyncio
+import contextlib
 import dataclasses
+import os
 import time
 import uuid
 
@@ -20,6 +22,7 @@ class Pod:
     resource: str
     count: int
     is_dra: bool  # its extended resource is backed by a claim
+    init_gap: float = None  # from its init container's Allocate to the other one's; None: no such
     uid: str = dataclasses.field(default_factory=lambda: str(uuid.uuid4()))
 
     def __str__(self):
@@ -44,8 +47,11 @@ def describe_response(response):
 
 
 class Pods:
-    def __init__(self, devices):
+    """cgroup_root: each pod that has a container that runs has a cgroup below it; None: none has."""
+
+    def __init__(self, devices, cgroup_root=None):
         self.devices = devices
+        self.cgroup_root = cgroup_root
         self.devices.active_uids = lambda: {pod.uid for pod in self._active.values()}
         self._active = {}      # by (namespace, name), the oldest first
         self._failed = {}      # (namespace, name) to why
@@ -79,7 +85,7 @@ class Pods:
         if pod.is_dra or not self.devices.is_plugin_resource(pod.resource):
             return
         try:
-            await self.devices.allocate(pod.uid, pod.resource, pod.count)
+            await self.devices.allocate(pod.uid, pod.resource, pod.count, pod.init_gap)
         except PluginError as error:
             raise Rejected("UnexpectedAdmissionError", f"Allocate failed due to {error}, which is "
                                                        "unexpected") from error
@@ -106,6 +112,18 @@ class Pods:
             raise Refused(f"{pod}: CreateContainerConfigError: {error}") from error
         allocation = self.devices.allocations.get(pod.uid)
         self._containers[pod.uid] = len(allocation.ids) if allocation else 0
+        if self.cgroup_root:
+            os.makedirs(self._cgroup(pod.uid, "container"), exist_ok=True)
+
+    def _cgroup(self, uid, *below):
+        return os.path.join(self.cgroup_root, "kubepods", f"pod{uid}", *below)
+
+    def _end_container(self, uid):
+        self._containers.pop(uid, None)
+        if self.cgroup_root:
+            with contextlib.suppress(FileNotFoundError):
+                os.rmdir(self._cgroup(uid, "container"))
+                os.rmdir(self._cgroup(uid))
 
     def _reject(self, key, rejection):
         pod = self._active.pop(key)
@@ -116,7 +134,7 @@ class Pods:
     def _end_container_later(self, uid):
         async def end():
             await asyncio.sleep(self.devices.timing.linger)
-            self._containers.pop(uid, None)
+            self._end_container(uid)
         asyncio.ensure_future(end())
 
     async def _readmit(self):
@@ -156,17 +174,19 @@ class Pods:
                 f"{describe_response(allocation.response)}").rstrip()
 
     @command
-    async def pod(self, name: split_name, count: int = 1, *, resource=RESOURCE, dra: bool = False):
+    async def pod(self, name: split_name, count: int = 1, *, resource=RESOURCE, dra: bool = False,
+                  init: seconds = None):
         """A pod that wants COUNT of a resource has been bound to this node: admit it and start its
         container. Prints its devices and what the container gets, or kubelet's refusal. --dra: it
-        has the resource by a claim, of which this command knows nothing."""
+        has the resource by a claim, of which this command knows nothing. --init: its init container
+        asks for the resource, too, so long before."""
         self._check_up()
         if name in self._active:
             raise Misused("there is such a pod")
         self._failed.pop(name, None)
         async with self._admission:
             self._check_up()
-            pod = self._active[name] = Pod(*name, resource, count, dra)
+            pod = self._active[name] = Pod(*name, resource, count, dra, init)
             try:
                 await self._allocate(pod)
                 self._check_room(pod, [each for each in self._active.values() if each is not pod])
@@ -193,7 +213,7 @@ class Pods:
             self._end_container_later(pod.uid)
         else:
             await asyncio.sleep(self.devices.timing.stop if takes is None else takes)
-            self._containers.pop(pod.uid, None)
+            self._end_container(pod.uid)
         self._active.pop(name, None)
         say(f"pod {pod}: deleted{' by force' if force else ''}")
 
@@ -201,7 +221,7 @@ class Pods:
     async def crash(self, name: split_name):
         """End a pod's container. kubelet, when it is up, starts it again."""
         pod = self._find(name)
-        self._containers.pop(pod.uid, None)
+        self._end_container(pod.uid)
         if self._up_since is not None:
             await self._start_container(pod)
 

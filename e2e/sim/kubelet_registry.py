@@ -56,10 +56,13 @@ class Registry:
         validate(info)            why this plugin is not acceptable, or ""
         register(path, info)      the same; path is that of the registration socket
         async deregister(path)    the socket is gone; unknown ones are fine
+
+    registers_once: as up to 1.35, what failed once is not tried again.
     """
 
-    def __init__(self, directory, handlers):
+    def __init__(self, directory, handlers, registers_once=False):
         self.directory = directory
+        self.registers_once = registers_once
         self.handlers = handlers
         self._seen = {}
         self._registrations = {}
@@ -121,6 +124,8 @@ class Registry:
                 say(f"registry: {path}: {describe(error)}")
             except TimeoutError:
                 say(f"registry: {path}: nobody answers the dial")
+            if self.registers_once:
+                return
             await asyncio.sleep(delay)
             delay = min(2 * delay, LAST_RETRY)
 

@@ -126,10 +126,17 @@ class Rig:
         self.plugins = []
         self.url = ""
 
-    def spawn(self, name, *arguments):
+    def spawn(self, program, *arguments, alias=None):
+        """alias: what it is called here, where it is not the only one of its kind."""
+        name = alias or program.removesuffix("-sim")
         log = open(self.directory / f"{name}.log", "w")
         self.processes[name] = subprocess.Popen(
-            [HERE / name, "--control", self.control(name), *arguments], stdout=log, stderr=log)
+            [HERE / program, "--control", self.control(name), *arguments], stdout=log, stderr=log)
+
+    async def stop_one(self, name):
+        process = self.processes.pop(name)
+        process.terminate()
+        equal(await asyncio.to_thread(process.wait, 5), 0)
 
     def control(self, name):
         return str(self.directory / f"{name}.ctl")
@@ -142,7 +149,7 @@ class Rig:
         return process.returncode, output.decode().strip()
 
     async def ctl(self, name, *words, expect=0):
-        status, text = await self.run(HERE / "ctl", self.control(f"{name}-sim"), *words)
+        status, text = await self.run(HERE / "ctl", self.control(name), *words)
         assert status == expect, f"{name} {words}: exit status {status}: {text}"
         return text
 
@@ -188,7 +195,7 @@ class Rig:
         while self.plugins:
             await self.plugins.pop().stop()
         for line in (await self.kubelet("pods")).splitlines():
-            await self.run(HERE / "ctl", self.control("kubelet-sim"), "delete",
+            await self.run(HERE / "ctl", self.control("kubelet"), "delete",
                            line.partition(": ")[0], "--takes", "0s")
 
     def stop(self):

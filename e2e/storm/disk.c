@@ -7,6 +7,7 @@
 #include "base/error.h"
 #include "base/file.h"
 #include "base/memory.h"
+#include "claims/record.h"
 #include "claims/records.h"
 #include "e2e/storm/world.h"
 #include "ledger.h"
@@ -132,7 +133,7 @@ void records_save(struct records *unused, const struct ledger_claim *claim,
         struct record *order = xcalloc(1, sizeof(*order));
         bool is_new;
 
-        order->bytes = records_encode(claim, &order->n);
+        order->bytes = claims_record_encode(claim, &order->n);
         order->weight = ledger_claim_weight(claim);
         order->on_done = on_done;
         order->owner = owner;
@@ -185,7 +186,7 @@ int records_load(struct records *unused, struct ledger *ledger, records_on_damag
                 struct ledger_claim *claim = NULL;
                 struct error error = ERROR_NULL;
 
-                if (records_decode(record->bytes, record->n, &claim, &error) != 0) {
+                if (claims_record_decode(record->bytes, record->n, &claim, &error) != 0) {
                         on_damaged(owner, record->uid, &error);
                         claim = ledger_claim_new(record->uid, "", "", 0);
                         claim->is_uncertain = true;
@@ -246,8 +247,12 @@ int file_read(int dir_fd, const char *path, size_t max, char **ret_bytes, size_t
 {
         char *text = NULL;
 
+        /* Once kubelet has written its checkpoint it is there; whether it can be read is another
+         * matter. */
+        if (strstr(path, KUBELET_CHECKPOINT_NAME) && !chance_percent(90))
+                return error_set(err, -EIO, "%s: Input/output error", path);
         if (strstr(path, KUBELET_CHECKPOINT_NAME))
-                text = chance_percent(90) ? kubelet_device_checkpoint() : NULL;
+                text = kubelet_device_checkpoint();
         else if (plugin_devices && driver.fault != FAULT_FORGET)
                 text = xstrdup(plugin_devices);
         if (!text)

@@ -242,6 +242,7 @@ static void set_up(void)
 
         config = (struct config){ .node_name = (char *)NODE,
                                   .kubelet_dir = (char *)"/kubelet",
+                                  .device_plugin_dir = (char *)"/device-plugins",
                                   .state_dir = (char *)"/state",
                                   .cdi_dir = (char *)"/cdi",
                                   .cgroup_root = (char *)"/cgroup",

@@ -1,0 +1,82 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Where the host's TDs run: misc.current of every cgroup down to the pods' (kernel/cgroup/misc.c).
+ * KVM charges a TD's key ID to the cgroup of the task that sends KVM_TDX_INIT_VM, and so to all
+ * cgroups above it. The root shows its own sum from Linux 6.6 on; before, the top level's are added
+ * up.
+ *
+ * One charge is told once, at the lowest cgroup that has it. A cgroup that is removed while it is
+ * charged leaves its charge to those above it.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct error;
+
+#define MISC_TREE_UID_SIZE 37 /* with the NUL */
+/* Cgroups that are looked at: a node with 500 pods has some 3,000. */
+#define MISC_TREE_CGROUPS_MAX 50000U
+
+enum misc_tree_kind {
+        MISC_TREE_POD,       /* in a pod's cgroup */
+        MISC_TREE_ELSEWHERE, /* in a cgroup that holds no pods */
+        MISC_TREE_UNSPLIT    /* somewhere below a cgroup with pods, whose children have no misc
+                                controller */
+};
+
+struct misc_tree_place {
+        enum misc_tree_kind kind;
+        char pod_uid[MISC_TREE_UID_SIZE]; /* as the API server writes it; "" unless MISC_TREE_POD */
+        char *path;                       /* below the hierarchy's root, "/": the root itself */
+        unsigned running; /* key IDs in use by a process that is there, as far as can
+                             be seen */
+        unsigned leaked;  /* key IDs that are charged though no process is left there */
+};
+
+/* Starts that were refused in this cgroup, or in one below it that has been removed. */
+struct misc_tree_refusals {
+        char *path;
+        uint64_t n; /* since the cgroup was made */
+};
+
+struct misc_tree {
+        unsigned total;                 /* key IDs that are charged: the sum over the places */
+        struct misc_tree_place *places; /* in no order, each with a charge */
+        size_t n_places;
+        uint64_t n_refused; /* starts that a cgroup's misc.max has refused: the sum over the next */
+        struct misc_tree_refusals *refusals; /* in no order */
+        size_t n_refusals;
+        /* A file's number that cannot be right, in words; "": none. The kernel uncharges a TD that
+         * misc.max has refused twice (Linux 6.16), so a cgroup's sum may be too small, or wrap
+         * around. What runs below it is counted instead. */
+        char impossible[256];
+};
+
+#define MISC_TREE_NULL \
+        {              \
+                0      \
+        }
+
+enum misc_tree_outcome {
+        MISC_TREE_NOT_VISIBLE = 1 /* no misc.current below cgroup_root: no misc controller, or a
+                                     container's own view of its cgroup */
+};
+
+/* Read the hierarchy below cgroup_root that has the misc controller (cgroup v2, v1 or hybrid, as
+ * misc_read()). limit: the TDs that the host can run at once; a number above it cannot be right.
+ * 0, an outcome, or -errno: -ERANGE where all places together have more than limit. */
+int misc_tree_read(const char *cgroup_root, uint64_t limit, struct misc_tree *ret,
+                   struct error *err);
+void misc_tree_deinit(struct misc_tree *tree);
+static inline void cleanup_misc_tree(struct misc_tree *tree)
+{
+        misc_tree_deinit(tree);
+}
+
+/* The pod whose cgroup has this name (its last component), by kubelet's names for both cgroup
+ * drivers, below whichever parent (pkg/kubelet/cm/pod_container_manager_linux.go): "pod<UID>", or
+ * "<parent>-pod<UID with underscores>.slice". False: it is no pod's. */
+bool misc_tree_pod_uid(const char *name, char ret_uid[MISC_TREE_UID_SIZE]);
