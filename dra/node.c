@@ -9,6 +9,7 @@
 #include "cdi/spec.h"
 #include "cdi/store.h"
 #include "claims/prepare.h"
+#include "claims/rebuild.h"
 #include "claims/reconcile.h"
 #include "claims/records.h"
 #include "config.h"
@@ -17,6 +18,7 @@
 #include "ledger.h"
 #include "offer/inventory.h"
 #include "overcommit.h"
+#include "plugin/podresources.h"
 #include "surroundings.h"
 
 #include <string.h>
@@ -42,6 +44,7 @@ struct node {
         struct records *records; /* NULL before node_activate() */
         struct cdi_store *cdi;
         struct prepare *prepare;
+        struct rebuild *rebuild;     /* NULL before node_activate() */
         struct reconcile *reconcile; /* NULL: no API server, or not active */
         struct plugin *plugin;
 
@@ -447,6 +450,78 @@ static void on_plugin_changed(void *owner)
         publish(node);
 }
 
+/* ---- claims without a record ---- */
+
+static void on_ask_kubelet(void *owner)
+{
+        struct node *node = owner;
+
+        plugin_ask(node->plugin);
+}
+
+/* From the one path's words to the other's: neither knows the other. */
+static void on_claims_listed(void *owner, const struct podresources_claim_device *listed, size_t n,
+                             bool has_pods, const struct error *error)
+{
+        __attribute__((cleanup(cleanup_free))) struct rebuild_device *devices = NULL;
+        struct node *node = owner;
+
+        if (!node->rebuild)
+                return;
+        devices = xcalloc(n, sizeof(*devices));
+        for (size_t i = 0; i < n; ++i)
+                devices[i] = (struct rebuild_device){ .namespace_ = listed[i].namespace_,
+                                                      .claim = listed[i].claim,
+                                                      .pool = listed[i].pool,
+                                                      .device = listed[i].device,
+                                                      .cdi = listed[i].cdi };
+        rebuild_listed(node->rebuild, devices, n, has_pods, error);
+}
+
+static void on_claim_released(void *owner, const char *namespace_, const char *name)
+{
+        struct node *node = owner;
+
+        if (node->rebuild)
+                rebuild_released(node->rebuild, namespace_, name);
+}
+
+static void on_rebuilt(void *owner)
+{
+        struct node *node = owner;
+
+        on_claims_changed(node);
+        write_cdi_spec(node);
+        prepare_retry_waiting(node->prepare);
+}
+
+static void on_records_missing(void *owner, const char *reason, const char *text)
+{
+        tell(owner, true, reason, text);
+}
+
+static void start_rebuild(struct node *node, const char *boot_id)
+{
+        const struct node_options *options = &node->options;
+        const struct rebuild_options rebuild_options = {
+                .loop = options->loop,
+                .ledger = node->ledger,
+                .prepare = node->prepare,
+                .api = options->api,
+                .pool = options->config->node_name,
+                .boot_id = boot_id,
+                .ask = on_ask_kubelet,
+                .kubelet_age_ms = options->kubelet_age_ms,
+                .kubelet_owner = options->owner,
+                .on_changed = on_rebuilt,
+                .on_event = on_records_missing,
+                .owner = node,
+        };
+
+        if (options->config->serves_dra)
+                node->rebuild = rebuild_start(&rebuild_options);
+}
+
 /* ---- becoming the node's active instance ---- */
 
 static void on_damaged(void *owner, const char *uid, const struct error *reason)
@@ -476,8 +551,9 @@ static int load(struct node *node, struct error *err)
         return r;
 }
 
-/* In this order: what claims and plugin devices hold, as far as the disk tells; how VMs get their
- * devices; the total, which opens the offer; requests last. */
+/* In this order: what claims and plugin devices hold, as far as the disk tells (claims without a
+ * record are waited for); how VMs get their devices; the total, which opens the offer; requests
+ * last. */
 int node_activate(struct node *node, struct error *err)
 {
         char boot_id[BOOT_ID_SIZE];
@@ -489,6 +565,7 @@ int node_activate(struct node *node, struct error *err)
         if (r < 0)
                 return r;
         node->is_active = true;
+        start_rebuild(node, boot_id);
         plugin_start(node->plugin);
         put_attestation_in_force(node);
         put_total_in_force(node);
@@ -559,6 +636,7 @@ static void set_up_plugin(struct node *node)
                 .serves = config->serves_plugin,
                 .on_allocating = on_allocating,
                 .on_changed = on_plugin_changed,
+                .on_claims = on_claims_listed,
                 .owner = node,
         };
 
@@ -590,6 +668,7 @@ struct node *node_new(const struct node_options *options)
                                                     .pool = config->node_name,
                                                     .wait_ms = config->prepare_wait_ms,
                                                     .on_held_changed = on_claims_changed,
+                                                    .on_released = on_claim_released,
                                                     .owner = node };
         node->prepare = prepare_new(&prepare_options);
         set_up_plugin(node);
@@ -600,6 +679,7 @@ void node_stop(struct node *node)
 {
         node->is_stopping = true;
         reconcile_free(take_ptr(node->reconcile));
+        rebuild_free(take_ptr(node->rebuild));
         prepare_stop(node->prepare);
         plugin_stop(node->plugin);
 }
