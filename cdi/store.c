@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "cdi/store.h"
 
+#include "base/directory.h"
 #include "base/error.h"
 #include "base/file.h"
 #include "cdi/spec.h"
@@ -17,9 +18,11 @@
 #define SETTLED_MS 100                   /* several ticks of the slowest kernel clock (HZ=100) */
 
 struct cdi_store {
-        char *directory;
-        char *path;
-        char *bytes; /* what the file must hold; NULL: no file */
+        char *usual_directory;
+        char *other_directory; /* the same by another mount; NULL: none */
+        char *directory;       /* the one in use */
+        char *path;            /* of the spec in it */
+        char *bytes;           /* what the file must hold; NULL: no file */
         size_t n;
         bool is_known; /* the file that known describes was read, and holds bytes */
         struct stat known;
@@ -30,6 +33,7 @@ struct cdi_store *cdi_store_new(const char *directory)
 {
         struct cdi_store *store = xcalloc(1, sizeof(*store));
 
+        store->usual_directory = xstrdup(directory);
         store->directory = xstrdup(directory);
         store->path = xasprintf("%s/%s", directory, CDI_SPEC_FILE);
         return store;
@@ -39,10 +43,34 @@ void cdi_store_free(struct cdi_store *store)
 {
         if (!store)
                 return;
+        free(store->usual_directory);
+        free(store->other_directory);
         free(store->directory);
         free(store->path);
         free(store->bytes);
         free(store);
+}
+
+void cdi_store_set_other_way(struct cdi_store *store, const char *directory)
+{
+        free(store->other_directory);
+        store->other_directory = xstrdup(directory);
+}
+
+static void choose_directory(struct cdi_store *store)
+{
+        const char *chosen = store->usual_directory;
+
+        if (store->other_directory && directory_is_removed(chosen) &&
+            directory_is_there(store->other_directory))
+                chosen = store->other_directory;
+        if (strcmp(chosen, store->directory) == 0)
+                return;
+        free(store->directory);
+        free(store->path);
+        store->directory = xstrdup(chosen);
+        store->path = xasprintf("%s/%s", chosen, CDI_SPEC_FILE);
+        store->is_known = false;
 }
 
 static bool is_same_file(const struct stat *a, const struct stat *b)
@@ -126,6 +154,12 @@ static const char *remedy_for(int r, const char *may_not)
 
 static int fail(const struct cdi_store *store, int r, struct error *err)
 {
+        if (directory_is_removed(store->directory))
+                return error_set(err, r,
+                                 "the CDI spec cannot be written: %s was removed on the host, and "
+                                 "this container's mount still shows the removed directory; "
+                                 "restart the container (kubelet does), or delete the driver's pod",
+                                 store->directory);
         return error_set(err, r, "the CDI spec %s cannot be written: %s%s", store->path,
                          strerror(-r), remedy_for(r, CDI_MAY_NOT));
 }
@@ -180,6 +214,7 @@ static int remove_spec(const struct cdi_store *store, struct error *err)
 
 int cdi_store_verify(struct cdi_store *store, struct error *err)
 {
+        choose_directory(store);
         if (!store->bytes)
                 return remove_spec(store, err);
         return is_in_place(store) ? 0 : write_spec(store, err);

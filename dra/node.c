@@ -5,15 +5,21 @@
 #include "base/error.h"
 #include "base/log.h"
 #include "base/memory.h"
+#include "cdi/conflict.h"
 #include "cdi/spec.h"
 #include "cdi/store.h"
 #include "claims/prepare.h"
+#include "claims/rebuild.h"
 #include "claims/reconcile.h"
 #include "claims/records.h"
 #include "config.h"
+#include "foreign.h"
 #include "host/boot.h"
 #include "ledger.h"
 #include "offer/inventory.h"
+#include "overcommit.h"
+#include "plugin/podresources.h"
+#include "surroundings.h"
 
 #include <string.h>
 
@@ -29,14 +35,23 @@ struct node {
         char *module_version; /* NULL: not known */
         struct attestation_facts attestation;
         bool are_taints_dropped;
+        const struct misc_tree *running; /* borrowed; NULL: it was weighed, or there is none */
+        uint64_t running_read_ms;
+        struct foreign foreign;
 
         /* What is held. */
         struct ledger *ledger;
         struct records *records; /* NULL before node_activate() */
         struct cdi_store *cdi;
         struct prepare *prepare;
+        struct rebuild *rebuild;     /* NULL before node_activate() */
         struct reconcile *reconcile; /* NULL: no API server, or not active */
         struct plugin *plugin;
+
+        struct overcommit overcommit;
+        char *cdi_conflict;      /* the other file that names our devices; NULL: none */
+        unsigned n_cdi_devices;  /* of each prefix, in the spec that was set last */
+        bool has_plugin_devices; /* in the spec */
 
         /* Why VMs cannot be given their devices; code 0: they can. */
         struct error spec_error;  /* the CDI spec cannot be written */
@@ -59,6 +74,27 @@ static void tell(const struct node *node, bool is_warning, const char *reason, c
 static bool is_total_in_force(const struct node *node)
 {
         return node->is_total_known && plugin_is_known(node->plugin);
+}
+
+static void tell_overcommit(struct node *node)
+{
+        struct plugin_status plugin;
+        struct overcommit_facts facts;
+        __attribute__((cleanup(cleanup_free))) char *text = NULL;
+        int news;
+
+        if (!node->is_active || node->is_stopping || !ledger_is_total_known(node->ledger))
+                return;
+        plugin_status(node->plugin, &plugin);
+        facts = (struct overcommit_facts){ ledger_total(node->ledger), ledger_held(node->ledger),
+                                           plugin.n_held };
+        news = overcommit_look(&node->overcommit, &facts, &text);
+        if (news == OVERCOMMIT_WORSE) {
+                log_warn("more TDs are held than there are", log_str("detail", text));
+                tell(node, true, "TDXOvercommitted", text);
+        } else if (news == OVERCOMMIT_OVER) {
+                log_info("no more TDs are held than there are", log_str("detail", text));
+        }
 }
 
 /* Why a VM that is placed here could not start, be it attested or not; NULL: it can. With plain
@@ -105,6 +141,7 @@ static void publish(struct node *node)
         };
         struct inventory inventory = INVENTORY_NULL;
 
+        tell_overcommit(node);
         if (!node->options.config->serves_dra || !node->is_active || node->is_stopping)
                 return;
         inventory_compute(node->ledger, &terms, &inventory);
@@ -141,15 +178,19 @@ void node_taints_dropped(struct node *node)
         if (node->are_taints_dropped)
                 return;
         log_warn("this API server keeps no device taints (its feature DRADeviceTaints is off): "
-                 "free devices are withdrawn instead");
+                 "while VMs may not be placed here, the slices list no device instead");
         node->are_taints_dropped = true;
         publish(node);
 }
+
+static void verify_cdi_spec(struct node *node);
 
 static void on_claims_changed(void *owner)
 {
         struct node *node = owner;
 
+        if (node->spec_error.code) /* a Prepare may have restored the spec */
+                verify_cdi_spec(node);
         plugin_update(node->plugin);
         publish(node);
 }
@@ -176,27 +217,28 @@ static void set_error(struct node *node, struct error *known, const struct error
         publish(node);
 }
 
-/* A device for every TD there is, and for every one that is still held from when there were more.
- */
+/* A device for every TD there is, and for every one that is still in use from when there were more:
+ * a container that starts again looks its devices up again. */
 static unsigned n_cdi_devices(const struct node *node)
 {
-        unsigned n = ledger_total(node->ledger);
+        unsigned n = node->is_total_known ? node->total : 0, n_plugin;
 
         for (const struct ledger_claim *claim = ledger_next(node->ledger, NULL); claim;
              claim = ledger_next(node->ledger, claim))
                 for (size_t i = 0; i < claim->n_devices; ++i)
                         if (claim->devices[i].slot != LEDGER_NO_SLOT && claim->devices[i].slot >= n)
                                 n = claim->devices[i].slot + 1;
-        return n;
+        n_plugin = node->has_plugin_devices ? plugin_n_indexes(node->plugin) : 0;
+        return n > n_plugin ? n : n_plugin;
 }
 
-static void write_cdi_spec(struct node *node)
+static void set_cdi_spec(struct node *node, unsigned n_devices)
 {
         static const char *const prefixes[] = { PREPARE_CDI_PREFIX, PLUGIN_SERVICE_CDI_PREFIX };
         const struct cdi_spec spec = {
                 .prefixes = prefixes,
-                .n_prefixes = node->options.config->is_injecting_cdi ? 2 : 1,
-                .n_devices = n_cdi_devices(node),
+                .n_prefixes = node->has_plugin_devices ? 2 : 1,
+                .n_devices = n_devices,
                 .mount = { node->attestation.host_directory, node->attestation.vm_directory },
                 .group = node->attestation.group,
         };
@@ -205,8 +247,20 @@ static void write_cdi_spec(struct node *node)
         size_t n;
 
         bytes = cdi_spec_build(&spec, &n);
+        node->n_cdi_devices = n_devices;
         (void)cdi_store_set(node->cdi, bytes, n, &error);
         set_error(node, &node->spec_error, &error);
+}
+
+static void write_cdi_spec(struct node *node)
+{
+        /* Pods that an earlier run gave CDI names keep needing them, whatever --plugin-inject is
+         * now. Which pods those are is not recorded: any plugin device from before counts. */
+        if (!node->has_plugin_devices)
+                node->has_plugin_devices =
+                        node->options.config->is_injecting_cdi ||
+                        (!ledger_is_total_known(node->ledger) && plugin_n_indexes(node->plugin));
+        set_cdi_spec(node, n_cdi_devices(node));
 }
 
 static void verify_cdi_spec(struct node *node)
@@ -220,6 +274,43 @@ static void verify_cdi_spec(struct node *node)
                 (void)cdi_ensure_mount_source(node->attestation.seen_directory, &mount_error);
         set_error(node, &node->spec_error, &spec_error);
         set_error(node, &node->mount_error, &mount_error);
+}
+
+/* The runtime must find what an answer names. An index may be above the total: kubelet chooses from
+ * a list that we sent before the total shrank. */
+static int on_allocating(void *owner, unsigned n, struct error *err)
+{
+        struct node *node = owner;
+        const struct error *error;
+
+        if (!node->options.config->is_injecting_cdi)
+                return 0;
+        if (n > node->n_cdi_devices)
+                set_cdi_spec(node, n);
+        verify_cdi_spec(node);
+        error = no_mount(node, ATTESTATION_CDI);
+        if (error)
+                *err = *error;
+        return error ? error->code : 0;
+}
+
+/* Not before each answer: it reads every spec there is. */
+static void look_for_cdi_conflict(struct node *node)
+{
+        __attribute__((cleanup(cleanup_free))) char *before = take_ptr(node->cdi_conflict);
+        __attribute__((cleanup(cleanup_free))) char *text = NULL;
+
+        node->cdi_conflict = cdi_conflict_find(node->options.config->cdi_dir);
+        if (!node->cdi_conflict && before)
+                log_info("no other CDI spec names our devices any more", log_str("was", before));
+        if (!node->cdi_conflict || (before && strcmp(before, node->cdi_conflict) == 0))
+                return;
+        text = xasprintf("%s names the devices of " CDI_KIND
+                         ", as this driver's own spec does: the "
+                         "container runtime resolves neither, and no VM starts. Remove it",
+                         node->cdi_conflict);
+        log_error("another CDI spec names our devices", log_str("detail", text));
+        tell(node, true, "TDXCDIConflict", text);
 }
 
 /* ---- attestation ---- */
@@ -299,13 +390,42 @@ void node_set_module_version(struct node *node, const char *version)
 
 /* ---- the total ---- */
 
+/* Each reading is weighed once, and not before it is known who holds what. Whether the offer may
+ * differ. */
+static bool weigh_running(struct node *node)
+{
+        const struct misc_tree *running = node->running;
+
+        if (!running || !node->is_active || !is_total_in_force(node))
+                return false;
+        node->running = NULL;
+        if (!foreign_take(&node->foreign, running, node->ledger, node->plugin,
+                          node->running_read_ms))
+                return false;
+        ledger_set_foreign(node->ledger, foreign_withheld(&node->foreign));
+        return true;
+}
+
+void node_set_running(struct node *node, const struct misc_tree *tree, uint64_t now_ms)
+{
+        if (node->is_stopping)
+                return;
+        node->running = tree;
+        node->running_read_ms = now_ms;
+        if (!weigh_running(node))
+                return;
+        plugin_update(node->plugin);
+        publish(node);
+}
+
 static void put_total_in_force(struct node *node)
 {
         if (!node->is_active || !is_total_in_force(node))
                 return;
+        write_cdi_spec(node);
+        (void)weigh_running(node);
         ledger_set_total(node->ledger, node->total);
         plugin_update(node->plugin);
-        write_cdi_spec(node);
         prepare_retry_waiting(node->prepare);
         publish(node);
 }
@@ -324,8 +444,82 @@ static void on_plugin_changed(void *owner)
 
         if (!ledger_is_total_known(node->ledger) || ledger_total(node->ledger) != node->total)
                 put_total_in_force(node);
+        if (node->has_plugin_devices && plugin_n_indexes(node->plugin) > node->n_cdi_devices)
+                write_cdi_spec(node);
         prepare_retry_waiting(node->prepare);
         publish(node);
+}
+
+/* ---- claims without a record ---- */
+
+static void on_ask_kubelet(void *owner)
+{
+        struct node *node = owner;
+
+        plugin_ask(node->plugin);
+}
+
+/* From the one path's words to the other's: neither knows the other. */
+static void on_claims_listed(void *owner, const struct podresources_claim_device *listed, size_t n,
+                             bool has_pods, const struct error *error)
+{
+        __attribute__((cleanup(cleanup_free))) struct rebuild_device *devices = NULL;
+        struct node *node = owner;
+
+        if (!node->rebuild)
+                return;
+        devices = xcalloc(n, sizeof(*devices));
+        for (size_t i = 0; i < n; ++i)
+                devices[i] = (struct rebuild_device){ .namespace_ = listed[i].namespace_,
+                                                      .claim = listed[i].claim,
+                                                      .pool = listed[i].pool,
+                                                      .device = listed[i].device,
+                                                      .cdi = listed[i].cdi };
+        rebuild_listed(node->rebuild, devices, n, has_pods, error);
+}
+
+static void on_claim_released(void *owner, const char *namespace_, const char *name)
+{
+        struct node *node = owner;
+
+        if (node->rebuild)
+                rebuild_released(node->rebuild, namespace_, name);
+}
+
+static void on_rebuilt(void *owner)
+{
+        struct node *node = owner;
+
+        on_claims_changed(node);
+        write_cdi_spec(node);
+        prepare_retry_waiting(node->prepare);
+}
+
+static void on_records_missing(void *owner, const char *reason, const char *text)
+{
+        tell(owner, true, reason, text);
+}
+
+static void start_rebuild(struct node *node, const char *boot_id)
+{
+        const struct node_options *options = &node->options;
+        const struct rebuild_options rebuild_options = {
+                .loop = options->loop,
+                .ledger = node->ledger,
+                .prepare = node->prepare,
+                .api = options->api,
+                .pool = options->config->node_name,
+                .boot_id = boot_id,
+                .ask = on_ask_kubelet,
+                .kubelet_age_ms = options->kubelet_age_ms,
+                .kubelet_owner = options->owner,
+                .on_changed = on_rebuilt,
+                .on_event = on_records_missing,
+                .owner = node,
+        };
+
+        if (options->config->serves_dra)
+                node->rebuild = rebuild_start(&rebuild_options);
 }
 
 /* ---- becoming the node's active instance ---- */
@@ -334,7 +528,8 @@ static void on_damaged(void *owner, const char *uid, const struct error *reason)
 {
         struct node *node = owner;
 
-        log_error("the record of a claim is not readable; the claim stays held until kubelet prepares "
+        log_error("the record of a claim is not readable; the claim stays held until kubelet "
+                  "prepares "
                   "or unprepares it, or until the next reboot",
                   log_str("uid", uid), log_str("reason", reason->text));
         tell(node, true, "TDXCheckpointDamaged", reason->text);
@@ -356,8 +551,9 @@ static int load(struct node *node, struct error *err)
         return r;
 }
 
-/* In this order: what claims hold, then how VMs get their devices, then what plugin devices hold,
- * then the total, which opens the offer, and requests last. */
+/* In this order: what claims and plugin devices hold, as far as the disk tells (claims without a
+ * record are waited for); how VMs get their devices; the total, which opens the offer; requests
+ * last. */
 int node_activate(struct node *node, struct error *err)
 {
         char boot_id[BOOT_ID_SIZE];
@@ -369,8 +565,9 @@ int node_activate(struct node *node, struct error *err)
         if (r < 0)
                 return r;
         node->is_active = true;
-        put_attestation_in_force(node);
+        start_rebuild(node, boot_id);
         plugin_start(node->plugin);
+        put_attestation_in_force(node);
         put_total_in_force(node);
         prepare_activate(node->prepare, node->records, boot_id);
         if (node->options.api)
@@ -397,6 +594,7 @@ void node_look(struct node *node)
         /* Leave a spec that cannot be written to the clock: each attempt changes the directory. */
         if (!node->spec_error.code)
                 verify_cdi_spec(node);
+        look_for_cdi_conflict(node);
 }
 
 void node_check(struct node *node)
@@ -405,10 +603,20 @@ void node_check(struct node *node)
                 return;
         look(node);
         verify_cdi_spec(node);
+        look_for_cdi_conflict(node);
         prepare_retry_removals(node->prepare);
 }
 
 /* ---- life ---- */
+
+/* --share counts only while both paths are served. With one path off, nothing is kept for it: what
+ * its pods still hold from before is counted anyway. */
+static int64_t split_of(const struct config *config)
+{
+        if (!config->serves_dra)
+                return 0;
+        return config->serves_plugin ? config->split : -1;
+}
 
 static void set_up_plugin(struct node *node)
 {
@@ -424,9 +632,11 @@ static void set_up_plugin(struct node *node)
                 .state_dir = config->state_dir,
                 .cgroup_root = config->cgroup_root,
                 .inject = config->is_injecting_cdi ? PLUGIN_SERVICE_CDI : PLUGIN_SERVICE_MOUNTS,
-                .split = config->serves_dra ? config->split : 0,
+                .split = split_of(config),
                 .serves = config->serves_plugin,
+                .on_allocating = on_allocating,
                 .on_changed = on_plugin_changed,
+                .on_claims = on_claims_listed,
                 .owner = node,
         };
 
@@ -437,11 +647,20 @@ struct node *node_new(const struct node_options *options)
 {
         struct node *node = xcalloc(1, sizeof(*node));
         const struct config *config = options->config;
+        __attribute__((cleanup(cleanup_free))) char *other_cdi_dir = NULL;
         struct prepare_options prepare_options;
 
         node->options = *options;
+        node->foreign = (struct foreign){ .is_ignoring = config->is_ignoring_foreign,
+                                          .reserve = config->reserve,
+                                          .measure = MEASURE_NULL,
+                                          .on_event = options->on_event,
+                                          .owner = options->owner };
         node->ledger = ledger_new();
         node->cdi = cdi_store_new(config->cdi_dir);
+        other_cdi_dir = surroundings_other_cdi_dir(config);
+        if (other_cdi_dir)
+                cdi_store_set_other_way(node->cdi, other_cdi_dir);
         prepare_options = (struct prepare_options){ .loop = options->loop,
                                                     .ledger = node->ledger,
                                                     .cdi = node->cdi,
@@ -449,6 +668,7 @@ struct node *node_new(const struct node_options *options)
                                                     .pool = config->node_name,
                                                     .wait_ms = config->prepare_wait_ms,
                                                     .on_held_changed = on_claims_changed,
+                                                    .on_released = on_claim_released,
                                                     .owner = node };
         node->prepare = prepare_new(&prepare_options);
         set_up_plugin(node);
@@ -459,6 +679,7 @@ void node_stop(struct node *node)
 {
         node->is_stopping = true;
         reconcile_free(take_ptr(node->reconcile));
+        rebuild_free(take_ptr(node->rebuild));
         prepare_stop(node->prepare);
         plugin_stop(node->plugin);
 }
@@ -479,6 +700,7 @@ void node_free(struct node *node)
         ledger_free(node->ledger);
         free_copy(&node->attestation);
         free(node->module_version);
+        free(node->cdi_conflict);
         free(node);
 }
 
@@ -496,6 +718,12 @@ void node_status(const struct node *node, struct node_status *ret)
                 .is_total_known = ledger_is_total_known(node->ledger),
                 .total = ledger_total(node->ledger),
                 .n_held = ledger_held(node->ledger),
+                .is_measured = node->foreign.measure.is_known,
+                .n_running = node->foreign.latest.ours + node->foreign.latest.foreign +
+                             node->foreign.latest.leaked,
+                .n_foreign = node->foreign.measure.foreign.in_force,
+                .n_leaked = node->foreign.measure.leaked.in_force,
+                .n_usable = ledger_usable(node->ledger),
                 .n_claims = ledger_n_claims(node->ledger),
                 .n_waiting = prepare_n_waiting(node->prepare),
                 .is_attestation_known = node->attestation.is_known,

@@ -44,7 +44,14 @@ struct metrics {
         bool is_capacity_known;
         unsigned capacity; /* TDs */
         unsigned held[METRICS_N_PATHS];
-        unsigned free;
+        unsigned free;          /* to be offered */
+        unsigned overcommitted; /* held beyond the capacity */
+
+        bool is_measured;        /* the host shows which TDs it runs */
+        unsigned running;        /* all of them */
+        unsigned foreign;        /* that no claim and no pod holds */
+        unsigned leaked;         /* key IDs that are charged though their VM has gone */
+        uint64_t refused_starts; /* by a misc.max */
 
         size_t n_claims;
         size_t n_waiting;
