@@ -270,8 +270,8 @@ static void confirm_in_flight(struct plugin *side, const char *const *ids, size_
                 sharing_confirm(side->sharing, ids[i], true);
 }
 
-static void on_claims(void *owner, const struct podresources_claim_device *devices, size_t n,
-                      bool has_pods, const struct error *error)
+static void on_claims(void *owner, const struct device_prepared *devices, size_t n, bool has_pods,
+                      const struct error *error)
 {
         struct plugin *side = owner;
 

@@ -16,7 +16,7 @@
 struct error;
 struct ledger;
 struct plugin_holder;
-struct podresources_claim_device;
+struct device_prepared;
 struct rpc_pump;
 struct rpc_server;
 struct plugin;
@@ -41,7 +41,7 @@ struct plugin_options {
         void (*on_changed)(void *owner); /* what plugin devices hold has changed */
         /* kubelet's list was read, for whatever reason: the claims that it has prepared with this
          * driver, as podresources_options has it. */
-        void (*on_claims)(void *owner, const struct podresources_claim_device *devices, size_t n,
+        void (*on_claims)(void *owner, const struct device_prepared *devices, size_t n,
                           bool has_pods, const struct error *error);
         void *owner;
 };

@@ -348,11 +348,11 @@ static void list_claim(struct podresources *podresources, const struct pod *pod)
 
 static void tell_claims(struct podresources *podresources, bool has_pods, const struct error *error)
 {
-        __attribute__((cleanup(cleanup_free))) struct podresources_claim_device *devices =
+        __attribute__((cleanup(cleanup_free))) struct device_prepared *devices =
                 xcalloc(podresources->n_claims, sizeof(*devices));
 
         for (size_t i = 0; i < podresources->n_claims; ++i)
-                devices[i] = (struct podresources_claim_device){
+                devices[i] = (struct device_prepared){
                         .namespace_ = NAMESPACE,
                         .claim = podresources->claims[i].name,
                         .pool = NODE,
