@@ -164,8 +164,7 @@ static void close_plugin(struct node *node)
         enum attestation_means means =
                 node->options.config->is_injecting_cdi ? ATTESTATION_CDI : ATTESTATION_MOUNTS;
 
-        plugin_close(node->plugin,
-                     !node->attestation.is_known || obstacle(node, means) != OBSTACLE_NONE);
+        plugin_close(node->plugin, obstacle(node, means) != OBSTACLE_NONE);
 }
 
 void node_taints_dropped(struct node *node)
