@@ -623,6 +623,7 @@ void node_status(const struct node *node, struct node_status *ret)
                 .n_waiting = prepare_n_waiting(node->prepare),
                 .is_attestation_known = node->attestation.is_known,
                 .is_attesting = node->attestation.works[ATTESTATION_CDI],
+                .attestation_state = node->attestation.state,
                 .is_schedulable = obstacle(node, ATTESTATION_CDI) == OBSTACLE_NONE,
                 .refuses_path = node->attestation.refuses_path,
                 .refuses_enforced = node->attestation.refuses_enforced,
