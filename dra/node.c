@@ -141,8 +141,7 @@ static void close_plugin(struct node *node)
         enum attestation_means means =
                 node->options.config->is_injecting_cdi ? ATTESTATION_CDI : ATTESTATION_MOUNTS;
 
-        plugin_close(node->plugin,
-                     !node->attestation.is_known || obstacle(node, means) != OBSTACLE_NONE);
+        plugin_close(node->plugin, obstacle(node, means) != OBSTACLE_NONE);
 }
 
 void node_taints_dropped(struct node *node)
@@ -617,6 +616,7 @@ void node_status(const struct node *node, struct node_status *ret)
                 .n_waiting = prepare_n_waiting(node->prepare),
                 .is_attestation_known = node->attestation.is_known,
                 .is_attesting = node->attestation.works[ATTESTATION_CDI],
+                .attestation_state = node->attestation.state,
                 .is_schedulable = obstacle(node, ATTESTATION_CDI) == OBSTACLE_NONE,
                 .refuses_path = node->attestation.refuses_path,
                 .refuses_enforced = node->attestation.refuses_enforced,

@@ -107,6 +107,7 @@ struct node_status {
         size_t n_waiting;                    /* claims that wait for a TD */
         bool is_attestation_known;           /* the next two by ATTESTATION_CDI */
         bool is_attesting;                   /* QGS answers a VM */
+        const char *attestation_state;       /* of QGS, one word; static */
         bool is_schedulable;                 /* VMs may be placed here */
         bool refuses_path, refuses_enforced; /* fields of the KubeVirt CR, not followed */
         struct plugin_status plugin;

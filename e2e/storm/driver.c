@@ -257,7 +257,8 @@ static void tell_attestation(void)
 
         for (int means = 0; means < ATTESTATION_N_MEANS; ++means) {
                 facts.works[means] = works((enum attestation_means)means);
-                facts.is_schedulable[means] = !driver.is_enforced || facts.works[means];
+                facts.is_schedulable[means] =
+                        driver.is_judged && (!driver.is_enforced || facts.works[means]);
         }
         node_set_attestation(driver.node, &facts);
 }
