@@ -220,6 +220,30 @@ capacity_fails() { # WORDS [FLAG...]
         [ "$status" -eq 0 ]
 }
 
+@test "TDs that others run are not left to offer, and a claim's own VM is not counted twice" {
+        local cgroups=$T/cgroups
+        MISC=$cgroups/misc.capacity
+        misc() { "$SIM/misc-sim" "$cgroups" "$@"; }
+        misc init 4
+        misc mkdir machine.slice/qemu-1.scope
+        misc start machine.slice/qemu-1.scope
+        driver --serve dra --cgroup-root "$cgroups"
+        api claim default/a tdx0
+        kubelet prepare default/a
+        misc mkdir kubepods
+        misc mkdir kubepods/poda
+        misc start kubepods/poda
+        run check --attestation optional --cgroup-root "$cgroups"
+        echo "$output"
+        [ "$status" -eq 0 ]
+        grep -E '^ok    capacity +2 TDs left to offer: 4 of the host .*1 held by 1 claims, .*1 run by others' <<<"$output"
+        misc start machine.slice/qemu-1.scope
+        misc start machine.slice/qemu-1.scope
+        capacity_fails '0 TDs left to offer: .*3 run by others' --cgroup-root "$cgroups"
+        run check --attestation optional --cgroup-root "$cgroups" --foreign ignore
+        grep -E '^ok    capacity +3 TDs left to offer' <<<"$output"
+}
+
 @test "inspect tells how many TDs a damaged record holds" {
         driver --serve dra
         api claim default/three tdx0,tdx1,tdx2

@@ -101,9 +101,9 @@ static bool check_capacity(const struct config *config, const struct survey *sur
                 return report(false, "capacity", held->error.text);
         snprintf(text, sizeof(text),
                  "%u TDs left to offer: %llu of the host (%s), %u reserved, %u held by %u claims, "
-                 "%u by plain pods",
+                 "%u by plain pods, %u run by others besides the reserve",
                  survey->n_left, (unsigned long long)capacity->n_host, capacity->source,
-                 config->reserve, held->by_claims, held->n_claims, held->by_plugin);
+                 config->reserve, held->by_claims, held->n_claims, held->by_plugin, held->withheld);
         return report(survey->n_left, "capacity", text);
 }
 
