@@ -20,6 +20,9 @@
 
 #include <string.h>
 
+/* Why no new VM may be placed here, as far as an Event of its own is due. */
+enum obstacle { OBSTACLE_NONE, OBSTACLE_NO_MOUNT, OBSTACLE_PATH_REFUSED, OBSTACLE_QGS };
+
 struct node {
         struct node_options options;
 
@@ -42,10 +45,15 @@ struct node {
         struct plugin *plugin;
 
         struct overcommit overcommit;
-        struct error cdi_error;  /* logged last */
         unsigned n_cdi_devices;  /* of each prefix, in the spec that was set last */
         bool has_plugin_devices; /* in the spec */
-        bool was_schedulable;    /* by the last Event */
+
+        /* Why VMs cannot be given their devices; code 0: they can. */
+        struct error spec_error;  /* the CDI spec cannot be written */
+        struct error mount_error; /* the directory that they mount cannot be created */
+
+        enum obstacle told_obstacle; /* by the last Event */
+        bool was_in_doubt;           /* by the last Event of the settings */
         bool is_active;
         bool is_stopping;
 };
@@ -84,15 +92,45 @@ static void tell_overcommit(struct node *node)
         }
 }
 
+/* Why a VM that is placed here could not start, be it attested or not; NULL: it can. With plain
+ * mounts the device plugin does not need the CDI spec. */
+static const struct error *no_mount(const struct node *node, enum attestation_means means)
+{
+        if (node->mount_error.code)
+                return &node->mount_error;
+        return node->spec_error.code && means == ATTESTATION_CDI ? &node->spec_error : NULL;
+}
+
+static enum obstacle obstacle(const struct node *node, enum attestation_means means)
+{
+        const struct attestation_facts *attestation = &node->attestation;
+
+        if (no_mount(node, means))
+                return OBSTACLE_NO_MOUNT;
+        if (attestation->is_schedulable[means])
+                return OBSTACLE_NONE;
+        return attestation->refuses_path ? OBSTACLE_PATH_REFUSED : OBSTACLE_QGS;
+}
+
+/* The reason and the remedy, or how well it is; borrowed until the next change. */
+static const char *describe(const struct node *node)
+{
+        const struct error *error = no_mount(node, ATTESTATION_CDI);
+
+        return error ? error->text : node->attestation.description;
+}
+
 /* The one place where facts become an offer: called after each change. */
 static void publish(struct node *node)
 {
         const struct attestation_facts *attestation = &node->attestation;
-        bool is_schedulable = attestation->is_schedulable[ATTESTATION_CDI];
+        enum obstacle why = obstacle(node, ATTESTATION_CDI);
         const struct inventory_terms terms = {
                 .is_known = is_total_in_force(node) && attestation->is_known,
                 .is_attesting = attestation->works[ATTESTATION_CDI],
-                .taint = is_schedulable ? NULL : attestation->state,
+                .taint = why == OBSTACLE_NONE       ? NULL
+                         : why == OBSTACLE_NO_MOUNT ? "no-mount"
+                                                    : attestation->state,
                 .is_withdrawing = node->are_taints_dropped,
                 .module_version = node->module_version,
         };
@@ -102,9 +140,32 @@ static void publish(struct node *node)
         if (!node->options.config->serves_dra || !node->is_active || node->is_stopping)
                 return;
         inventory_compute(node->ledger, &terms, &inventory);
-        node->options.on_offer(node->options.owner, &inventory, is_schedulable,
-                               attestation->description);
+        node->options.on_offer(node->options.owner, &inventory, why == OBSTACLE_NONE,
+                               describe(node));
         inventory_deinit(&inventory);
+}
+
+/* Only what is between two reasons of QGS's own is left to log, slice and health stream. */
+static void tell_schedulability(struct node *node)
+{
+        enum obstacle why = obstacle(node, ATTESTATION_CDI);
+
+        if (why == node->told_obstacle || !node->attestation.is_known)
+                return;
+        node->told_obstacle = why;
+        if (why == OBSTACLE_NONE) /* the server may have learnt about taints since */
+                node->are_taints_dropped = false;
+        tell(node, why != OBSTACLE_NONE,
+             why == OBSTACLE_NONE ? "TDXSchedulable" : "TDXNotSchedulable", describe(node));
+}
+
+static void close_plugin(struct node *node)
+{
+        enum attestation_means means =
+                node->options.config->is_injecting_cdi ? ATTESTATION_CDI : ATTESTATION_MOUNTS;
+
+        plugin_close(node->plugin,
+                     !node->attestation.is_known || obstacle(node, means) != OBSTACLE_NONE);
 }
 
 void node_taints_dropped(struct node *node)
@@ -117,23 +178,38 @@ void node_taints_dropped(struct node *node)
         publish(node);
 }
 
+static void verify_cdi_spec(struct node *node);
+
 static void on_claims_changed(void *owner)
 {
         struct node *node = owner;
 
+        if (node->spec_error.code) /* a Prepare may have restored the spec */
+                verify_cdi_spec(node);
         plugin_update(node->plugin);
         publish(node);
 }
 
 /* ---- the CDI spec ---- */
 
-static void log_cdi_error(struct node *node, const struct error *error)
+/* What is known of one of the two errors is this now: no VM may be placed where it could not start,
+ * for its pod would hang in ContainerCreating. */
+static void set_error(struct node *node, struct error *known, const struct error *now)
 {
-        if (strcmp(node->cdi_error.text, error->text) == 0)
+        bool is_new = known->code != now->code;
+
+        if (strcmp(known->text, now->text) == 0)
                 return;
-        node->cdi_error = *error;
-        if (error->code)
-                log_error("VMs cannot be given their devices", log_str("reason", error->text));
+        *known = *now;
+        if (now->code)
+                log_error("VMs cannot be given their devices", log_str("reason", now->text));
+        if (!is_new)
+                return;
+        if (!now->code)
+                log_info("VMs can be given their devices again");
+        close_plugin(node);
+        tell_schedulability(node);
+        publish(node);
 }
 
 /* A device for every TD there is, and for every one that is still in use from when there were more:
@@ -168,7 +244,7 @@ static void set_cdi_spec(struct node *node, unsigned n_devices)
         bytes = cdi_spec_build(&spec, &n);
         node->n_cdi_devices = n_devices;
         (void)cdi_store_set(node->cdi, bytes, n, &error);
-        log_cdi_error(node, &error);
+        set_error(node, &node->spec_error, &error);
 }
 
 static void write_cdi_spec(struct node *node)
@@ -184,14 +260,15 @@ static void write_cdi_spec(struct node *node)
 
 static void verify_cdi_spec(struct node *node)
 {
-        struct error error = ERROR_NULL;
+        struct error spec_error = ERROR_NULL, mount_error = ERROR_NULL;
 
-        if (cdi_store_verify(node->cdi, &error) == CDI_STORE_WRITTEN)
+        if (cdi_store_verify(node->cdi, &spec_error) == CDI_STORE_WRITTEN)
                 log_warn("the CDI spec was missing or changed, restored",
                          log_str("directory", node->options.config->cdi_dir));
-        if (!error.code)
-                (void)cdi_ensure_mount_source(node->attestation.seen_directory, &error);
-        log_cdi_error(node, &error);
+        if (node->attestation.seen_directory)
+                (void)cdi_ensure_mount_source(node->attestation.seen_directory, &mount_error);
+        set_error(node, &node->spec_error, &spec_error);
+        set_error(node, &node->mount_error, &mount_error);
 }
 
 /* The runtime must find what an answer names. An index may be above the total: kubelet chooses from
@@ -199,20 +276,25 @@ static void verify_cdi_spec(struct node *node)
 static int on_allocating(void *owner, unsigned n, struct error *err)
 {
         struct node *node = owner;
-        int r;
+        const struct error *error;
 
         if (!node->options.config->is_injecting_cdi)
                 return 0;
         if (n > node->n_cdi_devices)
                 set_cdi_spec(node, n);
-        r = cdi_store_verify(node->cdi, err);
-        if (r == CDI_STORE_WRITTEN)
-                log_warn("the CDI spec was missing or changed, restored",
-                         log_str("directory", node->options.config->cdi_dir));
-        return r < 0 ? r : cdi_ensure_mount_source(node->attestation.seen_directory, err);
+        verify_cdi_spec(node);
+        error = no_mount(node, ATTESTATION_CDI);
+        if (error)
+                *err = *error;
+        return error ? error->code : 0;
 }
 
 /* ---- attestation ---- */
+
+static char *copy_string(const char *string)
+{
+        return string ? xstrdup(string) : NULL;
+}
 
 static struct attestation_facts copy_of(const struct attestation_facts *facts)
 {
@@ -221,8 +303,9 @@ static struct attestation_facts copy_of(const struct attestation_facts *facts)
         copy.state = xstrdup(facts->state);
         copy.description = xstrdup(facts->description);
         copy.host_directory = xstrdup(facts->host_directory);
-        copy.seen_directory = xstrdup(facts->seen_directory);
+        copy.seen_directory = copy_string(facts->seen_directory);
         copy.vm_directory = xstrdup(facts->vm_directory);
+        copy.doubt = copy_string(facts->doubt);
         return copy;
 }
 
@@ -233,28 +316,18 @@ static void free_copy(struct attestation_facts *facts)
         free((char *)facts->host_directory);
         free((char *)facts->seen_directory);
         free((char *)facts->vm_directory);
+        free((char *)facts->doubt);
 }
 
-static void tell_schedulability(struct node *node)
+static void tell_doubt(struct node *node)
 {
-        const struct attestation_facts *attestation = &node->attestation;
-        bool is_schedulable = attestation->is_schedulable[ATTESTATION_CDI];
+        const char *doubt = node->attestation.doubt;
 
-        if (is_schedulable == node->was_schedulable || !attestation->is_known)
+        if (!doubt == !node->was_in_doubt)
                 return;
-        node->was_schedulable = is_schedulable;
-        if (is_schedulable) /* the server may have learnt about taints since */
-                node->are_taints_dropped = false;
-        tell(node, !is_schedulable, is_schedulable ? "TDXSchedulable" : "TDXNotSchedulable",
-             attestation->description);
-}
-
-static bool is_plugin_closed(const struct node *node)
-{
-        enum attestation_means means =
-                node->options.config->is_injecting_cdi ? ATTESTATION_CDI : ATTESTATION_MOUNTS;
-
-        return !node->attestation.is_known || !node->attestation.is_schedulable[means];
+        node->was_in_doubt = doubt;
+        tell(node, doubt, doubt ? "TDXSettingsUnknown" : "TDXSettingsKnown",
+             doubt ? doubt : "KubeVirt's attestation settings are known");
 }
 
 static void put_attestation_in_force(struct node *node)
@@ -263,11 +336,12 @@ static void put_attestation_in_force(struct node *node)
 
         prepare_set_mount_source(node->prepare, attestation->seen_directory);
         plugin_set_mount(node->plugin, attestation->host_directory, attestation->vm_directory);
-        plugin_close(node->plugin, is_plugin_closed(node));
+        close_plugin(node);
         if (!node->is_active)
                 return;
         write_cdi_spec(node);
         verify_cdi_spec(node);
+        tell_doubt(node);
         tell_schedulability(node);
         publish(node);
 }
@@ -420,7 +494,7 @@ void node_look(struct node *node)
                 return;
         look(node);
         /* Leave a spec that cannot be written to the clock: each attempt changes the directory. */
-        if (!node->cdi_error.code)
+        if (!node->spec_error.code)
                 verify_cdi_spec(node);
 }
 
@@ -476,7 +550,6 @@ struct node *node_new(const struct node_options *options)
         struct prepare_options prepare_options;
 
         node->options = *options;
-        node->was_schedulable = true;
         node->foreign = (struct foreign){ .is_ignoring = config->is_ignoring_foreign,
                                           .reserve = config->reserve,
                                           .measure = MEASURE_NULL,
@@ -551,7 +624,9 @@ void node_status(const struct node *node, struct node_status *ret)
                 .n_waiting = prepare_n_waiting(node->prepare),
                 .is_attestation_known = node->attestation.is_known,
                 .is_attesting = node->attestation.works[ATTESTATION_CDI],
-                .is_schedulable = node->attestation.is_schedulable[ATTESTATION_CDI],
+                .is_schedulable = obstacle(node, ATTESTATION_CDI) == OBSTACLE_NONE,
+                .refuses_path = node->attestation.refuses_path,
+                .refuses_enforced = node->attestation.refuses_enforced,
         };
         plugin_status(node->plugin, &ret->plugin);
 }

@@ -267,14 +267,25 @@ static uint64_t devices_named(const char *spec, const char *prefix)
         return devices;
 }
 
+/* While the driver has it that no spec can be written it offers nothing, until it tries again. */
+static void set_spec_refused(bool is_refused)
+{
+        if (driver.is_spec_refused && !is_refused)
+                truth_disturbed();
+        driver.is_spec_refused = is_refused;
+}
+
 static int write_spec(const struct cdi_store *store, struct error *err)
 {
         if (!store->bytes) {
                 host_remove_spec();
                 return 0;
         }
-        if (host.spec && strcmp(host.spec, store->bytes) == 0)
+        if (host.spec && strcmp(host.spec, store->bytes) == 0) {
+                set_spec_refused(false);
                 return 0;
+        }
+        set_spec_refused(host.is_spec_stuck);
         if (host.is_spec_stuck)
                 return error_set(err, -ENOSPC, "the CDI spec cannot be written");
         host_remove_spec();
