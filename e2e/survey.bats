@@ -178,6 +178,23 @@ publishes() { [ "$(published_state)" = "$1" ]; }
         grep -E "^attest +not enforced, socket /var/run/tdx-qgs/qgs.socket .*the defaults are in force" <<<"$output"
 }
 
+@test "check fails for a path of the CR that run refuses if QGS is enforced, and only then" {
+        enter_cr enforced=true
+        api kubevirt-set kubevirt/kubevirt qgs=/run/qgs.socket
+        cr_check
+        echo "$output"
+        [ "$status" -eq 1 ]
+        grep -E '^FAIL  attestation +enforced, .*qgsSocketPath.*/run/qgs.socket' <<<"$output"
+        cr_inspect
+        echo "$output"
+        grep -E '^attest +enforced, a setting is refused, .*/run/qgs.socket' <<<"$output"
+        api kubevirt-set kubevirt/kubevirt enforced=false
+        cr_check
+        echo "$output"
+        [ "$status" -eq 0 ]
+        grep -E '^ok    attestation +not enforced, .*qgsSocketPath.*/run/qgs.socket' <<<"$output"
+}
+
 @test "check and inspect write nothing" {
         local before
         enter_cr enforced=true
@@ -221,7 +238,7 @@ capacity_fails() { # WORDS [FLAG...]
 }
 
 @test "TDs that others run are not left to offer, and a claim's own VM is not counted twice" {
-        local cgroups=$T/cgroups
+        local cgroups=$T/cgroups pod
         MISC=$cgroups/misc.capacity
         misc() { "$SIM/misc-sim" "$cgroups" "$@"; }
         misc init 4
@@ -231,8 +248,10 @@ capacity_fails() { # WORDS [FLAG...]
         api claim default/a tdx0
         kubelet prepare default/a
         misc mkdir kubepods
-        misc mkdir kubepods/poda
-        misc start kubepods/poda
+        pod=kubepods/pod$(curl -sf "$API/apis/resource.k8s.io/v1/namespaces/default/resourceclaims/a" |
+                jq -r '.status.reservedFor[0].uid')
+        misc mkdir "$pod"
+        misc start "$pod"
         run check --attestation optional --cgroup-root "$cgroups"
         echo "$output"
         [ "$status" -eq 0 ]
