@@ -305,6 +305,19 @@ capacity_fails() { # WORDS [FLAG...]
         grep -E '^FAIL  lock .*not a file' <<<"$output"
 }
 
+@test "check fails if the directory that VMs mount cannot be created, be QGS enforced or not" {
+        [ "$(id -u)" = 0 ] || skip "needs root to mount"
+        mkdir "$T/host/ours"
+        driver_flags
+        # shellcheck disable=SC2016  # for the inner shell
+        run unshare -m --propagation private sh -c '
+                mount --bind "$0" "$0" && mount -o remount,ro,bind "$0" && exec "$@"' "$T/host/ours" \
+                "$DRIVER" check "${FLAGS[@]}" --attestation optional --qgs-socket "$T/host/ours/x/qgs.socket"
+        echo "$output"
+        [ "$status" -eq 1 ]
+        grep -E '^FAIL  mount .*Read-only file system' <<<"$output"
+}
+
 @test "check and inspect name a socket that run refuses, and go on" {
         local socket
         for socket in qgs.socket /run/qgs.socket /x; do
