@@ -215,12 +215,16 @@ share_changes() {
 }
 
 capacity_shrinks() {
-        both --prepare-wait 300ms
+        both --prepare-wait 300ms --listen 127.0.0.1:0
+        metric tdx_overcommitted_tds 0
         pod one
         pod two
         prepare a tdx0
         printf 'tdx 1\n' >"$MISC"
         kubelet wait-healthy 2 3s
+        said driver "more TDs are held than there are.*3 TDs are held (1 by claims, 2 by"
+        metric tdx_overcommitted_tds 2
+        eventually 10 eval 'api events | grep -q TDXOvercommitted'
         device_is tdx3 "Healthy in use"
         device_is tdx2 "Healthy in use"
         refused "no TD is free" prepare b tdx0
@@ -229,6 +233,8 @@ capacity_shrinks() {
         kubelet wait-listed 5s | grep -c ' Healthy' | grep -qx 2
         printf 'tdx 5\n' >"$MISC"
         kubelet wait-healthy 4 3s
+        metric tdx_overcommitted_tds 0
+        says driver "no more TDs are held"
         prepare b tdx1
         prepare c tdx2
         [ "$(users)" = 5 ]

@@ -324,6 +324,7 @@ static void set_up(void)
                                   .device_plugin_dir = (char *)"/device-plugins",
                                   .state_dir = (char *)"/state",
                                   .cdi_dir = (char *)"/cdi",
+                                  .host_root = (char *)"",
                                   .cgroup_root = (char *)"/cgroup",
                                   .serves_dra = driver.flags.serves_dra,
                                   .serves_plugin = driver.flags.serves_plugin,
@@ -359,6 +360,7 @@ void driver_start(void *unused)
         if (driver.flags.serves_dra)
                 clock_cancel(&publisher.wipe);
         truth_disturbed();
+        driver.is_spec_refused = false;
         set_up();
         read_capacity();
         if (node_activate(driver.node, &error) < 0)
