@@ -11,11 +11,17 @@
 #include "claims/reconcile.h"
 #include "claims/records.h"
 #include "config.h"
+#include "foreign.h"
 #include "host/boot.h"
 #include "ledger.h"
 #include "offer/inventory.h"
+#include "overcommit.h"
+#include "surroundings.h"
 
 #include <string.h>
+
+/* Why no new VM may be placed here, as far as an Event of its own is due. */
+enum obstacle { OBSTACLE_NONE, OBSTACLE_NO_MOUNT, OBSTACLE_PATH_REFUSED, OBSTACLE_QGS };
 
 struct node {
         struct node_options options;
@@ -26,6 +32,9 @@ struct node {
         char *module_version; /* NULL: not known */
         struct attestation_facts attestation;
         bool are_taints_dropped;
+        const struct misc_tree *running; /* borrowed; NULL: it was weighed, or there is none */
+        uint64_t running_read_ms;
+        struct foreign foreign;
 
         /* What is held. */
         struct ledger *ledger;
@@ -35,8 +44,16 @@ struct node {
         struct reconcile *reconcile; /* NULL: no API server, or not active */
         struct plugin *plugin;
 
-        struct error cdi_error; /* logged last */
-        bool was_schedulable;   /* by the last Event */
+        struct overcommit overcommit;
+        unsigned n_cdi_devices;  /* of each prefix, in the spec that was set last */
+        bool has_plugin_devices; /* in the spec */
+
+        /* Why VMs cannot be given their devices; code 0: they can. */
+        struct error spec_error;  /* the CDI spec cannot be written */
+        struct error mount_error; /* the directory that they mount cannot be created */
+
+        enum obstacle told_obstacle; /* by the last Event */
+        bool was_in_doubt;           /* by the last Event of the settings */
         bool is_active;
         bool is_stopping;
 };
@@ -54,26 +71,101 @@ static bool is_total_in_force(const struct node *node)
         return node->is_total_known && plugin_is_known(node->plugin);
 }
 
+static void tell_overcommit(struct node *node)
+{
+        struct plugin_status plugin;
+        struct overcommit_facts facts;
+        __attribute__((cleanup(cleanup_free))) char *text = NULL;
+        int news;
+
+        if (!node->is_active || node->is_stopping || !ledger_is_total_known(node->ledger))
+                return;
+        plugin_status(node->plugin, &plugin);
+        facts = (struct overcommit_facts){ ledger_total(node->ledger), ledger_held(node->ledger),
+                                           plugin.n_held };
+        news = overcommit_look(&node->overcommit, &facts, &text);
+        if (news == OVERCOMMIT_WORSE) {
+                log_warn("more TDs are held than there are", log_str("detail", text));
+                tell(node, true, "TDXOvercommitted", text);
+        } else if (news == OVERCOMMIT_OVER) {
+                log_info("no more TDs are held than there are", log_str("detail", text));
+        }
+}
+
+/* Why a VM that is placed here could not start, be it attested or not; NULL: it can. With plain
+ * mounts the device plugin does not need the CDI spec. */
+static const struct error *no_mount(const struct node *node, enum attestation_means means)
+{
+        if (node->mount_error.code)
+                return &node->mount_error;
+        return node->spec_error.code && means == ATTESTATION_CDI ? &node->spec_error : NULL;
+}
+
+static enum obstacle obstacle(const struct node *node, enum attestation_means means)
+{
+        const struct attestation_facts *attestation = &node->attestation;
+
+        if (no_mount(node, means))
+                return OBSTACLE_NO_MOUNT;
+        if (attestation->is_schedulable[means])
+                return OBSTACLE_NONE;
+        return attestation->refuses_path ? OBSTACLE_PATH_REFUSED : OBSTACLE_QGS;
+}
+
+/* The reason and the remedy, or how well it is; borrowed until the next change. */
+static const char *describe(const struct node *node)
+{
+        const struct error *error = no_mount(node, ATTESTATION_CDI);
+
+        return error ? error->text : node->attestation.description;
+}
+
 /* The one place where facts become an offer: called after each change. */
 static void publish(struct node *node)
 {
         const struct attestation_facts *attestation = &node->attestation;
-        bool is_schedulable = attestation->is_schedulable[ATTESTATION_CDI];
+        enum obstacle why = obstacle(node, ATTESTATION_CDI);
         const struct inventory_terms terms = {
                 .is_known = is_total_in_force(node) && attestation->is_known,
                 .is_attesting = attestation->works[ATTESTATION_CDI],
-                .taint = is_schedulable ? NULL : attestation->state,
+                .taint = why == OBSTACLE_NONE       ? NULL
+                         : why == OBSTACLE_NO_MOUNT ? "no-mount"
+                                                    : attestation->state,
                 .is_withdrawing = node->are_taints_dropped,
                 .module_version = node->module_version,
         };
         struct inventory inventory = INVENTORY_NULL;
 
+        tell_overcommit(node);
         if (!node->options.config->serves_dra || !node->is_active || node->is_stopping)
                 return;
         inventory_compute(node->ledger, &terms, &inventory);
-        node->options.on_offer(node->options.owner, &inventory, is_schedulable,
-                               attestation->description);
+        node->options.on_offer(node->options.owner, &inventory, why == OBSTACLE_NONE,
+                               describe(node));
         inventory_deinit(&inventory);
+}
+
+/* Only what is between two reasons of QGS's own is left to log, slice and health stream. */
+static void tell_schedulability(struct node *node)
+{
+        enum obstacle why = obstacle(node, ATTESTATION_CDI);
+
+        if (why == node->told_obstacle || !node->attestation.is_known)
+                return;
+        node->told_obstacle = why;
+        if (why == OBSTACLE_NONE) /* the server may have learnt about taints since */
+                node->are_taints_dropped = false;
+        tell(node, why != OBSTACLE_NONE,
+             why == OBSTACLE_NONE ? "TDXSchedulable" : "TDXNotSchedulable", describe(node));
+}
+
+static void close_plugin(struct node *node)
+{
+        enum attestation_means means =
+                node->options.config->is_injecting_cdi ? ATTESTATION_CDI : ATTESTATION_MOUNTS;
+
+        plugin_close(node->plugin,
+                     !node->attestation.is_known || obstacle(node, means) != OBSTACLE_NONE);
 }
 
 void node_taints_dropped(struct node *node)
@@ -81,51 +173,67 @@ void node_taints_dropped(struct node *node)
         if (node->are_taints_dropped)
                 return;
         log_warn("this API server keeps no device taints (its feature DRADeviceTaints is off): "
-                 "free devices are withdrawn instead");
+                 "while VMs may not be placed here, the slices list no device instead");
         node->are_taints_dropped = true;
         publish(node);
 }
+
+static void verify_cdi_spec(struct node *node);
 
 static void on_claims_changed(void *owner)
 {
         struct node *node = owner;
 
+        if (node->spec_error.code) /* a Prepare may have restored the spec */
+                verify_cdi_spec(node);
         plugin_update(node->plugin);
         publish(node);
 }
 
 /* ---- the CDI spec ---- */
 
-static void log_cdi_error(struct node *node, const struct error *error)
+/* What is known of one of the two errors is this now: no VM may be placed where it could not start,
+ * for its pod would hang in ContainerCreating. */
+static void set_error(struct node *node, struct error *known, const struct error *now)
 {
-        if (strcmp(node->cdi_error.text, error->text) == 0)
+        bool is_new = known->code != now->code;
+
+        if (strcmp(known->text, now->text) == 0)
                 return;
-        node->cdi_error = *error;
-        if (error->code)
-                log_error("VMs cannot be given their devices", log_str("reason", error->text));
+        *known = *now;
+        if (now->code)
+                log_error("VMs cannot be given their devices", log_str("reason", now->text));
+        if (!is_new)
+                return;
+        if (!now->code)
+                log_info("VMs can be given their devices again");
+        close_plugin(node);
+        tell_schedulability(node);
+        publish(node);
 }
 
-/* A device for every TD there is, and for every one that is still held from when there were more.
- */
+/* A device for every TD there is, and for every one that is still in use from when there were more:
+ * a container that starts again looks its devices up again. */
 static unsigned n_cdi_devices(const struct node *node)
 {
-        unsigned n = ledger_total(node->ledger);
+        unsigned n = node->is_total_known ? node->total : 0, n_plugin;
 
         for (const struct ledger_claim *claim = ledger_next(node->ledger, NULL); claim;
              claim = ledger_next(node->ledger, claim))
                 for (size_t i = 0; i < claim->n_devices; ++i)
                         if (claim->devices[i].slot != LEDGER_NO_SLOT && claim->devices[i].slot >= n)
                                 n = claim->devices[i].slot + 1;
-        return n;
+        n_plugin = node->has_plugin_devices ? plugin_n_indexes(node->plugin) : 0;
+        return n > n_plugin ? n : n_plugin;
 }
 
-static void write_cdi_spec(struct node *node)
+static void set_cdi_spec(struct node *node, unsigned n_devices)
 {
         static const char *const prefixes[] = { PREPARE_CDI_PREFIX, PLUGIN_SERVICE_CDI_PREFIX };
         const struct cdi_spec spec = {
                 .prefixes = prefixes,
-                .n_prefixes = node->options.config->is_injecting_cdi ? 2 : 1,
-                .n_devices = n_cdi_devices(node),
+                .n_prefixes = node->has_plugin_devices ? 2 : 1,
+                .n_devices = n_devices,
                 .mount = { node->attestation.host_directory, node->attestation.vm_directory },
                 .group = node->attestation.group,
         };
@@ -134,23 +242,59 @@ static void write_cdi_spec(struct node *node)
         size_t n;
 
         bytes = cdi_spec_build(&spec, &n);
+        node->n_cdi_devices = n_devices;
         (void)cdi_store_set(node->cdi, bytes, n, &error);
-        log_cdi_error(node, &error);
+        set_error(node, &node->spec_error, &error);
+}
+
+static void write_cdi_spec(struct node *node)
+{
+        /* Pods that an earlier run gave CDI names keep needing them, whatever --plugin-inject is
+         * now. Which pods those are is not recorded: any plugin device from before counts. */
+        if (!node->has_plugin_devices)
+                node->has_plugin_devices =
+                        node->options.config->is_injecting_cdi ||
+                        (!ledger_is_total_known(node->ledger) && plugin_n_indexes(node->plugin));
+        set_cdi_spec(node, n_cdi_devices(node));
 }
 
 static void verify_cdi_spec(struct node *node)
 {
-        struct error error = ERROR_NULL;
+        struct error spec_error = ERROR_NULL, mount_error = ERROR_NULL;
 
-        if (cdi_store_verify(node->cdi, &error) == CDI_STORE_WRITTEN)
+        if (cdi_store_verify(node->cdi, &spec_error) == CDI_STORE_WRITTEN)
                 log_warn("the CDI spec was missing or changed, restored",
                          log_str("directory", node->options.config->cdi_dir));
-        if (!error.code)
-                (void)cdi_ensure_mount_source(node->attestation.seen_directory, &error);
-        log_cdi_error(node, &error);
+        if (node->attestation.seen_directory)
+                (void)cdi_ensure_mount_source(node->attestation.seen_directory, &mount_error);
+        set_error(node, &node->spec_error, &spec_error);
+        set_error(node, &node->mount_error, &mount_error);
+}
+
+/* The runtime must find what an answer names. An index may be above the total: kubelet chooses from
+ * a list that we sent before the total shrank. */
+static int on_allocating(void *owner, unsigned n, struct error *err)
+{
+        struct node *node = owner;
+        const struct error *error;
+
+        if (!node->options.config->is_injecting_cdi)
+                return 0;
+        if (n > node->n_cdi_devices)
+                set_cdi_spec(node, n);
+        verify_cdi_spec(node);
+        error = no_mount(node, ATTESTATION_CDI);
+        if (error)
+                *err = *error;
+        return error ? error->code : 0;
 }
 
 /* ---- attestation ---- */
+
+static char *copy_string(const char *string)
+{
+        return string ? xstrdup(string) : NULL;
+}
 
 static struct attestation_facts copy_of(const struct attestation_facts *facts)
 {
@@ -159,8 +303,9 @@ static struct attestation_facts copy_of(const struct attestation_facts *facts)
         copy.state = xstrdup(facts->state);
         copy.description = xstrdup(facts->description);
         copy.host_directory = xstrdup(facts->host_directory);
-        copy.seen_directory = xstrdup(facts->seen_directory);
+        copy.seen_directory = copy_string(facts->seen_directory);
         copy.vm_directory = xstrdup(facts->vm_directory);
+        copy.doubt = copy_string(facts->doubt);
         return copy;
 }
 
@@ -171,28 +316,18 @@ static void free_copy(struct attestation_facts *facts)
         free((char *)facts->host_directory);
         free((char *)facts->seen_directory);
         free((char *)facts->vm_directory);
+        free((char *)facts->doubt);
 }
 
-static void tell_schedulability(struct node *node)
+static void tell_doubt(struct node *node)
 {
-        const struct attestation_facts *attestation = &node->attestation;
-        bool is_schedulable = attestation->is_schedulable[ATTESTATION_CDI];
+        const char *doubt = node->attestation.doubt;
 
-        if (is_schedulable == node->was_schedulable || !attestation->is_known)
+        if (!doubt == !node->was_in_doubt)
                 return;
-        node->was_schedulable = is_schedulable;
-        if (is_schedulable) /* the server may have learnt about taints since */
-                node->are_taints_dropped = false;
-        tell(node, !is_schedulable, is_schedulable ? "TDXSchedulable" : "TDXNotSchedulable",
-             attestation->description);
-}
-
-static bool is_plugin_closed(const struct node *node)
-{
-        enum attestation_means means =
-                node->options.config->is_injecting_cdi ? ATTESTATION_CDI : ATTESTATION_MOUNTS;
-
-        return !node->attestation.is_known || !node->attestation.is_schedulable[means];
+        node->was_in_doubt = doubt;
+        tell(node, doubt, doubt ? "TDXSettingsUnknown" : "TDXSettingsKnown",
+             doubt ? doubt : "KubeVirt's attestation settings are known");
 }
 
 static void put_attestation_in_force(struct node *node)
@@ -201,11 +336,12 @@ static void put_attestation_in_force(struct node *node)
 
         prepare_set_mount_source(node->prepare, attestation->seen_directory);
         plugin_set_mount(node->plugin, attestation->host_directory, attestation->vm_directory);
-        plugin_close(node->plugin, is_plugin_closed(node));
+        close_plugin(node);
         if (!node->is_active)
                 return;
         write_cdi_spec(node);
         verify_cdi_spec(node);
+        tell_doubt(node);
         tell_schedulability(node);
         publish(node);
 }
@@ -230,13 +366,42 @@ void node_set_module_version(struct node *node, const char *version)
 
 /* ---- the total ---- */
 
+/* Each reading is weighed once, and not before it is known who holds what. Whether the offer may
+ * differ. */
+static bool weigh_running(struct node *node)
+{
+        const struct misc_tree *running = node->running;
+
+        if (!running || !node->is_active || !is_total_in_force(node))
+                return false;
+        node->running = NULL;
+        if (!foreign_take(&node->foreign, running, node->ledger, node->plugin,
+                          node->running_read_ms))
+                return false;
+        ledger_set_foreign(node->ledger, foreign_withheld(&node->foreign));
+        return true;
+}
+
+void node_set_running(struct node *node, const struct misc_tree *tree, uint64_t now_ms)
+{
+        if (node->is_stopping)
+                return;
+        node->running = tree;
+        node->running_read_ms = now_ms;
+        if (!weigh_running(node))
+                return;
+        plugin_update(node->plugin);
+        publish(node);
+}
+
 static void put_total_in_force(struct node *node)
 {
         if (!node->is_active || !is_total_in_force(node))
                 return;
+        write_cdi_spec(node);
+        (void)weigh_running(node);
         ledger_set_total(node->ledger, node->total);
         plugin_update(node->plugin);
-        write_cdi_spec(node);
         prepare_retry_waiting(node->prepare);
         publish(node);
 }
@@ -255,6 +420,8 @@ static void on_plugin_changed(void *owner)
 
         if (!ledger_is_total_known(node->ledger) || ledger_total(node->ledger) != node->total)
                 put_total_in_force(node);
+        if (node->has_plugin_devices && plugin_n_indexes(node->plugin) > node->n_cdi_devices)
+                write_cdi_spec(node);
         prepare_retry_waiting(node->prepare);
         publish(node);
 }
@@ -265,7 +432,8 @@ static void on_damaged(void *owner, const char *uid, const struct error *reason)
 {
         struct node *node = owner;
 
-        log_error("the record of a claim is not readable; the claim stays held until kubelet prepares "
+        log_error("the record of a claim is not readable; the claim stays held until kubelet "
+                  "prepares "
                   "or unprepares it, or until the next reboot",
                   log_str("uid", uid), log_str("reason", reason->text));
         tell(node, true, "TDXCheckpointDamaged", reason->text);
@@ -287,8 +455,8 @@ static int load(struct node *node, struct error *err)
         return r;
 }
 
-/* In this order: what claims hold, then how VMs get their devices, then what plugin devices hold,
- * then the total, which opens the offer, and requests last. */
+/* In this order: what claims and plugin devices hold, as far as the disk tells; how VMs get their
+ * devices; the total, which opens the offer; requests last. */
 int node_activate(struct node *node, struct error *err)
 {
         char boot_id[BOOT_ID_SIZE];
@@ -300,8 +468,8 @@ int node_activate(struct node *node, struct error *err)
         if (r < 0)
                 return r;
         node->is_active = true;
-        put_attestation_in_force(node);
         plugin_start(node->plugin);
+        put_attestation_in_force(node);
         put_total_in_force(node);
         prepare_activate(node->prepare, node->records, boot_id);
         if (node->options.api)
@@ -326,7 +494,7 @@ void node_look(struct node *node)
                 return;
         look(node);
         /* Leave a spec that cannot be written to the clock: each attempt changes the directory. */
-        if (!node->cdi_error.code)
+        if (!node->spec_error.code)
                 verify_cdi_spec(node);
 }
 
@@ -340,6 +508,15 @@ void node_check(struct node *node)
 }
 
 /* ---- life ---- */
+
+/* --share counts only while both paths are served. With one path off, nothing is kept for it: what
+ * its pods still hold from before is counted anyway. */
+static int64_t split_of(const struct config *config)
+{
+        if (!config->serves_dra)
+                return 0;
+        return config->serves_plugin ? config->split : -1;
+}
 
 static void set_up_plugin(struct node *node)
 {
@@ -355,8 +532,9 @@ static void set_up_plugin(struct node *node)
                 .state_dir = config->state_dir,
                 .cgroup_root = config->cgroup_root,
                 .inject = config->is_injecting_cdi ? PLUGIN_SERVICE_CDI : PLUGIN_SERVICE_MOUNTS,
-                .split = config->serves_dra ? config->split : 0,
+                .split = split_of(config),
                 .serves = config->serves_plugin,
+                .on_allocating = on_allocating,
                 .on_changed = on_plugin_changed,
                 .owner = node,
         };
@@ -368,12 +546,20 @@ struct node *node_new(const struct node_options *options)
 {
         struct node *node = xcalloc(1, sizeof(*node));
         const struct config *config = options->config;
+        __attribute__((cleanup(cleanup_free))) char *other_cdi_dir = NULL;
         struct prepare_options prepare_options;
 
         node->options = *options;
-        node->was_schedulable = true;
+        node->foreign = (struct foreign){ .is_ignoring = config->is_ignoring_foreign,
+                                          .reserve = config->reserve,
+                                          .measure = MEASURE_NULL,
+                                          .on_event = options->on_event,
+                                          .owner = options->owner };
         node->ledger = ledger_new();
         node->cdi = cdi_store_new(config->cdi_dir);
+        other_cdi_dir = surroundings_other_cdi_dir(config);
+        if (other_cdi_dir)
+                cdi_store_set_other_way(node->cdi, other_cdi_dir);
         prepare_options = (struct prepare_options){ .loop = options->loop,
                                                     .ledger = node->ledger,
                                                     .cdi = node->cdi,
@@ -428,11 +614,19 @@ void node_status(const struct node *node, struct node_status *ret)
                 .is_total_known = ledger_is_total_known(node->ledger),
                 .total = ledger_total(node->ledger),
                 .n_held = ledger_held(node->ledger),
+                .is_measured = node->foreign.measure.is_known,
+                .n_running = node->foreign.latest.ours + node->foreign.latest.foreign +
+                             node->foreign.latest.leaked,
+                .n_foreign = node->foreign.measure.foreign.in_force,
+                .n_leaked = node->foreign.measure.leaked.in_force,
+                .n_usable = ledger_usable(node->ledger),
                 .n_claims = ledger_n_claims(node->ledger),
                 .n_waiting = prepare_n_waiting(node->prepare),
                 .is_attestation_known = node->attestation.is_known,
                 .is_attesting = node->attestation.works[ATTESTATION_CDI],
-                .is_schedulable = node->attestation.is_schedulable[ATTESTATION_CDI],
+                .is_schedulable = obstacle(node, ATTESTATION_CDI) == OBSTACLE_NONE,
+                .refuses_path = node->attestation.refuses_path,
+                .refuses_enforced = node->attestation.refuses_enforced,
         };
         plugin_status(node->plugin, &ret->plugin);
 }

@@ -166,3 +166,18 @@ certificates() (
         [ "$status" -ne 0 ]
         [[ $output == *https* ]]
 }
+
+@test "where taints are dropped, a deleted claim's device is not listed while attestation is enforced" {
+        api drop-fields taints
+        start qgs "$SIM/qgs-sim" --socket "$QGS" --control "$T/qgs.ctl"
+        driver --attestation enforced
+        published
+        api claim default/old tdx0
+        kubelet prepare default/old
+        end qgs KILL || true
+        published 0
+        # It is the scheduler's from now on; on the node it is held until kubelet unprepares it.
+        api delete-claim default/old
+        holds 1
+        published 0
+}

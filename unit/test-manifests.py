@@ -37,7 +37,7 @@ CALLS = {
     ("dra/claims/prepare.c", "kube_get"): {CLAIM},
     ("dra/claims/reconcile.c", "kube_get"): {CLAIM},
     ("dra/offer/publisher.c", "kube_get"): {("", "nodes", "get", None)},
-    ("dra/admin/check.c", "kube_get"): {("", "nodes", "get", None)},
+    ("dra/admin/survey.c", "kube_get"): {("", "nodes", "get", None)},
     ("dra/offer/publisher.c", "kube_create"): {(*SLICES, "create", None)},
     ("dra/offer/publisher.c", "kube_replace"): {(*SLICES, "update", None)},
     ("dra/offer/publisher.c", "kube_delete"): {(*SLICES, "delete", None)},
@@ -50,7 +50,7 @@ CALLS = {
 PATHS = {  # by file: which objects, so that a call for another kind does not go unnoticed
     "dra/claims/prepare.c": {"kube_path_claim"}, "dra/claims/reconcile.c": {"kube_path_claim"},
     "dra/offer/publisher.c": {"kube_path_node", "kube_path_slice", "KUBE_PATH_SLICES"},
-    "dra/admin/check.c": {"kube_path_node"}, "dra/kube/event.c": {"kube_path_events"},
+    "dra/admin/survey.c": {"kube_path_node"}, "dra/kube/event.c": {"kube_path_events"},
     "dra/kube/settings.c": {"KUBE_PATH_KUBEVIRTS"},
 }
 n_checks = n_failed = 0

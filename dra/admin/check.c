@@ -140,6 +140,18 @@ static bool check_qgs(const struct survey *survey)
         return report(is_answering || !survey->settings.is_enforced, "QGS", text);
 }
 
+/* Without one no claim can be prepared; plain pods are served all the same. */
+static bool check_api(const struct config *config, const struct survey *survey)
+{
+        char text[ERROR_TEXT_SIZE + 64];
+
+        snprintf(text, sizeof(text), "%s%s", survey->api.text,
+                 survey->api.is_ok || config->serves_dra
+                         ? ""
+                         : "; --serve=plugin works without an API server");
+        return report(survey->api.is_ok || !config->serves_dra, "API server", text);
+}
+
 int check_run(const struct config *config)
 {
         const struct survey_options options = { .asks_for_node = true };
@@ -151,6 +163,6 @@ int check_run(const struct config *config)
         is_ok &= check_files(config);
         is_ok &= check_settings(&survey);
         is_ok &= check_qgs(&survey);
-        is_ok &= report(survey.api.is_ok, "API server", survey.api.text);
+        is_ok &= check_api(config, &survey);
         return is_ok ? 0 : 1;
 }

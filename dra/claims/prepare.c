@@ -151,7 +151,8 @@ static void job_answer_held(struct job *job, const struct ledger_claim *claim)
         int r;
 
         r = cdi_store_verify(job->prepare->options.cdi, &error);
-        if (r >= 0 && cdi_ensure_mount_source(job->prepare->mount_source, &error) < 0)
+        if (r >= 0 && job->prepare->mount_source &&
+            cdi_ensure_mount_source(job->prepare->mount_source, &error) < 0)
                 r = error.code;
         if (r < 0) {
                 job_fail(job, &error);
@@ -709,7 +710,7 @@ static void advance_all(struct prepare *prepare)
 void prepare_set_mount_source(struct prepare *prepare, const char *directory)
 {
         free(prepare->mount_source);
-        prepare->mount_source = xstrdup(directory);
+        prepare->mount_source = directory ? xstrdup(directory) : NULL;
 }
 
 void prepare_activate(struct prepare *prepare, struct records *records, const char *boot_id)

@@ -47,8 +47,9 @@ struct prepare *prepare_new(const struct prepare_options *options);
 /* Only when it is idle. */
 void prepare_free(struct prepare *prepare);
 
-/* The directory that the CDI devices mount, from now on; copied. To be called before the first
- * claim is answered. */
+/* The directory that the CDI devices mount, from now on, as this process sees it; copied. It is
+ * created before an answer if it is missing. NULL: this process cannot see it, and leaves it to the
+ * container runtime. To be called before the first claim is answered. */
 void prepare_set_mount_source(struct prepare *prepare, const char *directory);
 
 /* From now on requests are served, those held so far first. The checkpoint was loaded into the

@@ -58,7 +58,7 @@ static void work(struct publisher *publisher);
 
 static unsigned n_wanted(const struct publisher *publisher)
 {
-        size_t n = (publisher->wanted.n_devices + PUBLISHER_SLICE_DEVICES - 1) /
+        size_t n = (inventory_n_listed(&publisher->wanted) + PUBLISHER_SLICE_DEVICES - 1) /
                    PUBLISHER_SLICE_DEVICES;
 
         return n ? (unsigned)n
@@ -105,8 +105,9 @@ static struct json *build(const struct publisher *publisher, unsigned index, int
         _cleanup_(json) struct json *attributes = build_attributes(wanted);
         _cleanup_(json) struct json *taints = build_taints(wanted);
         size_t first = (size_t)index * PUBLISHER_SLICE_DEVICES, n = 0;
+        size_t n_listed = inventory_n_listed(wanted);
 
-        for (; n < PUBLISHER_SLICE_DEVICES && first + n < wanted->n_devices; ++n) {
+        for (; n < PUBLISHER_SLICE_DEVICES && first + n < n_listed; ++n) {
                 device_print(names[n], wanted->devices[first + n]);
                 devices[n] = (struct slice_device){ .name = names[n],
                                                     .attributes = attributes,
@@ -442,7 +443,8 @@ static void plan(struct publisher *publisher)
 static void note_completion(struct publisher *publisher, bool is_complete)
 {
         if (is_complete && !publisher->was_complete)
-                log_info("published", log_int("devices", (int64_t)publisher->wanted.n_devices),
+                log_info("published",
+                         log_int("devices", (int64_t)inventory_n_listed(&publisher->wanted)),
                          log_int("slices", n_wanted(publisher)),
                          log_int("generation", publisher->observed[0].slice.generation));
         publisher->was_complete = is_complete;

@@ -15,6 +15,7 @@
 
 struct error;
 struct ledger;
+struct plugin_holder;
 struct rpc_pump;
 struct rpc_server;
 struct plugin;
@@ -33,6 +34,9 @@ struct plugin_options {
         /* Plain pods are ours to serve. Otherwise nothing is offered, and until another's or an
          * earlier run's devices may be in use nothing is done at all. */
         bool serves;
+        /* kubelet is about to give away devices whose indexes ("tdx5") are all below n. 0: the
+         * runtime will find them; or a negative errno with the reason, and the pod is refused. */
+        int (*on_allocating)(void *owner, unsigned n, struct error *err);
         void (*on_changed)(void *owner); /* what plugin devices hold has changed */
         void *owner;
 };
@@ -59,6 +63,14 @@ void plugin_check(struct plugin *side);
 /* Whether it is known what plugin devices hold, if any are in use; before that, nothing new may be
  * admitted. */
 bool plugin_is_known(const struct plugin *side);
+
+/* One more than the highest index of a device in use; 0: none is, as far as is known. */
+unsigned plugin_n_indexes(const struct plugin *side);
+/* Every device in use (as holdings_each()), plugin_n_held() in all: each is a TD. */
+size_t plugin_n_held(const struct plugin *side);
+void plugin_each_holder(const struct plugin *side,
+                        void (*on_holder)(void *owner, const struct plugin_holder *holder),
+                        void *owner);
 
 /* For the metrics; the counts are since the start. */
 struct plugin_status {
