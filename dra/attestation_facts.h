@@ -15,7 +15,7 @@ enum attestation_means {
         ATTESTATION_N_MEANS
 };
 
-/* All strings are borrowed. */
+/* All strings are borrowed, but for a copy. */
 struct attestation_facts {
         bool is_known;                            /* false: offer nothing yet */
         bool works[ATTESTATION_N_MEANS];          /* a VM that starts now will reach QGS */
@@ -38,3 +38,7 @@ struct attestation_facts {
          * that the defaults are in force; NULL: they are known, or not needed. */
         const char *doubt;
 };
+
+/* A copy that owns its strings, and its end. */
+struct attestation_facts attestation_facts_copy(const struct attestation_facts *facts);
+void attestation_facts_deinit(struct attestation_facts *facts);

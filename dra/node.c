@@ -5,18 +5,18 @@
 #include "base/error.h"
 #include "base/log.h"
 #include "base/memory.h"
-#include "cdi/spec.h"
-#include "cdi/store.h"
 #include "claims/prepare.h"
+#include "claims/rebuild.h"
 #include "claims/reconcile.h"
 #include "claims/records.h"
 #include "config.h"
+#include "device.h"
 #include "foreign.h"
 #include "host/boot.h"
+#include "injection.h"
 #include "ledger.h"
 #include "offer/inventory.h"
 #include "overcommit.h"
-#include "surroundings.h"
 
 #include <string.h>
 
@@ -39,19 +39,13 @@ struct node {
         /* What is held. */
         struct ledger *ledger;
         struct records *records; /* NULL before node_activate() */
-        struct cdi_store *cdi;
         struct prepare *prepare;
+        struct rebuild *rebuild;     /* NULL before node_activate() */
         struct reconcile *reconcile; /* NULL: no API server, or not active */
         struct plugin *plugin;
+        struct injection *injection;
 
         struct overcommit overcommit;
-        unsigned n_cdi_devices;  /* of each prefix, in the spec that was set last */
-        bool has_plugin_devices; /* in the spec */
-
-        /* Why VMs cannot be given their devices; code 0: they can. */
-        struct error spec_error;  /* the CDI spec cannot be written */
-        struct error mount_error; /* the directory that they mount cannot be created */
-
         enum obstacle told_obstacle; /* by the last Event */
         bool was_in_doubt;           /* by the last Event of the settings */
         bool is_active;
@@ -74,38 +68,21 @@ static bool is_total_in_force(const struct node *node)
 static void tell_overcommit(struct node *node)
 {
         struct plugin_status plugin;
-        struct overcommit_facts facts;
-        __attribute__((cleanup(cleanup_free))) char *text = NULL;
-        int news;
 
         if (!node->is_active || node->is_stopping || !ledger_is_total_known(node->ledger))
                 return;
         plugin_status(node->plugin, &plugin);
-        facts = (struct overcommit_facts){ ledger_total(node->ledger), ledger_held(node->ledger),
-                                           plugin.n_held };
-        news = overcommit_look(&node->overcommit, &facts, &text);
-        if (news == OVERCOMMIT_WORSE) {
-                log_warn("more TDs are held than there are", log_str("detail", text));
-                tell(node, true, "TDXOvercommitted", text);
-        } else if (news == OVERCOMMIT_OVER) {
-                log_info("no more TDs are held than there are", log_str("detail", text));
-        }
-}
-
-/* Why a VM that is placed here could not start, be it attested or not; NULL: it can. With plain
- * mounts the device plugin does not need the CDI spec. */
-static const struct error *no_mount(const struct node *node, enum attestation_means means)
-{
-        if (node->mount_error.code)
-                return &node->mount_error;
-        return node->spec_error.code && means == ATTESTATION_CDI ? &node->spec_error : NULL;
+        overcommit_tell(&node->overcommit,
+                        &(struct overcommit_facts){ ledger_total(node->ledger),
+                                                    ledger_held(node->ledger), plugin.n_held },
+                        node->options.on_event, node->options.owner);
 }
 
 static enum obstacle obstacle(const struct node *node, enum attestation_means means)
 {
         const struct attestation_facts *attestation = &node->attestation;
 
-        if (no_mount(node, means))
+        if (injection_obstacle(node->injection, means))
                 return OBSTACLE_NO_MOUNT;
         if (attestation->is_schedulable[means])
                 return OBSTACLE_NONE;
@@ -115,7 +92,7 @@ static enum obstacle obstacle(const struct node *node, enum attestation_means me
 /* The reason and the remedy, or how well it is; borrowed until the next change. */
 static const char *describe(const struct node *node)
 {
-        const struct error *error = no_mount(node, ATTESTATION_CDI);
+        const struct error *error = injection_obstacle(node->injection, ATTESTATION_CDI);
 
         return error ? error->text : node->attestation.description;
 }
@@ -178,38 +155,30 @@ void node_taints_dropped(struct node *node)
         publish(node);
 }
 
-static void verify_cdi_spec(struct node *node);
-
 static void on_claims_changed(void *owner)
 {
         struct node *node = owner;
 
-        if (node->spec_error.code) /* a Prepare may have restored the spec */
-                verify_cdi_spec(node);
+        if (injection_lacks_spec(node->injection)) /* a Prepare may have restored the spec */
+                injection_verify(node->injection);
         plugin_update(node->plugin);
         publish(node);
 }
 
 /* ---- the CDI spec ---- */
 
-/* What is known of one of the two errors is this now: no VM may be placed where it could not start,
- * for its pod would hang in ContainerCreating. */
-static void set_error(struct node *node, struct error *known, const struct error *now)
+static void on_injection_changed(void *owner)
 {
-        bool is_new = known->code != now->code;
+        struct node *node = owner;
 
-        if (strcmp(known->text, now->text) == 0)
-                return;
-        *known = *now;
-        if (now->code)
-                log_error("VMs cannot be given their devices", log_str("reason", now->text));
-        if (!is_new)
-                return;
-        if (!now->code)
-                log_info("VMs can be given their devices again");
         close_plugin(node);
         tell_schedulability(node);
         publish(node);
+}
+
+static void on_injection_event(void *owner, bool is_warning, const char *reason, const char *text)
+{
+        tell(owner, is_warning, reason, text);
 }
 
 /* A device for every TD there is, and for every one that is still in use from when there were more:
@@ -223,52 +192,27 @@ static unsigned n_cdi_devices(const struct node *node)
                 for (size_t i = 0; i < claim->n_devices; ++i)
                         if (claim->devices[i].slot != LEDGER_NO_SLOT && claim->devices[i].slot >= n)
                                 n = claim->devices[i].slot + 1;
-        n_plugin = node->has_plugin_devices ? plugin_n_indexes(node->plugin) : 0;
+        n_plugin =
+                injection_has_plugin_devices(node->injection) ? plugin_n_indexes(node->plugin) : 0;
         return n > n_plugin ? n : n_plugin;
 }
 
-static void set_cdi_spec(struct node *node, unsigned n_devices)
+/* Pods that an earlier run gave CDI names keep needing them, whatever --plugin-inject is now. Which
+ * pods those are is not recorded: any plugin device from before counts. */
+static bool is_spec_for_plugin(const struct node *node)
 {
-        static const char *const prefixes[] = { PREPARE_CDI_PREFIX, PLUGIN_SERVICE_CDI_PREFIX };
-        const struct cdi_spec spec = {
-                .prefixes = prefixes,
-                .n_prefixes = node->has_plugin_devices ? 2 : 1,
-                .n_devices = n_devices,
-                .mount = { node->attestation.host_directory, node->attestation.vm_directory },
-                .group = node->attestation.group,
-        };
-        __attribute__((cleanup(cleanup_free))) char *bytes = NULL;
-        struct error error = ERROR_NULL;
-        size_t n;
-
-        bytes = cdi_spec_build(&spec, &n);
-        node->n_cdi_devices = n_devices;
-        (void)cdi_store_set(node->cdi, bytes, n, &error);
-        set_error(node, &node->spec_error, &error);
+        return node->options.config->is_injecting_cdi ||
+               (!ledger_is_total_known(node->ledger) && plugin_n_indexes(node->plugin));
 }
 
 static void write_cdi_spec(struct node *node)
 {
-        /* Pods that an earlier run gave CDI names keep needing them, whatever --plugin-inject is
-         * now. Which pods those are is not recorded: any plugin device from before counts. */
-        if (!node->has_plugin_devices)
-                node->has_plugin_devices =
-                        node->options.config->is_injecting_cdi ||
-                        (!ledger_is_total_known(node->ledger) && plugin_n_indexes(node->plugin));
-        set_cdi_spec(node, n_cdi_devices(node));
-}
+        bool is_for_plugin = is_spec_for_plugin(node);
+        unsigned n = n_cdi_devices(node);
 
-static void verify_cdi_spec(struct node *node)
-{
-        struct error spec_error = ERROR_NULL, mount_error = ERROR_NULL;
-
-        if (cdi_store_verify(node->cdi, &spec_error) == CDI_STORE_WRITTEN)
-                log_warn("the CDI spec was missing or changed, restored",
-                         log_str("directory", node->options.config->cdi_dir));
-        if (node->attestation.seen_directory)
-                (void)cdi_ensure_mount_source(node->attestation.seen_directory, &mount_error);
-        set_error(node, &node->spec_error, &spec_error);
-        set_error(node, &node->mount_error, &mount_error);
+        if (is_for_plugin && plugin_n_indexes(node->plugin) > n)
+                n = plugin_n_indexes(node->plugin);
+        injection_set(node->injection, n, is_for_plugin);
 }
 
 /* The runtime must find what an answer names. An index may be above the total: kubelet chooses from
@@ -280,44 +224,16 @@ static int on_allocating(void *owner, unsigned n, struct error *err)
 
         if (!node->options.config->is_injecting_cdi)
                 return 0;
-        if (n > node->n_cdi_devices)
-                set_cdi_spec(node, n);
-        verify_cdi_spec(node);
-        error = no_mount(node, ATTESTATION_CDI);
+        if (n > injection_n_devices(node->injection))
+                injection_set(node->injection, n, true);
+        injection_verify(node->injection);
+        error = injection_obstacle(node->injection, ATTESTATION_CDI);
         if (error)
                 *err = *error;
         return error ? error->code : 0;
 }
 
 /* ---- attestation ---- */
-
-static char *copy_string(const char *string)
-{
-        return string ? xstrdup(string) : NULL;
-}
-
-static struct attestation_facts copy_of(const struct attestation_facts *facts)
-{
-        struct attestation_facts copy = *facts;
-
-        copy.state = xstrdup(facts->state);
-        copy.description = xstrdup(facts->description);
-        copy.host_directory = xstrdup(facts->host_directory);
-        copy.seen_directory = copy_string(facts->seen_directory);
-        copy.vm_directory = xstrdup(facts->vm_directory);
-        copy.doubt = copy_string(facts->doubt);
-        return copy;
-}
-
-static void free_copy(struct attestation_facts *facts)
-{
-        free((char *)facts->state);
-        free((char *)facts->description);
-        free((char *)facts->host_directory);
-        free((char *)facts->seen_directory);
-        free((char *)facts->vm_directory);
-        free((char *)facts->doubt);
-}
 
 static void tell_doubt(struct node *node)
 {
@@ -340,7 +256,7 @@ static void put_attestation_in_force(struct node *node)
         if (!node->is_active)
                 return;
         write_cdi_spec(node);
-        verify_cdi_spec(node);
+        injection_verify(node->injection);
         tell_doubt(node);
         tell_schedulability(node);
         publish(node);
@@ -352,8 +268,8 @@ void node_set_attestation(struct node *node, const struct attestation_facts *fac
 
         if (node->is_stopping)
                 return;
-        node->attestation = copy_of(facts);
-        free_copy(&before);
+        node->attestation = attestation_facts_copy(facts);
+        attestation_facts_deinit(&before);
         put_attestation_in_force(node);
 }
 
@@ -420,10 +336,73 @@ static void on_plugin_changed(void *owner)
 
         if (!ledger_is_total_known(node->ledger) || ledger_total(node->ledger) != node->total)
                 put_total_in_force(node);
-        if (node->has_plugin_devices && plugin_n_indexes(node->plugin) > node->n_cdi_devices)
+        if (injection_has_plugin_devices(node->injection) &&
+            plugin_n_indexes(node->plugin) > injection_n_devices(node->injection))
                 write_cdi_spec(node);
         prepare_retry_waiting(node->prepare);
         publish(node);
+}
+
+/* ---- claims without a record ---- */
+
+static void on_ask_kubelet(void *owner)
+{
+        struct node *node = owner;
+
+        plugin_ask(node->plugin);
+}
+
+static void on_claims_listed(void *owner, const struct device_prepared *devices, size_t n,
+                             bool has_pods, const struct error *error)
+{
+        struct node *node = owner;
+
+        if (node->rebuild)
+                rebuild_listed(node->rebuild, devices, n, has_pods, error);
+}
+
+static void on_claim_released(void *owner, const char *namespace_, const char *name)
+{
+        struct node *node = owner;
+
+        if (node->rebuild)
+                rebuild_released(node->rebuild, namespace_, name);
+}
+
+static void on_rebuilt(void *owner)
+{
+        struct node *node = owner;
+
+        on_claims_changed(node);
+        write_cdi_spec(node);
+        prepare_retry_waiting(node->prepare);
+}
+
+static void on_records_missing(void *owner, const char *reason, const char *text)
+{
+        tell(owner, true, reason, text);
+}
+
+static void start_rebuild(struct node *node, const char *boot_id)
+{
+        const struct node_options *options = &node->options;
+        const struct rebuild_options rebuild_options = {
+                .loop = options->loop,
+                .ledger = node->ledger,
+                .prepare = node->prepare,
+                .api = options->api,
+                .pool = options->config->node_name,
+                .boot_id = boot_id,
+                .ask = on_ask_kubelet,
+                .kubelet_age_ms = options->kubelet_age_ms,
+                .kubelet_owner = options->owner,
+                .on_changed = on_rebuilt,
+                .on_event = on_records_missing,
+                .owner = node,
+        };
+
+        if (options->config->serves_dra)
+                node->rebuild = rebuild_start(&rebuild_options);
 }
 
 /* ---- becoming the node's active instance ---- */
@@ -455,8 +434,9 @@ static int load(struct node *node, struct error *err)
         return r;
 }
 
-/* In this order: what claims and plugin devices hold, as far as the disk tells; how VMs get their
- * devices; the total, which opens the offer; requests last. */
+/* In this order: what claims and plugin devices hold, as far as the disk tells (claims without a
+ * record are waited for); how VMs get their devices; the total, which opens the offer; requests
+ * last. */
 int node_activate(struct node *node, struct error *err)
 {
         char boot_id[BOOT_ID_SIZE];
@@ -468,6 +448,7 @@ int node_activate(struct node *node, struct error *err)
         if (r < 0)
                 return r;
         node->is_active = true;
+        start_rebuild(node, boot_id);
         plugin_start(node->plugin);
         put_attestation_in_force(node);
         put_total_in_force(node);
@@ -494,8 +475,9 @@ void node_look(struct node *node)
                 return;
         look(node);
         /* Leave a spec that cannot be written to the clock: each attempt changes the directory. */
-        if (!node->spec_error.code)
-                verify_cdi_spec(node);
+        if (!injection_lacks_spec(node->injection))
+                injection_verify(node->injection);
+        injection_look_for_conflict(node->injection);
 }
 
 void node_check(struct node *node)
@@ -503,7 +485,8 @@ void node_check(struct node *node)
         if (!node->is_active || node->is_stopping)
                 return;
         look(node);
-        verify_cdi_spec(node);
+        injection_verify(node->injection);
+        injection_look_for_conflict(node->injection);
         prepare_retry_removals(node->prepare);
 }
 
@@ -536,17 +519,28 @@ static void set_up_plugin(struct node *node)
                 .serves = config->serves_plugin,
                 .on_allocating = on_allocating,
                 .on_changed = on_plugin_changed,
+                .on_claims = on_claims_listed,
                 .owner = node,
         };
 
         node->plugin = plugin_new(&plugin_options);
 }
 
+static void set_up_injection(struct node *node)
+{
+        const struct injection_options options = { .config = node->options.config,
+                                                   .attestation = &node->attestation,
+                                                   .on_changed = on_injection_changed,
+                                                   .on_event = on_injection_event,
+                                                   .owner = node };
+
+        node->injection = injection_new(&options);
+}
+
 struct node *node_new(const struct node_options *options)
 {
         struct node *node = xcalloc(1, sizeof(*node));
         const struct config *config = options->config;
-        __attribute__((cleanup(cleanup_free))) char *other_cdi_dir = NULL;
         struct prepare_options prepare_options;
 
         node->options = *options;
@@ -556,17 +550,15 @@ struct node *node_new(const struct node_options *options)
                                           .on_event = options->on_event,
                                           .owner = options->owner };
         node->ledger = ledger_new();
-        node->cdi = cdi_store_new(config->cdi_dir);
-        other_cdi_dir = surroundings_other_cdi_dir(config);
-        if (other_cdi_dir)
-                cdi_store_set_other_way(node->cdi, other_cdi_dir);
+        set_up_injection(node);
         prepare_options = (struct prepare_options){ .loop = options->loop,
                                                     .ledger = node->ledger,
-                                                    .cdi = node->cdi,
+                                                    .cdi = injection_store(node->injection),
                                                     .api = options->api,
                                                     .pool = config->node_name,
                                                     .wait_ms = config->prepare_wait_ms,
                                                     .on_held_changed = on_claims_changed,
+                                                    .on_released = on_claim_released,
                                                     .owner = node };
         node->prepare = prepare_new(&prepare_options);
         set_up_plugin(node);
@@ -577,6 +569,7 @@ void node_stop(struct node *node)
 {
         node->is_stopping = true;
         reconcile_free(take_ptr(node->reconcile));
+        rebuild_free(take_ptr(node->rebuild));
         prepare_stop(node->prepare);
         plugin_stop(node->plugin);
 }
@@ -593,9 +586,9 @@ void node_free(struct node *node)
         plugin_free(node->plugin);
         prepare_free(node->prepare);
         records_free(node->records);
-        cdi_store_free(node->cdi);
+        injection_free(node->injection);
         ledger_free(node->ledger);
-        free_copy(&node->attestation);
+        attestation_facts_deinit(&node->attestation);
         free(node->module_version);
         free(node);
 }

@@ -26,31 +26,26 @@
 
 #define VISIBLE __attribute__((visibility("default")))
 
-static atomic_ullong passed_ms; /* besides real time */
+static atomic_ullong passed_ms;
+static atomic_int hurry = 1; /* how many times faster than real time poll() is over */
 
 VISIBLE int clock_gettime(clockid_t clock, struct timespec *ret)
 {
         uint64_t ms = atomic_load(&passed_ms);
-        int r = (int)syscall(SYS_clock_gettime, clock, ret);
 
-        if (clock == CLOCK_MONOTONIC || clock == CLOCK_MONOTONIC_COARSE) {
-                ret->tv_sec += (time_t)(ms / 1000);
-                ret->tv_nsec += (long)(ms % 1000) * 1000000;
-                if (ret->tv_nsec >= 1000000000) {
-                        ++ret->tv_sec;
-                        ret->tv_nsec -= 1000000000;
-                }
-        }
-        return r;
+        if (clock != CLOCK_MONOTONIC && clock != CLOCK_MONOTONIC_COARSE)
+                return (int)syscall(SYS_clock_gettime, clock, ret);
+        *ret = (struct timespec){ .tv_sec = (time_t)(1000 + ms / 1000),
+                                  .tv_nsec = (long)(ms % 1000) * 1000000 };
+        return 0;
 }
 
-/* Waits for a twentieth of the time and says that all of it has passed. */
 VISIBLE int poll(struct pollfd *fds, nfds_t n, int timeout_ms)
 {
-        int r = (int)syscall(SYS_poll, fds, n, timeout_ms / 20);
+        int r = (int)syscall(SYS_poll, fds, n, timeout_ms / atomic_load(&hurry));
 
         if (r == 0)
-                atomic_fetch_add(&passed_ms, (unsigned long long)(timeout_ms - timeout_ms / 20));
+                atomic_fetch_add(&passed_ms, (unsigned long long)timeout_ms);
         return r;
 }
 
@@ -801,6 +796,7 @@ END_TEST
 START_TEST(a_person_is_told_of_silence_while_the_connection_stays)
 {
         qgs_start(IS_SILENT);
+        atomic_store(&hurry, 20);
         ck_assert_int_eq(judge(false), QGS_HUNG);
         qgs_serve();
         ck_assert_uint_eq(qgs.n_open, 1);
@@ -817,6 +813,7 @@ END_TEST
 START_TEST(the_wait_for_a_silent_qgs_ends)
 {
         qgs_start(IS_SILENT);
+        atomic_store(&hurry, 20);
         ck_assert_int_eq(judge(true), QGS_HUNG);
         qgs_serve();
         ck_assert_uint_eq(qgs.n_open, 0);

@@ -190,11 +190,6 @@ const struct qgs_verdict_state *qgs_watch_state(const struct qgs_watch *watch)
         return &watch->verdict.in_force;
 }
 
-uint64_t qgs_watch_age_ms(const struct qgs_watch *watch)
-{
-        return now(watch) - watch->verdict.since_ms;
-}
-
 void qgs_watch_free(struct qgs_watch *watch)
 {
         if (!watch)
