@@ -249,6 +249,7 @@ static void set_up(void)
                                   .serves_dra = true,
                                   .serves_plugin = true,
                                   .split = driver.split,
+                                  .reconcile_after_ms = 60000,
                                   .prepare_wait_ms = PREPARE_WAIT_MS,
                                   .poll_interval_ms = POLL_INTERVAL_MS };
         driver.node = node_new(&options);
