@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "cdi/store.h"
 
+#include "base/directory.h"
 #include "base/error.h"
 #include "base/file.h"
 #include "cdi/spec.h"
@@ -17,9 +18,11 @@
 #define SETTLED_MS 100                   /* several ticks of the slowest kernel clock (HZ=100) */
 
 struct cdi_store {
-        char *directory;
-        char *path;
-        char *bytes; /* what the file must hold; NULL: no file */
+        char *usual_directory;
+        char *other_directory; /* the same by another mount; NULL: none */
+        char *directory;       /* the one in use */
+        char *path;            /* of the spec in it */
+        char *bytes;           /* what the file must hold; NULL: no file */
         size_t n;
         bool is_known; /* the file that known describes was read, and holds bytes */
         struct stat known;
@@ -30,6 +33,7 @@ struct cdi_store *cdi_store_new(const char *directory)
 {
         struct cdi_store *store = xcalloc(1, sizeof(*store));
 
+        store->usual_directory = xstrdup(directory);
         store->directory = xstrdup(directory);
         store->path = xasprintf("%s/%s", directory, CDI_SPEC_FILE);
         return store;
@@ -39,10 +43,34 @@ void cdi_store_free(struct cdi_store *store)
 {
         if (!store)
                 return;
+        free(store->usual_directory);
+        free(store->other_directory);
         free(store->directory);
         free(store->path);
         free(store->bytes);
         free(store);
+}
+
+void cdi_store_set_other_way(struct cdi_store *store, const char *directory)
+{
+        free(store->other_directory);
+        store->other_directory = xstrdup(directory);
+}
+
+static void choose_directory(struct cdi_store *store)
+{
+        const char *chosen = store->usual_directory;
+
+        if (store->other_directory && directory_is_removed(chosen) &&
+            directory_is_there(store->other_directory))
+                chosen = store->other_directory;
+        if (strcmp(chosen, store->directory) == 0)
+                return;
+        free(store->directory);
+        free(store->path);
+        store->directory = xstrdup(chosen);
+        store->path = xasprintf("%s/%s", chosen, CDI_SPEC_FILE);
+        store->is_known = false;
 }
 
 static bool is_same_file(const struct stat *a, const struct stat *b)
@@ -95,7 +123,8 @@ static bool is_in_place(struct cdi_store *store)
 
 /* ---- writing ---- */
 
-static const char *remedy_for(int r)
+/* may_not: what helps if the driver may not write there. */
+static const char *remedy_for(int r, const char *may_not)
 {
         switch (r) {
         case -ENOSPC:
@@ -104,9 +133,7 @@ static const char *remedy_for(int r)
         case -EROFS:
         case -EACCES:
         case -EPERM:
-                return "; the driver must be able to write there: mount the host's directory "
-                       "writable, or name the "
-                       "one that the container runtime reads with --cdi-dir";
+                return may_not;
         case -EISDIR:
         case -ENOTEMPTY:
         case -EEXIST:
@@ -118,10 +145,23 @@ static const char *remedy_for(int r)
         }
 }
 
+#define CDI_MAY_NOT                                                                               \
+        "; the driver must be able to write there: mount the host's directory writable, or name " \
+        "the one that the container runtime reads with --cdi-dir"
+#define QGS_MAY_NOT                                                                              \
+        "; the driver must be able to write there: mount the host's directory writable, create " \
+        "it on the host, or name another one with --qgs-socket"
+
 static int fail(const struct cdi_store *store, int r, struct error *err)
 {
+        if (directory_is_removed(store->directory))
+                return error_set(err, r,
+                                 "the CDI spec cannot be written: %s was removed on the host, and "
+                                 "this container's mount still shows the removed directory; "
+                                 "restart the container (kubelet does), or delete the driver's pod",
+                                 store->directory);
         return error_set(err, r, "the CDI spec %s cannot be written: %s%s", store->path,
-                         strerror(-r), remedy_for(r));
+                         strerror(-r), remedy_for(r, CDI_MAY_NOT));
 }
 
 /* What we were killed over. Only ours: other drivers write to this directory, too. */
@@ -169,11 +209,12 @@ static int remove_spec(const struct cdi_store *store, struct error *err)
         if (errno == ENOENT || errno == ENOTDIR)
                 return 0;
         return error_set(err, -errno, "the CDI spec %s cannot be removed: %s%s", store->path,
-                         strerror(errno), remedy_for(-errno));
+                         strerror(errno), remedy_for(-errno, CDI_MAY_NOT));
 }
 
 int cdi_store_verify(struct cdi_store *store, struct error *err)
 {
+        choose_directory(store);
         if (!store->bytes)
                 return remove_spec(store, err);
         return is_in_place(store) ? 0 : write_spec(store, err);
@@ -225,14 +266,16 @@ int cdi_ensure_mount_source(const char *host_path, struct error *err)
                 if (!r && stat(host_path, &file) < 0)
                         r = -errno;
                 if (r < 0)
-                        return error_set(err, r,
-                                         "the directory %s, which VMs mount, cannot be made: %s%s",
-                                         host_path, strerror(-r), remedy_for(r));
+                        return error_set(
+                                err, r,
+                                "the directory %s, which VMs mount, cannot be created: %s%s",
+                                host_path, strerror(-r), remedy_for(r, QGS_MAY_NOT));
         }
         if (!S_ISDIR(file.st_mode))
-                return error_set(err, -ENOTDIR,
-                                 "%s, which VMs mount, is no directory; remove it, and QGS or this "
-                                 "driver makes the directory",
-                                 host_path);
+                return error_set(
+                        err, -ENOTDIR,
+                        "%s, which VMs mount, is not a directory; remove it, and QGS or this "
+                        "driver creates the directory",
+                        host_path);
         return 0;
 }

@@ -19,6 +19,11 @@ struct cdi_store *cdi_store_new(const char *directory);
 void cdi_store_free(struct cdi_store *store);
 DEFINE_CLEANUP(struct cdi_store, cdi_store, cdi_store_free);
 
+/* Where the same directory is seen by another mount, copied: it is used while the mount of the
+ * first shows a directory that the host has removed (rm -r /var/run/cdi), for the runtime reads the
+ * new one. */
+void cdi_store_set_other_way(struct cdi_store *store, const char *directory);
+
 enum cdi_store_outcome {
         CDI_STORE_WRITTEN = 1 /* the file was not as it must be, and is now */
 };

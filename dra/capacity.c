@@ -95,6 +95,8 @@ bool capacity_read(struct capacity *total)
 
         capacity_look(total->config, total->kvm_file, &sight);
         log_sight(total, &sight);
+        if (sight.outcome >= 0)
+                total->n_host = sight.n_host;
         if (sight.outcome < 0 || (total->is_known && sight.n_offered == total->tds))
                 return false;
         if (sight.n_host > DEVICE_INDEX_MAX)

@@ -33,6 +33,7 @@ struct capacity {
         const char *kvm_file; /* borrowed; capacity_init() says KVM_TDX_FILE */
         bool is_known;
         unsigned tds;                 /* of both paths */
+        uint64_t n_host;              /* that the host can run */
         char reason[ERROR_TEXT_SIZE]; /* logged last */
 };
 

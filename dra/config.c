@@ -71,6 +71,17 @@ static int parse_reserve(const struct option *option, const char *value, void *f
         return r;
 }
 
+static int parse_foreign(const struct option *option, const char *value, void *field,
+                         struct error *err)
+{
+        bool is_ignoring = strcmp(value, "ignore") == 0;
+
+        if (!is_ignoring && strcmp(value, "count") != 0)
+                return invalid(option, value, "count or ignore", err);
+        *(bool *)field = is_ignoring;
+        return 0;
+}
+
 static int parse_prepare_wait(const struct option *option, const char *value, void *field,
                               struct error *err)
 {
@@ -226,6 +237,7 @@ static const struct option options[] = {
         { "cgroup-root", "DIR", "/sys/fs/cgroup", "cgroup mount point; misc.capacity and the pods' cgroups are looked up below it", parse_string, field(cgroup_root) },
         { "misc-capacity", "FILE", NULL, "read the tdx line from FILE instead", parse_string, field(misc_capacity) },
         { "capacity", "N", NULL, "number of TDs that this host can run; misc.capacity is not read", parse_capacity, field(capacity) },
+        { "foreign", "count|ignore", "count", "TDs that others run here (libvirt, Kata, leaked key IDs): do not offer them, or only show them; needs the host's cgroups", parse_foreign, field(is_ignoring_foreign) },
         { "reserve", "K", "0", "keep K of them for VMs outside Kubernetes", parse_reserve, field(reserve) },
 
         { .meaning = "Who gets them" },
@@ -404,10 +416,7 @@ static int check_absolute(const char *flag, const char *path, struct error *err)
 static int check_outside(const char *what, const char *flag, const char *directory,
                          const char *qgs_directory, struct error *err)
 {
-        size_t n = strlen(directory);
-
-        if (strncmp(qgs_directory, directory, n) != 0 ||
-            (qgs_directory[n] && qgs_directory[n] != '/'))
+        if (!qgs_path_is_within(qgs_directory, directory))
                 return 0;
         return error_set(
                 err, -EINVAL,
@@ -419,13 +428,14 @@ static int check_outside(const char *what, const char *flag, const char *directo
 int config_check_qgs_socket(const struct config *config, const char *what, const char *socket,
                             struct error *err)
 {
-        __attribute__((cleanup(cleanup_free))) char *directory = NULL;
+        __attribute__((cleanup(cleanup_free))) char *directory = NULL, *seen = NULL;
         int r;
 
         r = qgs_path_check(what, socket, config->host_root, err);
         if (r < 0)
                 return r;
-        if (strlen(config->host_root) + strlen(socket) > QGS_PATH_MAX)
+        seen = qgs_path_seen(config->host_root, socket);
+        if (strlen(seen) > QGS_PATH_MAX)
                 return error_set(
                         err, -EINVAL,
                         "%s: \"%s\" is longer than a socket's path may be when it is looked "

@@ -37,6 +37,7 @@ struct config {
         char *host_root;  /* where this process sees the host's files; "": it is on the host */
         int64_t capacity; /* TDs; -1: read from misc.capacity */
         unsigned reserve; /* TDs that run outside Kubernetes */
+        bool is_ignoring_foreign; /* what others run is shown, and offered all the same */
 
         bool serves_dra;
         bool serves_plugin;

@@ -12,6 +12,7 @@
 #include "claims/service.h"
 #include "claims/sockets.h"
 #include "config.h"
+#include "device.h"
 #include "host/dirwatch.h"
 #include "host/kubelet.h"
 #include "host/module.h"
@@ -20,12 +21,14 @@
 #include "kube/credentials.h"
 #include "kube/event.h"
 #include "kube/http.h"
+#include "measuring.h"
 #include "node.h"
 #include "offer/device_health.h"
 #include "offer/inventory.h"
 #include "offer/publisher.h"
 #include "rpc/pump.h"
 #include "rpc/server.h"
+#include "surroundings.h"
 
 #include <errno.h>
 #include <signal.h>
@@ -41,6 +44,7 @@ struct daemon {
 
         /* What the host says. */
         struct capacity total;
+        struct measuring measuring;
         struct module module;
         struct attestation *attestation;
 
@@ -51,6 +55,7 @@ struct daemon {
         struct rpc_pump *pump;
         struct rpc_server *server;
         struct kubelet *kubelet;
+        struct surroundings *surroundings;
         struct sockets *sockets; /* NULL: the DRA path is off */
         struct registration registration;
         struct claims_service claims_service;
@@ -133,11 +138,22 @@ static void read_module(struct daemon *daemon)
         node_set_module_version(daemon->node, daemon->module.version);
 }
 
+/* With --capacity the host may run more than is given to us. */
+static void read_running(struct daemon *daemon)
+{
+        uint64_t limit = daemon->config->capacity < 0 ? daemon->total.n_host : DEVICE_INDEX_MAX;
+        const struct misc_tree *tree = limit ? measuring_read(&daemon->measuring, limit) : NULL;
+
+        if (tree)
+                node_set_running(daemon->node, tree, uv_now(&daemon->loop));
+}
+
 static void read_capacity(struct daemon *daemon)
 {
         read_module(daemon);
         if (capacity_read(&daemon->total))
                 node_set_total(daemon->node, daemon->total.tds);
+        read_running(daemon);
 }
 
 /* ---- kubelet ---- */
@@ -245,6 +261,7 @@ static bool look_around(struct daemon *daemon)
         for (size_t i = 0; i < array_size(daemon->watches); ++i)
                 if (daemon->watches[i])
                         dirwatch_check(daemon->watches[i]);
+        surroundings_look(daemon->surroundings, uv_now(&daemon->loop));
         r = keep_lock(daemon);
         if (r < 0) {
                 fail(daemon, r);
@@ -313,6 +330,7 @@ static int set_up_kube(struct daemon *daemon, struct error *err)
                                                         .node_name = config->node_name,
                                                         .on_node_uid = on_node_uid,
                                                         .on_taints_dropped = on_taints_dropped,
+                                                        .on_event = on_event,
                                                         .owner = daemon };
         if (config->serves_dra)
                 daemon->publisher = publisher_new(&publisher_options);
@@ -375,8 +393,10 @@ static int set_up_status(struct daemon *daemon, struct error *err)
         const struct status_options options = { .loop = &daemon->loop,
                                                 .config = daemon->config,
                                                 .node = daemon->node,
+                                                .measuring = &daemon->measuring,
                                                 .claims_service = &daemon->claims_service,
                                                 .sockets = daemon->sockets,
+                                                .surroundings = daemon->surroundings,
                                                 .publisher = daemon->publisher,
                                                 .api = daemon->api };
 
@@ -414,6 +434,7 @@ static int set_up(struct daemon *daemon, struct error *err)
         const struct config *config = daemon->config;
         int r;
 
+        daemon->surroundings = surroundings_new(config);
         daemon->kubelet = kubelet_new(config->kubelet_dir, config->device_plugin_dir);
         for (size_t i = 0; i < array_size(numbers); ++i) {
                 uv_signal_init(&daemon->loop, &daemon->signals[i]);
@@ -522,6 +543,9 @@ int daemon_run(const struct config *config, struct error *err)
         daemon->config = config;
         daemon->err = err;
         capacity_init(&daemon->total, config);
+        daemon->measuring = (struct measuring){ .cgroup_root = config->cgroup_root,
+                                                .on_event = on_event,
+                                                .owner = daemon };
         daemon->module.file = MODULE_VERSION_FILE;
         r = uv_loop_init(&daemon->loop);
         if (r < 0) {
@@ -538,7 +562,9 @@ int daemon_run(const struct config *config, struct error *err)
         }
         kube_credentials_deinit(&daemon->credentials);
         kubelet_free(daemon->kubelet);
+        surroundings_free(daemon->surroundings);
         module_deinit(&daemon->module);
+        measuring_deinit(&daemon->measuring);
         uv_loop_close(&daemon->loop);
         free(daemon);
         return r;

@@ -5,19 +5,23 @@
 #include "base/error.h"
 #include "base/log.h"
 #include "base/memory.h"
-#include "cdi/spec.h"
-#include "cdi/store.h"
 #include "claims/prepare.h"
 #include "claims/rebuild.h"
 #include "claims/reconcile.h"
 #include "claims/records.h"
 #include "config.h"
+#include "device.h"
+#include "foreign.h"
 #include "host/boot.h"
+#include "injection.h"
 #include "ledger.h"
 #include "offer/inventory.h"
-#include "plugin/podresources.h"
+#include "overcommit.h"
 
 #include <string.h>
+
+/* Why no new VM may be placed here, as far as an Event of its own is due. */
+enum obstacle { OBSTACLE_NONE, OBSTACLE_NO_MOUNT, OBSTACLE_PATH_REFUSED, OBSTACLE_QGS };
 
 struct node {
         struct node_options options;
@@ -28,18 +32,22 @@ struct node {
         char *module_version; /* NULL: not known */
         struct attestation_facts attestation;
         bool are_taints_dropped;
+        const struct misc_tree *running; /* borrowed; NULL: it was weighed, or there is none */
+        uint64_t running_read_ms;
+        struct foreign foreign;
 
         /* What is held. */
         struct ledger *ledger;
         struct records *records; /* NULL before node_activate() */
-        struct cdi_store *cdi;
         struct prepare *prepare;
         struct rebuild *rebuild;     /* NULL before node_activate() */
         struct reconcile *reconcile; /* NULL: no API server, or not active */
         struct plugin *plugin;
+        struct injection *injection;
 
-        struct error cdi_error; /* logged last */
-        bool was_schedulable;   /* by the last Event */
+        struct overcommit overcommit;
+        enum obstacle told_obstacle; /* by the last Event */
+        bool was_in_doubt;           /* by the last Event of the settings */
         bool is_active;
         bool is_stopping;
 };
@@ -57,26 +65,84 @@ static bool is_total_in_force(const struct node *node)
         return node->is_total_known && plugin_is_known(node->plugin);
 }
 
+static void tell_overcommit(struct node *node)
+{
+        struct plugin_status plugin;
+
+        if (!node->is_active || node->is_stopping || !ledger_is_total_known(node->ledger))
+                return;
+        plugin_status(node->plugin, &plugin);
+        overcommit_tell(&node->overcommit,
+                        &(struct overcommit_facts){ ledger_total(node->ledger),
+                                                    ledger_held(node->ledger), plugin.n_held },
+                        node->options.on_event, node->options.owner);
+}
+
+static enum obstacle obstacle(const struct node *node, enum attestation_means means)
+{
+        const struct attestation_facts *attestation = &node->attestation;
+
+        if (injection_obstacle(node->injection, means))
+                return OBSTACLE_NO_MOUNT;
+        if (attestation->is_schedulable[means])
+                return OBSTACLE_NONE;
+        return attestation->refuses_path ? OBSTACLE_PATH_REFUSED : OBSTACLE_QGS;
+}
+
+/* The reason and the remedy, or how well it is; borrowed until the next change. */
+static const char *describe(const struct node *node)
+{
+        const struct error *error = injection_obstacle(node->injection, ATTESTATION_CDI);
+
+        return error ? error->text : node->attestation.description;
+}
+
 /* The one place where facts become an offer: called after each change. */
 static void publish(struct node *node)
 {
         const struct attestation_facts *attestation = &node->attestation;
-        bool is_schedulable = attestation->is_schedulable[ATTESTATION_CDI];
+        enum obstacle why = obstacle(node, ATTESTATION_CDI);
         const struct inventory_terms terms = {
                 .is_known = is_total_in_force(node) && attestation->is_known,
                 .is_attesting = attestation->works[ATTESTATION_CDI],
-                .taint = is_schedulable ? NULL : attestation->state,
+                .taint = why == OBSTACLE_NONE       ? NULL
+                         : why == OBSTACLE_NO_MOUNT ? "no-mount"
+                                                    : attestation->state,
                 .is_withdrawing = node->are_taints_dropped,
                 .module_version = node->module_version,
         };
         struct inventory inventory = INVENTORY_NULL;
 
+        tell_overcommit(node);
         if (!node->options.config->serves_dra || !node->is_active || node->is_stopping)
                 return;
         inventory_compute(node->ledger, &terms, &inventory);
-        node->options.on_offer(node->options.owner, &inventory, is_schedulable,
-                               attestation->description);
+        node->options.on_offer(node->options.owner, &inventory, why == OBSTACLE_NONE,
+                               describe(node));
         inventory_deinit(&inventory);
+}
+
+/* Only what is between two reasons of QGS's own is left to log, slice and health stream. */
+static void tell_schedulability(struct node *node)
+{
+        enum obstacle why = obstacle(node, ATTESTATION_CDI);
+
+        if (why == node->told_obstacle || !node->attestation.is_known)
+                return;
+        node->told_obstacle = why;
+        if (why == OBSTACLE_NONE) /* the server may have learnt about taints since */
+                node->are_taints_dropped = false;
+        tell(node, why != OBSTACLE_NONE,
+             why == OBSTACLE_NONE ? "TDXSchedulable" : "TDXNotSchedulable", describe(node));
+}
+
+static void close_plugin(struct node *node)
+{
+        enum attestation_means means =
+                node->options.config->is_injecting_cdi ? ATTESTATION_CDI : ATTESTATION_MOUNTS;
+
+        plugin_close(node->plugin,
+                     !node->attestation.is_known || obstacle(node, means) != OBSTACLE_NONE);
 }
 
 void node_taints_dropped(struct node *node)
@@ -84,7 +150,7 @@ void node_taints_dropped(struct node *node)
         if (node->are_taints_dropped)
                 return;
         log_warn("this API server keeps no device taints (its feature DRADeviceTaints is off): "
-                 "free devices are withdrawn instead");
+                 "while VMs may not be placed here, the slices list no device instead");
         node->are_taints_dropped = true;
         publish(node);
 }
@@ -93,109 +159,91 @@ static void on_claims_changed(void *owner)
 {
         struct node *node = owner;
 
+        if (injection_lacks_spec(node->injection)) /* a Prepare may have restored the spec */
+                injection_verify(node->injection);
         plugin_update(node->plugin);
         publish(node);
 }
 
 /* ---- the CDI spec ---- */
 
-static void log_cdi_error(struct node *node, const struct error *error)
+static void on_injection_changed(void *owner)
 {
-        if (strcmp(node->cdi_error.text, error->text) == 0)
-                return;
-        node->cdi_error = *error;
-        if (error->code)
-                log_error("VMs cannot be given their devices", log_str("reason", error->text));
+        struct node *node = owner;
+
+        close_plugin(node);
+        tell_schedulability(node);
+        publish(node);
 }
 
-/* A device for every TD there is, and for every one that is still held from when there were more.
- */
+static void on_injection_event(void *owner, bool is_warning, const char *reason, const char *text)
+{
+        tell(owner, is_warning, reason, text);
+}
+
+/* A device for every TD there is, and for every one that is still in use from when there were more:
+ * a container that starts again looks its devices up again. */
 static unsigned n_cdi_devices(const struct node *node)
 {
-        unsigned n = ledger_total(node->ledger);
+        unsigned n = node->is_total_known ? node->total : 0, n_plugin;
 
         for (const struct ledger_claim *claim = ledger_next(node->ledger, NULL); claim;
              claim = ledger_next(node->ledger, claim))
                 for (size_t i = 0; i < claim->n_devices; ++i)
                         if (claim->devices[i].slot != LEDGER_NO_SLOT && claim->devices[i].slot >= n)
                                 n = claim->devices[i].slot + 1;
-        return n;
+        n_plugin =
+                injection_has_plugin_devices(node->injection) ? plugin_n_indexes(node->plugin) : 0;
+        return n > n_plugin ? n : n_plugin;
+}
+
+/* Pods that an earlier run gave CDI names keep needing them, whatever --plugin-inject is now. Which
+ * pods those are is not recorded: any plugin device from before counts. */
+static bool is_spec_for_plugin(const struct node *node)
+{
+        return node->options.config->is_injecting_cdi ||
+               (!ledger_is_total_known(node->ledger) && plugin_n_indexes(node->plugin));
 }
 
 static void write_cdi_spec(struct node *node)
 {
-        static const char *const prefixes[] = { PREPARE_CDI_PREFIX, PLUGIN_SERVICE_CDI_PREFIX };
-        const struct cdi_spec spec = {
-                .prefixes = prefixes,
-                .n_prefixes = node->options.config->is_injecting_cdi ? 2 : 1,
-                .n_devices = n_cdi_devices(node),
-                .mount = { node->attestation.host_directory, node->attestation.vm_directory },
-                .group = node->attestation.group,
-        };
-        __attribute__((cleanup(cleanup_free))) char *bytes = NULL;
-        struct error error = ERROR_NULL;
-        size_t n;
+        bool is_for_plugin = is_spec_for_plugin(node);
+        unsigned n = n_cdi_devices(node);
 
-        bytes = cdi_spec_build(&spec, &n);
-        (void)cdi_store_set(node->cdi, bytes, n, &error);
-        log_cdi_error(node, &error);
+        if (is_for_plugin && plugin_n_indexes(node->plugin) > n)
+                n = plugin_n_indexes(node->plugin);
+        injection_set(node->injection, n, is_for_plugin);
 }
 
-static void verify_cdi_spec(struct node *node)
+/* The runtime must find what an answer names. An index may be above the total: kubelet chooses from
+ * a list that we sent before the total shrank. */
+static int on_allocating(void *owner, unsigned n, struct error *err)
 {
-        struct error error = ERROR_NULL;
+        struct node *node = owner;
+        const struct error *error;
 
-        if (cdi_store_verify(node->cdi, &error) == CDI_STORE_WRITTEN)
-                log_warn("the CDI spec was missing or changed, restored",
-                         log_str("directory", node->options.config->cdi_dir));
-        if (!error.code)
-                (void)cdi_ensure_mount_source(node->attestation.seen_directory, &error);
-        log_cdi_error(node, &error);
+        if (!node->options.config->is_injecting_cdi)
+                return 0;
+        if (n > injection_n_devices(node->injection))
+                injection_set(node->injection, n, true);
+        injection_verify(node->injection);
+        error = injection_obstacle(node->injection, ATTESTATION_CDI);
+        if (error)
+                *err = *error;
+        return error ? error->code : 0;
 }
 
 /* ---- attestation ---- */
 
-static struct attestation_facts copy_of(const struct attestation_facts *facts)
+static void tell_doubt(struct node *node)
 {
-        struct attestation_facts copy = *facts;
+        const char *doubt = node->attestation.doubt;
 
-        copy.state = xstrdup(facts->state);
-        copy.description = xstrdup(facts->description);
-        copy.host_directory = xstrdup(facts->host_directory);
-        copy.seen_directory = xstrdup(facts->seen_directory);
-        copy.vm_directory = xstrdup(facts->vm_directory);
-        return copy;
-}
-
-static void free_copy(struct attestation_facts *facts)
-{
-        free((char *)facts->state);
-        free((char *)facts->description);
-        free((char *)facts->host_directory);
-        free((char *)facts->seen_directory);
-        free((char *)facts->vm_directory);
-}
-
-static void tell_schedulability(struct node *node)
-{
-        const struct attestation_facts *attestation = &node->attestation;
-        bool is_schedulable = attestation->is_schedulable[ATTESTATION_CDI];
-
-        if (is_schedulable == node->was_schedulable || !attestation->is_known)
+        if (!doubt == !node->was_in_doubt)
                 return;
-        node->was_schedulable = is_schedulable;
-        if (is_schedulable) /* the server may have learnt about taints since */
-                node->are_taints_dropped = false;
-        tell(node, !is_schedulable, is_schedulable ? "TDXSchedulable" : "TDXNotSchedulable",
-             attestation->description);
-}
-
-static bool is_plugin_closed(const struct node *node)
-{
-        enum attestation_means means =
-                node->options.config->is_injecting_cdi ? ATTESTATION_CDI : ATTESTATION_MOUNTS;
-
-        return !node->attestation.is_known || !node->attestation.is_schedulable[means];
+        node->was_in_doubt = doubt;
+        tell(node, doubt, doubt ? "TDXSettingsUnknown" : "TDXSettingsKnown",
+             doubt ? doubt : "KubeVirt's attestation settings are known");
 }
 
 static void put_attestation_in_force(struct node *node)
@@ -204,11 +252,12 @@ static void put_attestation_in_force(struct node *node)
 
         prepare_set_mount_source(node->prepare, attestation->seen_directory);
         plugin_set_mount(node->plugin, attestation->host_directory, attestation->vm_directory);
-        plugin_close(node->plugin, is_plugin_closed(node));
+        close_plugin(node);
         if (!node->is_active)
                 return;
         write_cdi_spec(node);
-        verify_cdi_spec(node);
+        injection_verify(node->injection);
+        tell_doubt(node);
         tell_schedulability(node);
         publish(node);
 }
@@ -219,8 +268,8 @@ void node_set_attestation(struct node *node, const struct attestation_facts *fac
 
         if (node->is_stopping)
                 return;
-        node->attestation = copy_of(facts);
-        free_copy(&before);
+        node->attestation = attestation_facts_copy(facts);
+        attestation_facts_deinit(&before);
         put_attestation_in_force(node);
 }
 
@@ -233,13 +282,42 @@ void node_set_module_version(struct node *node, const char *version)
 
 /* ---- the total ---- */
 
+/* Each reading is weighed once, and not before it is known who holds what. Whether the offer may
+ * differ. */
+static bool weigh_running(struct node *node)
+{
+        const struct misc_tree *running = node->running;
+
+        if (!running || !node->is_active || !is_total_in_force(node))
+                return false;
+        node->running = NULL;
+        if (!foreign_take(&node->foreign, running, node->ledger, node->plugin,
+                          node->running_read_ms))
+                return false;
+        ledger_set_foreign(node->ledger, foreign_withheld(&node->foreign));
+        return true;
+}
+
+void node_set_running(struct node *node, const struct misc_tree *tree, uint64_t now_ms)
+{
+        if (node->is_stopping)
+                return;
+        node->running = tree;
+        node->running_read_ms = now_ms;
+        if (!weigh_running(node))
+                return;
+        plugin_update(node->plugin);
+        publish(node);
+}
+
 static void put_total_in_force(struct node *node)
 {
         if (!node->is_active || !is_total_in_force(node))
                 return;
+        write_cdi_spec(node);
+        (void)weigh_running(node);
         ledger_set_total(node->ledger, node->total);
         plugin_update(node->plugin);
-        write_cdi_spec(node);
         prepare_retry_waiting(node->prepare);
         publish(node);
 }
@@ -258,6 +336,9 @@ static void on_plugin_changed(void *owner)
 
         if (!ledger_is_total_known(node->ledger) || ledger_total(node->ledger) != node->total)
                 put_total_in_force(node);
+        if (injection_has_plugin_devices(node->injection) &&
+            plugin_n_indexes(node->plugin) > injection_n_devices(node->injection))
+                write_cdi_spec(node);
         prepare_retry_waiting(node->prepare);
         publish(node);
 }
@@ -271,23 +352,13 @@ static void on_ask_kubelet(void *owner)
         plugin_ask(node->plugin);
 }
 
-/* From the one path's words to the other's: neither knows the other. */
-static void on_claims_listed(void *owner, const struct podresources_claim_device *listed, size_t n,
+static void on_claims_listed(void *owner, const struct device_prepared *devices, size_t n,
                              bool has_pods, const struct error *error)
 {
-        __attribute__((cleanup(cleanup_free))) struct rebuild_device *devices = NULL;
         struct node *node = owner;
 
-        if (!node->rebuild)
-                return;
-        devices = xcalloc(n, sizeof(*devices));
-        for (size_t i = 0; i < n; ++i)
-                devices[i] = (struct rebuild_device){ .namespace_ = listed[i].namespace_,
-                                                      .claim = listed[i].claim,
-                                                      .pool = listed[i].pool,
-                                                      .device = listed[i].device,
-                                                      .cdi = listed[i].cdi };
-        rebuild_listed(node->rebuild, devices, n, has_pods, error);
+        if (node->rebuild)
+                rebuild_listed(node->rebuild, devices, n, has_pods, error);
 }
 
 static void on_claim_released(void *owner, const char *namespace_, const char *name)
@@ -382,9 +453,9 @@ static int load(struct node *node, const char *boot_id, struct error *err)
         return r;
 }
 
-/* In this order: what claims hold, by record (what has none, the ledger waits for), then how VMs
- * get their devices, then what plugin devices hold, then the total, which opens the offer, and
- * requests last. */
+/* In this order: what claims and plugin devices hold, as far as the disk tells (claims without a
+ * record are waited for); how VMs get their devices; the total, which opens the offer; requests
+ * last. */
 int node_activate(struct node *node, struct error *err)
 {
         char boot_id[BOOT_ID_SIZE];
@@ -397,8 +468,8 @@ int node_activate(struct node *node, struct error *err)
                 return r;
         node->is_active = true;
         start_rebuild(node, boot_id);
-        put_attestation_in_force(node);
         plugin_start(node->plugin);
+        put_attestation_in_force(node);
         put_total_in_force(node);
         prepare_activate(node->prepare, node->records, boot_id);
         if (node->options.api)
@@ -411,7 +482,8 @@ int node_activate(struct node *node, struct error *err)
 
 static void look(struct node *node)
 {
-        prepare_keep_records(node->prepare);
+        if (prepare_keep_records(node->prepare))
+                plugin_write_again(node->plugin);
         plugin_check(node->plugin);
 }
 
@@ -421,8 +493,9 @@ void node_look(struct node *node)
                 return;
         look(node);
         /* Leave a spec that cannot be written to the clock: each attempt changes the directory. */
-        if (!node->cdi_error.code)
-                verify_cdi_spec(node);
+        if (!injection_lacks_spec(node->injection))
+                injection_verify(node->injection);
+        injection_look_for_conflict(node->injection);
 }
 
 void node_check(struct node *node)
@@ -430,11 +503,21 @@ void node_check(struct node *node)
         if (!node->is_active || node->is_stopping)
                 return;
         look(node);
-        verify_cdi_spec(node);
+        injection_verify(node->injection);
+        injection_look_for_conflict(node->injection);
         prepare_retry_removals(node->prepare);
 }
 
 /* ---- life ---- */
+
+/* --share counts only while both paths are served. With one path off, nothing is kept for it: what
+ * its pods still hold from before is counted anyway. */
+static int64_t split_of(const struct config *config)
+{
+        if (!config->serves_dra)
+                return 0;
+        return config->serves_plugin ? config->split : -1;
+}
 
 static void set_up_plugin(struct node *node)
 {
@@ -450,14 +533,26 @@ static void set_up_plugin(struct node *node)
                 .state_dir = config->state_dir,
                 .cgroup_root = config->cgroup_root,
                 .inject = config->is_injecting_cdi ? PLUGIN_SERVICE_CDI : PLUGIN_SERVICE_MOUNTS,
-                .split = config->serves_dra ? config->split : 0,
+                .split = split_of(config),
                 .serves = config->serves_plugin,
+                .on_allocating = on_allocating,
                 .on_changed = on_plugin_changed,
                 .on_claims = on_claims_listed,
                 .owner = node,
         };
 
         node->plugin = plugin_new(&plugin_options);
+}
+
+static void set_up_injection(struct node *node)
+{
+        const struct injection_options options = { .config = node->options.config,
+                                                   .attestation = &node->attestation,
+                                                   .on_changed = on_injection_changed,
+                                                   .on_event = on_injection_event,
+                                                   .owner = node };
+
+        node->injection = injection_new(&options);
 }
 
 struct node *node_new(const struct node_options *options)
@@ -467,12 +562,16 @@ struct node *node_new(const struct node_options *options)
         struct prepare_options prepare_options;
 
         node->options = *options;
-        node->was_schedulable = true;
+        node->foreign = (struct foreign){ .is_ignoring = config->is_ignoring_foreign,
+                                          .reserve = config->reserve,
+                                          .measure = MEASURE_NULL,
+                                          .on_event = options->on_event,
+                                          .owner = options->owner };
         node->ledger = ledger_new();
-        node->cdi = cdi_store_new(config->cdi_dir);
+        set_up_injection(node);
         prepare_options = (struct prepare_options){ .loop = options->loop,
                                                     .ledger = node->ledger,
-                                                    .cdi = node->cdi,
+                                                    .cdi = injection_store(node->injection),
                                                     .api = options->api,
                                                     .pool = config->node_name,
                                                     .wait_ms = config->prepare_wait_ms,
@@ -505,9 +604,9 @@ void node_free(struct node *node)
         plugin_free(node->plugin);
         prepare_free(node->prepare);
         records_free(node->records);
-        cdi_store_free(node->cdi);
+        injection_free(node->injection);
         ledger_free(node->ledger);
-        free_copy(&node->attestation);
+        attestation_facts_deinit(&node->attestation);
         free(node->module_version);
         free(node);
 }
@@ -526,11 +625,19 @@ void node_status(const struct node *node, struct node_status *ret)
                 .is_total_known = ledger_is_total_known(node->ledger),
                 .total = ledger_total(node->ledger),
                 .n_held = ledger_held(node->ledger),
+                .is_measured = node->foreign.measure.is_known,
+                .n_running = node->foreign.latest.ours + node->foreign.latest.foreign +
+                             node->foreign.latest.leaked,
+                .n_foreign = node->foreign.measure.foreign.in_force,
+                .n_leaked = node->foreign.measure.leaked.in_force,
+                .n_usable = ledger_usable(node->ledger),
                 .n_claims = ledger_n_claims(node->ledger),
                 .n_waiting = prepare_n_waiting(node->prepare),
                 .is_attestation_known = node->attestation.is_known,
                 .is_attesting = node->attestation.works[ATTESTATION_CDI],
-                .is_schedulable = node->attestation.is_schedulable[ATTESTATION_CDI],
+                .is_schedulable = obstacle(node, ATTESTATION_CDI) == OBSTACLE_NONE,
+                .refuses_path = node->attestation.refuses_path,
+                .refuses_enforced = node->attestation.refuses_enforced,
         };
         plugin_status(node->plugin, &ret->plugin);
 }

@@ -7,6 +7,10 @@
  * on_offer(). The node calls neither libuv nor gRPC itself (it passes loop, pump and server on to
  * the modules that need them), so e2e/storm runs it as it is.
  *
+ * While the CDI spec cannot be written, or the directory that VMs mount cannot be created, a VM
+ * could not start here: free devices then have the taint "no-mount" and the plugin's are Unhealthy,
+ * with an Event. node_check() tries again.
+ *
  * Before node_activate() it writes nothing and offers nothing, and holds the requests it gets: an
  * instance that waits for its predecessor takes calls, but must not write.
  */
@@ -23,6 +27,7 @@ struct config;
 struct error;
 struct inventory;
 struct kube_api;
+struct misc_tree;
 struct node;
 struct prepare;
 struct rpc_pump;
@@ -54,6 +59,8 @@ struct node *node_new(const struct node_options *options);
 
 /* TDs this node may run, both paths together. */
 void node_set_total(struct node *node, unsigned tds);
+/* Where the host's TDs run, as read at now_ms of the loop's clock. Borrowed until the next call. */
+void node_set_running(struct node *node, const struct misc_tree *tree, uint64_t now_ms);
 /* Copied. To be called before the first request comes. */
 void node_set_attestation(struct node *node, const struct attestation_facts *facts);
 /* A semantic version, copied; NULL: not known. */
@@ -91,11 +98,17 @@ struct node_status {
         bool is_total_known; /* and in force */
         unsigned total;      /* TDs */
         unsigned n_held;     /* TDs that claims hold */
+        bool is_measured;    /* the next three are known */
+        unsigned n_running;  /* TDs on the host, whoever holds them */
+        unsigned n_foreign;  /* that no claim and no pod holds */
+        unsigned n_leaked;   /* key IDs whose VM has gone */
+        unsigned n_usable;   /* TDs of the total that the last two leave */
         size_t n_claims;
-        size_t n_waiting;          /* claims that wait for a TD */
-        bool is_attestation_known; /* the next two by ATTESTATION_CDI */
-        bool is_attesting;         /* QGS answers a VM */
-        bool is_schedulable;       /* VMs may be placed here */
+        size_t n_waiting;                    /* claims that wait for a TD */
+        bool is_attestation_known;           /* the next two by ATTESTATION_CDI */
+        bool is_attesting;                   /* QGS answers a VM */
+        bool is_schedulable;                 /* VMs may be placed here */
+        bool refuses_path, refuses_enforced; /* fields of the KubeVirt CR, not followed */
         struct plugin_status plugin;
 };
 

@@ -32,6 +32,8 @@ hung       enforced  kept     | tainted hung, attesting not    | 0 healthy
 hung       enforced  dropped  | withdrawn                   | 0 healthy
 hung       optional  kept     | open, attesting not         | 4 healthy
 silent     enforced  kept     | tainted hung, attesting not    | 0 healthy
+failing    enforced  kept     | tainted failing, attesting not | 0 healthy
+closing    enforced  kept     | tainted failing, attesting not | 0 healthy
 END
 }
 
@@ -62,6 +64,8 @@ put_qgs() { # STATE
         stale) qgs stale ;;
         hung) qgs stop-accepting ;;
         silent) qgs hang ;;
+        failing) qgs error 0x12001 ;;
+        closing) qgs eof ;;
         esac
 }
 
@@ -85,7 +89,7 @@ play() { # STATE POLICY TAINTS WANTED
         enter_node 4
         [ "$3" = kept ] || api drop-fields taints
         put_qgs "$1"
-        launch_driver driver --attestation "$2" --qgs-probe "$([ "$1" = silent ] && echo platform-info || echo connect)"
+        launch_driver driver --attestation "$2"
         # Nothing but the right offer, from the first one on.
         kubelet wait-listed 30s >"$T/first"
         eventually 10 sees "$wanted" || status=1

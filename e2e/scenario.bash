@@ -106,13 +106,14 @@ driver_flags() { # [from-cluster]: without QGS's socket, which KubeVirt's settin
 }
 
 # The driver with the rights that RIGHTS says: root, all that the caller has; manifest, exactly those of manifests/,
-# over the play's directories; manifest-CAPABILITY, without that one.
+# over the play's directories; manifest-CAPABILITY, without that one. POD_GROUPS: its pod's supplementalGroups, too.
 as_pod() { # DRIVER ARGUMENT... in place of this shell
         case ${RIGHTS:-root} in
         root) exec "$@" ;;
         manifest*)
-                local without=${RIGHTS#manifest}
-                exec "$SIM/pod-run" --overlay both ${without:+--without "${without#-}"} --host "/var/lib/kubelet=$K" \
+                local without=${RIGHTS#manifest} group groups=()
+                for group in ${POD_GROUPS:-}; do groups+=(--group "$group"); done
+                exec "$SIM/pod-run" --overlay both ${without:+--without "${without#-}"} "${groups[@]}" --host "/var/lib/kubelet=$K" \
                         --host "/var/run/cdi=$CDI" --host "/var/run=$T/host/run" --host "/sys/fs/cgroup=$T/cgroup" -- "$@"
                 ;;
         esac

@@ -215,12 +215,16 @@ share_changes() {
 }
 
 capacity_shrinks() {
-        both --prepare-wait 300ms
+        both --prepare-wait 300ms --listen 127.0.0.1:0
+        metric tdx_overcommitted_tds 0
         pod one
         pod two
         prepare a tdx0
         printf 'tdx 1\n' >"$MISC"
         kubelet wait-healthy 2 3s
+        said driver "more TDs are held than there are.*3 TDs are held (1 by claims, 2 by"
+        metric tdx_overcommitted_tds 2
+        eventually 10 eval 'api events | grep -q TDXOvercommitted'
         device_is tdx3 "Healthy in use"
         device_is tdx2 "Healthy in use"
         refused "no TD is free" prepare b tdx0
@@ -229,6 +233,8 @@ capacity_shrinks() {
         kubelet wait-listed 5s | grep -c ' Healthy' | grep -qx 2
         printf 'tdx 5\n' >"$MISC"
         kubelet wait-healthy 4 3s
+        metric tdx_overcommitted_tds 0
+        says driver "no more TDs are held"
         prepare b tdx1
         prepare c tdx2
         [ "$(users)" = 5 ]
@@ -366,6 +372,49 @@ endpoint_is_kept() {
 }
 @test "with --serve=dra the endpoint is kept while pods hold what the plugin gave them" {
         went_well endpoint_is_kept
+}
+
+split_of_one_path() {
+        both --share split=1
+        pod old
+        stop_driver
+        both --serve dra --share split=1
+        api wait-devices 3 10s
+        prepare a tdx0
+        prepare b tdx1
+        prepare c tdx2
+}
+@test "with --serve=dra a split keeps no TD from claims, also while an old plugin pod runs" {
+        went_well split_of_one_path
+}
+
+no_spec_no_pod() {
+        : >"$CDI"
+        both --plugin-inject cdi --listen 127.0.0.1:0
+        refused "a file is where a directory should be" pod one
+        rm "$CDI"
+        pod two | grep -q "cdi=kubevirt.io/tdx=plugin-tdx"
+        local device
+        device=$(kubelet devices | sed -n 's/^\(tdx[0-9]*\) .*in use.*/\1/p')
+        "$SIM/cdi-run" --cdi-dir "$CDI" --device "kubevirt.io/tdx=plugin-$device" --check
+        metric 'tdx_held_tds{path="plugin"}' 1
+}
+@test "with --plugin-inject=cdi a pod is refused while the CDI spec cannot be there, and nothing is held for it" {
+        went_well no_spec_no_pod
+}
+
+spec_has_what_is_held() {
+        both --plugin-inject cdi
+        pod one | grep -q "plugin-tdx3"
+        printf 'tdx 1\n' >"$MISC"
+        kubelet wait-healthy 1 10s
+        "$SIM/cdi-run" --cdi-dir "$CDI" --device kubevirt.io/tdx=plugin-tdx3 --check
+        stop_driver
+        both
+        "$SIM/cdi-run" --cdi-dir "$CDI" --device kubevirt.io/tdx=plugin-tdx3 --check
+}
+@test "the CDI spec keeps a pod's device above a shrunken total, also when --plugin-inject changes" {
+        went_well spec_has_what_is_held
 }
 
 handed_on() {

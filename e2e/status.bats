@@ -55,7 +55,7 @@ listening() { launch_driver driver --listen 127.0.0.1:0 "$@"; said driver "healt
         metric tdx_waiting_claims 0
 }
 
-@test "the metrics tell whether VMs attest, and whether they are placed" {
+@test "the metrics tell whether QGS answers, and whether VMs are placed" {
         driver --listen 127.0.0.1:0 --attestation enforced
         metric tdx_attesting 0
         metric tdx_schedulable 0

@@ -41,3 +41,11 @@ is_found() {
 @test "a driver that forgets when it restarts is found out" {
         is_found forget-on-restart
 }
+
+@test "a driver that offers untainted devices while QGS does not answer is found out" {
+        is_found no-taint
+}
+
+@test "a driver that answers without its CDI spec is found out" {
+        is_found no-spec
+}

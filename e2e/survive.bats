@@ -203,7 +203,8 @@ open(sys.argv[1], "wb").write(data)
 PY
         sed -i '1s/ claim 1 / claim 99 /' "${files[2]}"
         driver
-        said driver "; moved aside to damaged/"
+        said driver "moved aside to damaged/"
+        said driver "moved aside to newer/"
         eventually 5 sh -c "'$SIM/ctl' '$T/api.ctl' events | grep -q TDXCheckpointDamaged"
         [ "$(ls "$STATE/damaged" | wc -l)" -eq 2 ]
         [ "$(ls "$STATE/newer" | wc -l)" -eq 1 ]

@@ -37,7 +37,7 @@ CALLS = {
     ("dra/claims/prepare.c", "kube_get"): {CLAIM},
     ("dra/claims/reconcile.c", "kube_get"): {CLAIM},
     ("dra/offer/publisher.c", "kube_get"): {("", "nodes", "get", None)},
-    ("dra/admin/check.c", "kube_get"): {("", "nodes", "get", None)},
+    ("dra/admin/survey.c", "kube_get"): {("", "nodes", "get", None)},
     ("dra/offer/publisher.c", "kube_create"): {(*SLICES, "create", None)},
     ("dra/offer/publisher.c", "kube_replace"): {(*SLICES, "update", None)},
     ("dra/offer/publisher.c", "kube_delete"): {(*SLICES, "delete", None)},
@@ -50,7 +50,7 @@ CALLS = {
 PATHS = {  # by file: which objects, so that a call for another kind does not go unnoticed
     "dra/claims/prepare.c": {"kube_path_claim"}, "dra/claims/reconcile.c": {"kube_path_claim"},
     "dra/offer/publisher.c": {"kube_path_node", "kube_path_slice", "KUBE_PATH_SLICES"},
-    "dra/admin/check.c": {"kube_path_node"}, "dra/kube/event.c": {"kube_path_events"},
+    "dra/admin/survey.c": {"kube_path_node"}, "dra/kube/event.c": {"kube_path_events"},
     "dra/kube/settings.c": {"KUBE_PATH_KUBEVIRTS"},
 }
 n_checks = n_failed = 0
@@ -221,7 +221,8 @@ def check_classes(name, things):
 def check_security(name, things):
     spec, container = kustomize.pod_spec(kustomize.one(things, "DaemonSet")), container_of(things)
     security = container["securityContext"]
-    check(security["capabilities"] == {"drop": ["ALL"]}, f"{name}: it has no capability")
+    check(security["capabilities"] == {"drop": ["ALL"], "add": ["SETGID"]},
+          f"{name}: it has no capability but the one to take a VM's groups")
     check(security["privileged"] is False and security["allowPrivilegeEscalation"] is False and
           security["readOnlyRootFilesystem"] is True, f"{name}: it is not privileged, and its root is read-only")
     check(spec["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}, f"{name}: seccomp filters its calls")
@@ -270,8 +271,10 @@ def check_settings(name, things, shown):
 
 def check_openshift(things):
     constraints = kustomize.one(things, "SecurityContextConstraints")
-    check(not any(constraints[key] for key in constraints if key.startswith("allow") and key != "allowHostDirVolumePlugin")
-          and constraints["requiredDropCapabilities"] == ["ALL"], "openshift: its SCC allows hostPath and nothing else")
+    check(not any(constraints[key] for key in constraints if key.startswith("allow") and
+                  key not in ("allowHostDirVolumePlugin", "allowedCapabilities")) and
+          constraints["allowedCapabilities"] == ["SETGID"] and constraints["requiredDropCapabilities"] == ["ALL"],
+          "openshift: its SCC allows hostPath, SETGID and nothing else")
     annotations = kustomize.one(things, "DaemonSet")["spec"]["template"]["metadata"]["annotations"]
     role = kustomize.one(things, "Role", f"{NAME}-scc")
     check(annotations["openshift.io/required-scc"] == constraints["metadata"]["name"] and

@@ -84,15 +84,20 @@ START_TEST(a_td_is_its_holders_in_the_holders_pod_only)
         for (size_t i = 0; i < array_size(cases); ++i) {
                 struct misc_tree_place places[4];
                 const struct misc_tree tree = { .places = places, .n_places = 4 };
+                __attribute__((cleanup(cleanup_free))) unsigned *foreign_at = NULL;
                 struct measure_found found;
+                unsigned n_foreign = 0;
 
                 memcpy(places, cases[i].places, sizeof(places));
 
-                measure_attribute(&tree, cases[i].holders, 4, &found);
+                measure_attribute(&tree, cases[i].holders, 4, &found, &foreign_at);
 
                 ck_assert_msg(memcmp(&found, &cases[i].found, sizeof(found)) == 0,
                               "%s: ours %u, foreign %u, leaked %u", cases[i].what, found.ours,
                               found.foreign, found.leaked);
+                for (size_t j = 0; j < 4; ++j)
+                        n_foreign += foreign_at[j];
+                ck_assert_uint_eq(n_foreign, found.foreign);
         }
 }
 END_TEST

@@ -68,6 +68,7 @@ START_TEST(a_capacity_that_is_not_known_is_absent_and_one_of_zero_is_zero)
         ck_assert(!mentions("\ntdx_capacity_tds "));
         ck_assert(!mentions("\ntdx_held_tds{"));
         ck_assert(!mentions("\ntdx_free_tds "));
+        ck_assert(!mentions("\ntdx_overcommitted_tds "));
         metrics.is_capacity_known = true;
         print(&metrics);
         ck_assert(has("tdx_capacity_tds 0"));
@@ -87,6 +88,7 @@ START_TEST(what_is_held_is_told_by_path)
                                  .capacity = 31,
                                  .held = { 5, 2 },
                                  .free = 24,
+                                 .overcommitted = 1,
                                  .n_claims = 4,
                                  .n_waiting = 1,
                                  .prepares = { 7, 3 },
@@ -96,6 +98,7 @@ START_TEST(what_is_held_is_told_by_path)
         ck_assert(has("tdx_held_tds{path=\"dra\"} 5"));
         ck_assert(has("tdx_held_tds{path=\"plugin\"} 2"));
         ck_assert(has("tdx_free_tds 24"));
+        ck_assert(has("tdx_overcommitted_tds 1"));
         ck_assert(has("tdx_claims 4"));
         ck_assert(has("tdx_waiting_claims 1"));
         ck_assert(has("tdx_prepare_claims_total{result=\"success\"} 7"));

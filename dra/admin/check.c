@@ -4,6 +4,7 @@
 #include "admin/survey.h"
 #include "base/error.h"
 #include "base/memory.h"
+#include "cdi/conflict.h"
 #include "config.h"
 
 #include <errno.h>
@@ -66,12 +67,23 @@ static bool check_lock(const struct config *config)
         return report(false, "lock", text);
 }
 
-static bool check_sockets(const char *item, const char *format, const struct config *config)
+static bool check_registry(const struct config *config)
 {
         __attribute__((cleanup(cleanup_free))) char *path =
-                xasprintf("%s/%s", config->kubelet_dir, format);
+                xasprintf("%s/plugins_registry", config->kubelet_dir);
 
-        return check_directory(item, path);
+        return check_directory("registry", path);
+}
+
+static bool check_cdi_conflict(const struct config *config)
+{
+        __attribute__((cleanup(cleanup_free))) char *other = cdi_conflict_find(config->cdi_dir);
+        __attribute__((cleanup(cleanup_free))) char *text = NULL;
+
+        if (!other)
+                return true;
+        text = xasprintf("%s names our devices, too: no VM starts until it is removed", other);
+        return report(false, "CDI", text);
 }
 
 static bool check_files(const struct config *config)
@@ -80,10 +92,11 @@ static bool check_files(const struct config *config)
 
         is_ok &= check_lock(config);
         is_ok &= check_directory("CDI", config->cdi_dir);
+        is_ok &= check_cdi_conflict(config);
         if (config->serves_dra)
-                is_ok &= check_sockets("registry", "plugins_registry", config);
+                is_ok &= check_registry(config);
         if (config->serves_plugin)
-                is_ok &= check_sockets("plugins", "device-plugins", config);
+                is_ok &= check_directory("plugins", config->device_plugin_dir);
         return is_ok;
 }
 
@@ -140,6 +153,18 @@ static bool check_qgs(const struct survey *survey)
         return report(is_answering || !survey->settings.is_enforced, "QGS", text);
 }
 
+/* Without one no claim can be prepared; plain pods are served all the same. */
+static bool check_api(const struct config *config, const struct survey *survey)
+{
+        char text[ERROR_TEXT_SIZE + 64];
+
+        snprintf(text, sizeof(text), "%s%s", survey->api.text,
+                 survey->api.is_ok || config->serves_dra
+                         ? ""
+                         : "; --serve=plugin works without an API server");
+        return report(survey->api.is_ok || !config->serves_dra, "API server", text);
+}
+
 int check_run(const struct config *config)
 {
         const struct survey_options options = { .asks_for_node = true };
@@ -151,6 +176,6 @@ int check_run(const struct config *config)
         is_ok &= check_files(config);
         is_ok &= check_settings(&survey);
         is_ok &= check_qgs(&survey);
-        is_ok &= report(survey.api.is_ok, "API server", survey.api.text);
+        is_ok &= check_api(config, &survey);
         return is_ok ? 0 : 1;
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "admin/inspect.h"
 
+#include "admin/running.h"
 #include "admin/survey.h"
 #include "base/error.h"
 #include "base/file.h"
@@ -147,6 +148,7 @@ int inspect_run(const struct config *config)
         survey_make(config, &options, &survey);
         print_capacity(config, &survey);
         print_held(&survey);
+        running_print(config, &survey.capacity);
         print_plugin(config, &survey);
         print_qgs(&survey);
         print_cdi(config);

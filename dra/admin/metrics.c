@@ -82,15 +82,25 @@ static void print_instance(const struct metrics *metrics, struct text *page)
 static void print_attestation(const struct metrics *metrics, struct text *page)
 {
         begin(page, "tdx_attesting", "gauge",
-              "Whether the host's QGS answers a VM. 0: VMs that start here cannot attest; "
-              "`dra-driver-tdx inspect` and the log say why. Absent: nobody has looked yet.");
+              "1 if QGS answers a request for PLATFORM_INFO with a VM's rights, which says nothing "
+              "of quotes. 0: VMs that start here cannot attest, or the driver could not try; "
+              "`dra-driver-tdx inspect` and the log say why. Absent: nothing was tried yet.");
         if (metrics->is_qgs_known)
                 add(page, "tdx_attesting", metrics->is_attesting);
         begin(page, "tdx_schedulable", "gauge",
-              "0 while no new VM is placed here, because attestation is enforced and QGS does not "
-              "answer.");
+              "0 while no new VM is placed here, because attestation is enforced and VMs would not "
+              "attest, or because VMs cannot be given their devices; the device taint's value, "
+              "the node's Events and the log say why.");
         if (metrics->is_qgs_known)
                 add(page, "tdx_schedulable", metrics->is_schedulable);
+        begin(page, "tdx_settings_refused", "gauge",
+              "1 while a field of the KubeVirt CR is not followed and its last value stays in "
+              "force; "
+              "the log says what is wrong with it. qgsSocketPath: no VM attests until it is "
+              "corrected.");
+        text_addf(page, "tdx_settings_refused{field=\"enforced\"} %d\n", metrics->refuses_enforced);
+        text_addf(page, "tdx_settings_refused{field=\"qgsSocketPath\"} %d\n",
+                  metrics->refuses_path);
 }
 
 static void print_capacity(const struct metrics *metrics, struct text *page)
@@ -110,10 +120,40 @@ static void print_capacity(const struct metrics *metrics, struct text *page)
         if (is_known)
                 add_each(page, "tdx_held_tds", "path", path_names, held, array_size(held));
         begin(page, "tdx_free_tds", "gauge",
-              "TDs that nobody holds. 0: new VMs need another node, or one of the holders to "
+              "TDs left to offer. 0: new VMs need another node, or one of the holders to "
               "leave; `dra-driver-tdx inspect` names them.");
         if (is_known)
                 add(page, "tdx_free_tds", metrics->free);
+        begin(page, "tdx_overcommitted_tds", "gauge",
+              "TDs held beyond the capacity: the capacity has shrunk, or another device plugin "
+              "hands TDs out. Not 0: VMs may fail to start, delete so many of their pods.");
+        if (is_known)
+                add(page, "tdx_overcommitted_tds", metrics->overcommitted);
+}
+
+static void print_running(const struct metrics *metrics, struct text *page)
+{
+        bool is_known = metrics->is_active && metrics->is_measured;
+
+        begin(page, "tdx_running_tds", "gauge",
+              "TDX key IDs in use on the host, whoever uses them. Absent: the host's cgroups are "
+              "not visible (--cgroup-root), or its kernel does not count.");
+        if (is_known)
+                add(page, "tdx_running_tds", metrics->running);
+        begin(page, "tdx_foreign_tds", "gauge",
+              "TDs on the host that no claim and no pod holds: libvirt, Kata, or a pod that runs "
+              "more than it holds. They are not offered unless --foreign=ignore; the log and "
+              "`dra-driver-tdx inspect` name their cgroups.");
+        if (is_known)
+                add(page, "tdx_foreign_tds", metrics->foreign);
+        begin(page, "tdx_leaked_key_ids", "gauge",
+              "TDX key IDs that stay charged after their VM has gone. More than 0: no VM gets them "
+              "before the host boots again; see dmesg for HKID.");
+        if (is_known)
+                add(page, "tdx_leaked_key_ids", metrics->leaked);
+        print_one(page, "tdx_refused_starts_total", "counter", metrics->refused_starts,
+                  "Starts of TDs that the kernel refused because the tdx limit in misc.max of a "
+                  "cgroup is reached. Raise it: no VM of this driver needs one.");
 }
 
 static void print_claims(const struct metrics *metrics, struct text *page)
@@ -194,6 +234,7 @@ void metrics_print(const struct metrics *metrics, struct text *page)
         print_instance(metrics, page);
         print_attestation(metrics, page);
         print_capacity(metrics, page);
+        print_running(metrics, page);
         print_claims(metrics, page);
         print_publishing(metrics, page);
         print_plugin(metrics, page);

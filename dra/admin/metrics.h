@@ -37,13 +37,21 @@ struct metrics {
         bool is_foreign_plugin;
 
         bool is_qgs_known;
-        bool is_attesting;   /* QGS answers a VM */
-        bool is_schedulable; /* false: attestation is enforced, and QGS does not answer */
+        bool is_attesting;                   /* QGS answers a VM */
+        bool is_schedulable;                 /* false: no new VM is placed here */
+        bool refuses_path, refuses_enforced; /* fields of the KubeVirt CR, not followed */
 
         bool is_capacity_known;
         unsigned capacity; /* TDs */
         unsigned held[METRICS_N_PATHS];
-        unsigned free;
+        unsigned free;          /* to be offered */
+        unsigned overcommitted; /* held beyond the capacity */
+
+        bool is_measured;        /* the host shows which TDs it runs */
+        unsigned running;        /* all of them */
+        unsigned foreign;        /* that no claim and no pod holds */
+        unsigned leaked;         /* key IDs that are charged though their VM has gone */
+        uint64_t refused_starts; /* by a misc.max */
 
         size_t n_claims;
         size_t n_waiting;

@@ -11,8 +11,10 @@
 #include "claims/sockets.h"
 #include "config.h"
 #include "kube/api.h"
+#include "measuring.h"
 #include "node.h"
 #include "offer/publisher.h"
+#include "surroundings.h"
 
 #include <string.h>
 #include <time.h>
@@ -90,12 +92,19 @@ static void measure_node(const struct node_status *node, struct metrics *metrics
 
         metrics->is_active = node->is_active;
         metrics->is_qgs_known = node->is_attestation_known;
+        metrics->refuses_path = node->refuses_path;
+        metrics->refuses_enforced = node->refuses_enforced;
         metrics->is_attesting = node->is_attesting;
         metrics->is_schedulable = node->is_schedulable;
         metrics->is_capacity_known = node->is_total_known;
         metrics->capacity = node->total;
         metrics->held[METRICS_DRA] = node->n_held;
-        metrics->free = metrics->capacity > held ? metrics->capacity - held : 0;
+        metrics->is_measured = node->is_measured;
+        metrics->running = node->n_running;
+        metrics->foreign = node->n_foreign;
+        metrics->leaked = node->n_leaked;
+        metrics->free = node->n_usable > held ? node->n_usable - held : 0;
+        metrics->overcommitted = held > metrics->capacity ? held - metrics->capacity : 0;
         metrics->n_claims = node->n_claims;
         metrics->n_waiting = node->n_waiting;
         measure_plugin(&node->plugin, metrics);
@@ -115,6 +124,7 @@ static unsigned print_metrics(void *owner, struct text *page)
 
         node_status(options->node, &node);
         measure_node(&node, &metrics);
+        metrics.refused_starts = options->measuring->n_refused;
         measure_claims(status, &metrics);
         measure_publishing(status, &metrics);
         measure_process(status, &metrics);
@@ -124,9 +134,19 @@ static unsigned print_metrics(void *owner, struct text *page)
 
 /* ---- /healthz and /readyz ---- */
 
-/* The loop turns, or nobody would answer. */
+/* The loop turns, or nobody would answer. A failure makes kubelet restart the container, so nothing
+ * counts that a restart does not mend. */
 static unsigned print_healthz(void *owner, struct text *page)
 {
+        const struct status *status = owner;
+        const char *problem;
+
+        surroundings_look(status->options.surroundings, uv_now(status->options.loop));
+        problem = surroundings_problem(status->options.surroundings);
+        if (problem) {
+                text_addf(page, "not healthy: %s\n", problem);
+                return HTTP_SERVICE_UNAVAILABLE;
+        }
         text_add(page, "ok\n");
         return HTTP_OK;
 }

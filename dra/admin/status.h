@@ -12,9 +12,11 @@ struct config;
 struct claims_service;
 struct error;
 struct kube_api;
+struct measuring;
 struct node;
 struct publisher;
 struct sockets;
+struct surroundings;
 struct status;
 
 /* Borrowed; all outlive the status. NULL: that part is off. */
@@ -22,8 +24,10 @@ struct status_options {
         uv_loop_t *loop;
         const struct config *config;
         const struct node *node;
+        const struct measuring *measuring;
         const struct claims_service *claims_service;
         const struct sockets *sockets;
+        struct surroundings *surroundings;
         const struct publisher *publisher;
         const struct kube_api *api;
 };

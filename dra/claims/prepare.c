@@ -151,7 +151,8 @@ static bool job_answer_held(struct job *job, const struct ledger_claim *claim)
         int r;
 
         r = cdi_store_verify(job->prepare->options.cdi, &error);
-        if (r >= 0 && cdi_ensure_mount_source(job->prepare->mount_source, &error) < 0)
+        if (r >= 0 && job->prepare->mount_source &&
+            cdi_ensure_mount_source(job->prepare->mount_source, &error) < 0)
                 r = error.code;
         if (r < 0) {
                 job_fail(job, &error);
@@ -507,15 +508,15 @@ static bool is_leaving(void *owner, const char *uid)
         return node && container_of(node, struct job, node)->state == JOB_REMOVING;
 }
 
-void prepare_keep_records(struct prepare *prepare)
+bool prepare_keep_records(struct prepare *prepare)
 {
-        rewrite_look(&prepare->rewrite);
+        return rewrite_look(&prepare->rewrite);
 }
 
 void prepare_record_held(struct prepare *prepare)
 {
         rewrite_all(&prepare->rewrite);
-        rewrite_look(&prepare->rewrite);
+        (void)rewrite_look(&prepare->rewrite);
 }
 
 const char *prepare_record_trouble(const struct prepare *prepare)
@@ -644,7 +645,7 @@ static void advance_all(struct prepare *prepare)
 void prepare_set_mount_source(struct prepare *prepare, const char *directory)
 {
         free(prepare->mount_source);
-        prepare->mount_source = xstrdup(directory);
+        prepare->mount_source = directory ? xstrdup(directory) : NULL;
 }
 
 void prepare_activate(struct prepare *prepare, struct records *records, const char *boot_id)

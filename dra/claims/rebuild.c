@@ -167,7 +167,7 @@ static uint32_t slot_of(const char *cdi)
         return index;
 }
 
-static void add_device(struct lost *lost, const struct rebuild_device *device)
+static void add_device(struct lost *lost, const struct device_prepared *device)
 {
         for (size_t i = 0; i < lost->n_devices; ++i)
                 if (strcmp(lost->devices[i].device, device->device) == 0)
@@ -276,7 +276,7 @@ static void ask_api(struct lost *lost)
         lost->get = kube_get(lost->rebuild->options.api, path, "ResourceClaim", on_claim, lost);
 }
 
-static struct lost *lost_new(struct rebuild *rebuild, const struct rebuild_device *device)
+static struct lost *lost_new(struct rebuild *rebuild, const struct device_prepared *device)
 {
         struct lost *lost = xcalloc(1, sizeof(*lost));
 
@@ -300,7 +300,7 @@ static void forget_list(struct rebuild *rebuild)
         free(take_ptr(rebuild->listed));
 }
 
-static void keep_list(struct rebuild *rebuild, const struct rebuild_device *devices, size_t n)
+static void keep_list(struct rebuild *rebuild, const struct device_prepared *devices, size_t n)
 {
         forget_list(rebuild);
         rebuild->listed = xcalloc(n, sizeof(*rebuild->listed));
@@ -330,10 +330,10 @@ enum rebuild_answer rebuild_lists(const struct rebuild *rebuild, const char *nam
 }
 
 /* The lost claims of the list, all devices of each together, before any of them is asked for. */
-static void find_new(struct rebuild *rebuild, const struct rebuild_device *devices, size_t n)
+static void find_new(struct rebuild *rebuild, const struct device_prepared *devices, size_t n)
 {
         for (size_t i = 0; i < n; ++i) {
-                const struct rebuild_device *device = &devices[i];
+                const struct device_prepared *device = &devices[i];
                 struct lost *lost = find_lost(rebuild, device->namespace_, device->claim);
 
                 if (strcmp(device->pool, rebuild->options.pool) != 0 ||
@@ -409,7 +409,7 @@ static void drop_unlisted(struct rebuild *rebuild)
         }
 }
 
-void rebuild_listed(struct rebuild *rebuild, const struct rebuild_device *devices, size_t n,
+void rebuild_listed(struct rebuild *rebuild, const struct device_prepared *devices, size_t n,
                     bool has_pods, const struct error *error)
 {
         uint64_t age_ms = kubelet_age_ms(rebuild);

@@ -20,6 +20,7 @@
 #include <stdint.h>
 #include <uv.h>
 
+struct device_prepared;
 struct error;
 struct kube_api;
 struct ledger;
@@ -36,15 +37,6 @@ struct rebuild;
 /* kubelet lists a claim for some milliseconds after its Unprepare was answered, and a list is older
  * than its arrival: a claim that was released so recently is not one that was forgotten. */
 #define REBUILD_RELEASED_MS 10000
-
-/* A device of this driver that a claim has, as kubelet lists it. */
-struct rebuild_device {
-        const char *namespace_;
-        const char *claim;
-        const char *pool;
-        const char *device;
-        const char *cdi; /* qualified name of its CDI device, or "" */
-};
 
 /* Everything is borrowed. */
 struct rebuild_options {
@@ -68,7 +60,7 @@ struct rebuild_options {
 /* Makes the ledger incomplete, and asks. The records have been loaded. */
 struct rebuild *rebuild_start(const struct rebuild_options *options);
 /* kubelet's list, borrowed; has_pods: a pod was on it. error->code: it did not answer. */
-void rebuild_listed(struct rebuild *rebuild, const struct rebuild_device *devices, size_t n,
+void rebuild_listed(struct rebuild *rebuild, const struct device_prepared *devices, size_t n,
                     bool has_pods, const struct error *error);
 /* The claim was unprepared, or released otherwise. */
 void rebuild_released(struct rebuild *rebuild, const char *namespace_, const char *name);

@@ -33,18 +33,25 @@ static unsigned take_from_pods(const struct misc_tree *tree, const struct measur
         return taken;
 }
 
-static unsigned count(const struct misc_tree *tree, const unsigned *unclaimed,
-                      enum misc_tree_kind kind)
+/* Up to most of what runs in places of this kind. How many it was. */
+static unsigned take_from(const struct misc_tree *tree, enum misc_tree_kind kind, unsigned most,
+                          unsigned *unclaimed)
 {
-        unsigned n = 0;
+        unsigned taken = 0;
 
-        for (size_t i = 0; i < tree->n_places; ++i)
-                n += tree->places[i].kind == kind ? unclaimed[i] : 0;
-        return n;
+        for (size_t i = 0; i < tree->n_places; ++i) {
+                unsigned n = least(unclaimed[i], most - taken);
+
+                if (tree->places[i].kind != kind)
+                        continue;
+                unclaimed[i] -= n;
+                taken += n;
+        }
+        return taken;
 }
 
 void measure_attribute(const struct misc_tree *tree, const struct measure_holder *holders,
-                       size_t n_holders, struct measure_found *ret)
+                       size_t n_holders, struct measure_found *ret, unsigned **ret_foreign_at)
 {
         __attribute__((cleanup(cleanup_free))) unsigned *unclaimed =
                 xcalloc(tree->n_places, sizeof(*unclaimed));
@@ -63,9 +70,10 @@ void measure_attribute(const struct misc_tree *tree, const struct measure_holder
                 else
                         unplaced += holders[i].tds;
         }
-        n = least(unplaced, count(tree, unclaimed, MISC_TREE_POD));
+        n = take_from(tree, MISC_TREE_POD, unplaced, unclaimed);
         ours += n;
-        ours += least(unplaced - n + idle, count(tree, unclaimed, MISC_TREE_UNSPLIT));
+        ours += take_from(tree, MISC_TREE_UNSPLIT, unplaced - n + idle, unclaimed);
+        *ret_foreign_at = take_ptr(unclaimed);
         *ret = (struct measure_found){ .ours = ours, .foreign = running - ours, .leaked = leaked };
 }
 

@@ -37,8 +37,10 @@ struct measure_found {
         unsigned leaked;
 };
 
+/* ret_foreign_at: how many of each place are foreign, as many as the tree has places; the caller's.
+ */
 void measure_attribute(const struct misc_tree *tree, const struct measure_holder *holders,
-                       size_t n_holders, struct measure_found *ret);
+                       size_t n_holders, struct measure_found *ret, unsigned **ret_foreign_at);
 
 /* One number with its hysteresis. */
 struct measure_level {

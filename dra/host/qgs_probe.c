@@ -2,6 +2,8 @@
 #include "host/qgs_probe.h"
 
 #include "base/memory.h"
+#include "base/poll.h"
+#include "base/timer.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -157,8 +159,9 @@ static bool hear(int fd, struct answer *answer, bool was_silent, enum qgs_probe_
         if (n <= 0) {
                 /* QGS up to 1.25 closes after 30 s what it has not answered: that is silence. */
                 *ret = was_silent ? QGS_PROBE_SILENT : QGS_PROBE_FAILING;
-                (void)snprintf(ret_failure, n_failure, "it closes connections without an answer%s",
-                               was_silent ? ", after a long silence" : "");
+                (void)snprintf(ret_failure, n_failure, "%s",
+                               was_silent ? "no answer in time"
+                                          : "it closes connections without an answer");
                 return true;
         }
         answer->n += (size_t)n;
@@ -170,58 +173,52 @@ static bool hear(int fd, struct answer *answer, bool was_silent, enum qgs_probe_
 /* ---- on the loop ---- */
 
 struct qgs_probe {
-        uv_poll_t poll;
-        uv_timer_t timeout;
+        struct poll *poll;
+        struct timer *timeout;
         int fd;
-        unsigned n_open;            /* handles, while closing */
         qgs_probe_on_told *on_told; /* NULL: abandoned */
         void *owner;
         bool is_silent; /* told so */
         struct answer answer;
 };
 
-static void on_closed(uv_handle_t *handle)
-{
-        struct qgs_probe *probe = handle->data;
-
-        if (--probe->n_open)
-                return;
-        close(probe->fd);
-        free(probe);
-}
-
 static void finish(struct qgs_probe *probe, enum qgs_probe_result result, const char *failure)
 {
-        probe->n_open = 2;
-        uv_close((uv_handle_t *)&probe->poll, on_closed);
-        uv_close((uv_handle_t *)&probe->timeout, on_closed);
-        if (probe->on_told)
-                probe->on_told(probe->owner, result, failure, true);
+        qgs_probe_on_told *on_told = probe->on_told;
+        void *owner = probe->owner;
+
+        poll_free(probe->poll);
+        timer_free(probe->timeout);
+        close(probe->fd);
+        free(probe);
+        if (on_told)
+                on_told(owner, result, failure, true);
 }
 
-static void on_server_timeout(uv_timer_t *timeout)
+/* Silence has been told, unless the probe is abandoned: then this is the end of it. */
+static void on_timeout(void *owner)
 {
-        finish(timeout->data, QGS_PROBE_SILENT, "no answer in 30 s");
-}
+        struct qgs_probe *probe = owner;
 
-static void on_silence(uv_timer_t *timeout)
-{
-        struct qgs_probe *probe = timeout->data;
-
+        if (probe->is_silent || !probe->on_told) {
+                finish(probe, QGS_PROBE_SILENT, "no answer in time");
+                return;
+        }
         probe->is_silent = true;
-        uv_timer_start(timeout, on_server_timeout,
-                       QGS_PROBE_SERVER_TIMEOUT_MS - QGS_PROBE_SILENCE_MS, 0);
+        timer_start(probe->timeout, QGS_PROBE_SERVER_TIMEOUT_MS - QGS_PROBE_SILENCE_MS);
         probe->on_told(probe->owner, QGS_PROBE_SILENT, "no answer in time", false);
 }
 
-static void on_readable(uv_poll_t *poll, int status, int events)
+static void on_readable(void *owner, int status, int events)
 {
-        struct qgs_probe *probe = poll->data;
+        struct qgs_probe *probe = owner;
         enum qgs_probe_result result;
         char failure[64] = "";
 
         if (hear(probe->fd, &probe->answer, probe->is_silent, &result, failure, sizeof(failure)))
                 finish(probe, result, failure);
+        else if (status < 0) /* after which the poll is stopped */
+                finish(probe, QGS_PROBE_OURS, strerror(-status));
 }
 
 struct qgs_probe *qgs_probe_start(uv_loop_t *loop, const char *socket, gid_t group,
@@ -238,13 +235,11 @@ struct qgs_probe *qgs_probe_start(uv_loop_t *loop, const char *socket, gid_t gro
         probe->fd = fd;
         probe->on_told = on_told;
         probe->owner = owner;
-        uv_timer_init(loop, &probe->timeout);
-        probe->timeout.data = probe;
-        if (uv_poll_init(loop, &probe->poll, fd) < 0)
+        probe->timeout = timer_new(loop, on_timeout, probe);
+        probe->poll = poll_new(loop, fd, on_readable, probe);
+        if (!probe->poll || poll_start(probe->poll, UV_READABLE) < 0)
                 abort(); /* a socket just made, and not watched by anything */
-        probe->poll.data = probe;
-        uv_timer_start(&probe->timeout, on_silence, QGS_PROBE_SILENCE_MS, 0);
-        uv_poll_start(&probe->poll, UV_READABLE, on_readable);
+        timer_start(probe->timeout, QGS_PROBE_SILENCE_MS);
         return probe;
 }
 
@@ -253,7 +248,7 @@ void qgs_probe_abandon(struct qgs_probe *probe)
         if (!probe)
                 return;
         probe->on_told = NULL;
-        uv_timer_start(&probe->timeout, on_server_timeout, QGS_PROBE_STOP_MS, 0);
+        timer_start(probe->timeout, QGS_PROBE_STOP_MS);
 }
 
 /* ---- for a person ---- */

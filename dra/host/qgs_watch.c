@@ -2,8 +2,10 @@
 #include "host/qgs_watch.h"
 
 #include "base/memory.h"
+#include "base/timer.h"
 #include "host/dirwatch.h"
 #include "host/qgs_look.h"
+#include "host/qgs_path.h"
 #include "host/qgs_probe.h"
 
 #include <string.h>
@@ -26,9 +28,8 @@ struct qgs_watch {
         struct qgs_probe *probe; /* under way */
         unsigned probed_socket;  /* verdict.n_sockets when it was started; 0: of another path */
         bool is_silent;          /* inside qgs_watch_set_socket() */
-        uv_timer_t settling;
-        uv_timer_t clock; /* for what is due next */
-        unsigned n_open;  /* handles, while closing */
+        struct timer *settling;
+        struct timer *clock; /* for what is due next */
 };
 
 static uint64_t now(const struct qgs_watch *watch)
@@ -42,8 +43,6 @@ static void tell(struct qgs_watch *watch, bool is_changed)
                 watch->options.on_changed(watch->options.owner);
 }
 
-static void on_clock(uv_timer_t *clock);
-
 /* Be back when something is due next: at the latest when inotify could have missed something. */
 static void set_clock(struct qgs_watch *watch)
 {
@@ -53,7 +52,7 @@ static void set_clock(struct qgs_watch *watch)
 
         due_ms = probe_ms < due_ms ? probe_ms : due_ms;
         due_ms = expiry_ms < due_ms ? expiry_ms : due_ms;
-        uv_timer_start(&watch->clock, on_clock, due_ms > now(watch) ? due_ms - now(watch) : 0, 0);
+        timer_start(watch->clock, due_ms > now(watch) ? due_ms - now(watch) : 0);
 }
 
 static void on_told(void *owner, enum qgs_probe_result result, const char *failure, bool is_over)
@@ -114,17 +113,17 @@ static void look(struct qgs_watch *watch)
         set_clock(watch);
 }
 
-static void on_clock(uv_timer_t *clock)
+static void on_clock(void *owner)
 {
-        look(clock->data);
+        look(owner);
 }
 
 static void on_directory_changed(void *owner)
 {
         struct qgs_watch *watch = owner;
 
-        if (!uv_is_active((uv_handle_t *)&watch->settling))
-                uv_timer_start(&watch->settling, on_clock, SETTLE_MS, 0);
+        if (!timer_is_running(watch->settling))
+                timer_start(watch->settling, SETTLE_MS);
 }
 
 /* One watch for each directory on the way to the socket, for the one name in it that matters. */
@@ -160,21 +159,23 @@ struct qgs_watch *qgs_watch_new(const struct qgs_watch_options *options)
         struct qgs_watch *watch = xcalloc(1, sizeof(*watch));
 
         watch->options = *options;
-        uv_timer_init(options->loop, &watch->settling);
-        uv_timer_init(options->loop, &watch->clock);
-        watch->settling.data = watch;
-        watch->clock.data = watch;
+        watch->settling = timer_new(options->loop, on_clock, watch);
+        watch->clock = timer_new(options->loop, on_clock, watch);
         watch->verdict.in_force.group = QGS_VERDICT_NO_GROUP;
         return watch;
 }
 
 void qgs_watch_set_socket(struct qgs_watch *watch, const char *socket, const char *vm_socket)
 {
-        if (watch->socket && strcmp(watch->socket + strlen(watch->options.root), socket) == 0 &&
-            strcmp(watch->vm_socket, vm_socket) == 0)
+        __attribute__((cleanup(cleanup_free))) char *seen =
+                qgs_path_seen(watch->options.root, socket);
+
+        /* Another spelling of the same place is another name in what a person reads. */
+        if (watch->socket && strcmp(watch->socket, seen) == 0 &&
+            strcmp(watch->verdict.socket, socket) == 0 && strcmp(watch->vm_socket, vm_socket) == 0)
                 return;
         let_go(watch);
-        watch->socket = xasprintf("%s%s", watch->options.root, socket);
+        watch->socket = take_ptr(seen);
         watch->vm_socket = xstrdup(vm_socket);
         qgs_verdict_init(&watch->verdict, socket, now(watch));
         watch->probed_socket = 0;
@@ -189,26 +190,13 @@ const struct qgs_verdict_state *qgs_watch_state(const struct qgs_watch *watch)
         return &watch->verdict.in_force;
 }
 
-uint64_t qgs_watch_age_ms(const struct qgs_watch *watch)
-{
-        return now(watch) - watch->verdict.since_ms;
-}
-
-static void on_closed(uv_handle_t *handle)
-{
-        struct qgs_watch *watch = handle->data;
-
-        if (!--watch->n_open)
-                free(watch);
-}
-
 void qgs_watch_free(struct qgs_watch *watch)
 {
         if (!watch)
                 return;
-        qgs_probe_abandon(take_ptr(watch->probe));
+        qgs_probe_abandon(watch->probe);
         let_go(watch);
-        watch->n_open = 2;
-        uv_close((uv_handle_t *)&watch->settling, on_closed);
-        uv_close((uv_handle_t *)&watch->clock, on_closed);
+        timer_free(watch->settling);
+        timer_free(watch->clock);
+        free(watch);
 }

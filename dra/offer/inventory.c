@@ -32,8 +32,6 @@ void inventory_compute(const struct ledger *ledger, const struct inventory_terms
         /* Two claims may hold the same name for a moment (a forced deletion). The pool is not
          * shortened for that: Prepare counts TDs by itself. */
         n_free = usable > n_held + kept ? usable - n_held - kept : 0;
-        if (terms->taint && terms->is_withdrawing)
-                n_free = 0;
         n_devices = n_held + n_free;
         ret->devices = xcalloc(n_devices, sizeof(*ret->devices));
         for (unsigned i = 0; n < n_devices; ++i) {
@@ -55,6 +53,11 @@ void inventory_copy(const struct inventory *inventory, struct inventory *ret)
         if (inventory->n_devices)
                 memcpy(ret->devices, inventory->devices,
                        inventory->n_devices * sizeof(*ret->devices));
+}
+
+size_t inventory_n_listed(const struct inventory *inventory)
+{
+        return inventory->terms.taint && inventory->terms.is_withdrawing ? 0 : inventory->n_devices;
 }
 
 static bool is_same_string(const char *a, const char *b)

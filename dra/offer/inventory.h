@@ -26,8 +26,8 @@ struct inventory_terms {
                               nothing */
         bool is_attesting; /* a VM that gets one now will attest */
         const char *taint; /* nothing new may be placed, and this is why in a word; NULL: it may */
-        bool is_withdrawing; /* where the API server keeps no taints, free devices are left out
-                                instead */
+        bool is_withdrawing; /* the API server keeps no taints: while there would be one, the slices
+                                list no device */
         const char *module_version; /* of the TDX module, as a semantic version; NULL: not known */
 };
 
@@ -46,6 +46,9 @@ struct inventory {
 void inventory_compute(const struct ledger *ledger, const struct inventory_terms *terms,
                        struct inventory *ret);
 void inventory_copy(const struct inventory *inventory, struct inventory *ret);
+/* How many of the devices the slices list: all, or none while they are withdrawn. Not even held
+ * ones then: a claim that is deleted is free for the scheduler before its container has ended. */
+size_t inventory_n_listed(const struct inventory *inventory);
 bool inventory_equal(const struct inventory *a, const struct inventory *b);
 /* Whether they say the same of their devices, whichever those are. */
 bool inventory_same_terms(const struct inventory *a, const struct inventory *b);

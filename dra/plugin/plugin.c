@@ -6,6 +6,7 @@
 #include "base/log.h"
 #include "base/memory.h"
 #include "config.h"
+#include "device.h"
 #include "host/kubelet.h"
 #include "host/podcgroup.h"
 #include "ledger.h"
@@ -269,8 +270,8 @@ static void confirm_in_flight(struct plugin *side, const char *const *ids, size_
                 sharing_confirm(side->sharing, ids[i], true);
 }
 
-static void on_claims(void *owner, const struct podresources_claim_device *devices, size_t n,
-                      bool has_pods, const struct error *error)
+static void on_claims(void *owner, const struct device_prepared *devices, size_t n, bool has_pods,
+                      const struct error *error)
 {
         struct plugin *side = owner;
 
@@ -303,6 +304,39 @@ static void on_list(void *owner, const char *const *ids, size_t n, bool has_pods
 
 /* ---- what the plugin asks and tells ---- */
 
+/* One more than the highest of these and n; what is not one of our names does not count. */
+static unsigned count_index(unsigned n, const char *id)
+{
+        unsigned index;
+
+        return device_parse(id, &index) == 0 && index >= n ? index + 1 : n;
+}
+
+static unsigned count_indexes(const char *const *ids, size_t n)
+{
+        unsigned n_indexes = 0;
+
+        for (size_t i = 0; i < n; ++i)
+                n_indexes = count_index(n_indexes, ids[i]);
+        return n_indexes;
+}
+
+static void on_device_in_use(void *owner, const struct plugin_holder *holder)
+{
+        unsigned *n_indexes = owner;
+
+        *n_indexes = count_index(*n_indexes, holder->id);
+}
+
+unsigned plugin_n_indexes(const struct plugin *side)
+{
+        unsigned n_indexes = 0;
+
+        if (side->sharing)
+                sharing_each(side->sharing, on_device_in_use, &n_indexes);
+        return n_indexes;
+}
+
 static int on_allocate(void *owner, const char *const *ids, size_t n, struct error *err)
 {
         struct plugin *side = owner;
@@ -313,7 +347,9 @@ static int on_allocate(void *owner, const char *const *ids, size_t n, struct err
         confirm_in_flight(side, ids, n);
         is_dropped = sharing_drop_ended(side->sharing, ids, n);
         before = sharing_n_held(side->sharing);
-        r = sharing_allocate(side->sharing, ids, n, now(side), err);
+        r = side->options.on_allocating(side->options.owner, count_indexes(ids, n), err);
+        if (!r)
+                r = sharing_allocate(side->sharing, ids, n, now(side), err);
         side->n_refused += r == -ENOSPC;
         if (r < 0 || sharing_n_held(side->sharing) == before) {
                 if (is_dropped || side->is_unwritten)
@@ -475,6 +511,19 @@ bool plugin_is_known(const struct plugin *side)
         return sharing_is_known(side->sharing);
 }
 
+size_t plugin_n_held(const struct plugin *side)
+{
+        return side->sharing ? sharing_n_held(side->sharing) : 0;
+}
+
+void plugin_each_holder(const struct plugin *side,
+                        void (*on_each)(void *owner, const struct plugin_holder *holder),
+                        void *owner)
+{
+        if (side->sharing)
+                sharing_each(side->sharing, on_each, owner);
+}
+
 void plugin_status(const struct plugin *side, struct plugin_status *ret)
 {
         bool is_name_kept = side->sharing && !side->stands_back;
@@ -500,8 +549,16 @@ void plugin_ask(struct plugin *side)
         podresources_ask(side->podresources);
 }
 
+void plugin_write_again(struct plugin *side)
+{
+        if (side->sharing)
+                write_down(side);
+}
+
 void plugin_check(struct plugin *side)
 {
+        if (side->sharing && side->is_unwritten)
+                write_down(side);
         plugin_service_check(side->plugin);
 }
 

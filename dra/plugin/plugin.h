@@ -15,7 +15,8 @@
 
 struct error;
 struct ledger;
-struct podresources_claim_device;
+struct plugin_holder;
+struct device_prepared;
 struct rpc_pump;
 struct rpc_server;
 struct plugin;
@@ -34,10 +35,13 @@ struct plugin_options {
         /* Plain pods are ours to serve. Otherwise nothing is offered, and until another's or an
          * earlier run's devices may be in use nothing is done at all. */
         bool serves;
+        /* kubelet is about to give away devices whose indexes ("tdx5") are all below n. 0: the
+         * runtime will find them; or a negative errno with the reason, and the pod is refused. */
+        int (*on_allocating)(void *owner, unsigned n, struct error *err);
         void (*on_changed)(void *owner); /* what plugin devices hold has changed */
         /* kubelet's list was read, for whatever reason: the claims that it has prepared with this
          * driver, as podresources_options has it. */
-        void (*on_claims)(void *owner, const struct podresources_claim_device *devices, size_t n,
+        void (*on_claims)(void *owner, const struct device_prepared *devices, size_t n,
                           bool has_pods, const struct error *error);
         void *owner;
 };
@@ -60,12 +64,22 @@ void plugin_close(struct plugin *side, bool is_closed);
 void plugin_update(struct plugin *side);
 /* Read kubelet's list now, also where the plugin path has no use for it: on_claims() is called. */
 void plugin_ask(struct plugin *side);
+/* The state directory was taken away: what is held is written down where it is now. */
+void plugin_write_again(struct plugin *side);
 /* For a slow timer. */
 void plugin_check(struct plugin *side);
 
 /* Whether it is known what plugin devices hold, if any are in use; before that, nothing new may be
  * admitted. */
 bool plugin_is_known(const struct plugin *side);
+
+/* One more than the highest index of a device in use; 0: none is, as far as is known. */
+unsigned plugin_n_indexes(const struct plugin *side);
+/* Every device in use (as holdings_each()), plugin_n_held() in all: each is a TD. */
+size_t plugin_n_held(const struct plugin *side);
+void plugin_each_holder(const struct plugin *side,
+                        void (*on_holder)(void *owner, const struct plugin_holder *holder),
+                        void *owner);
 
 /* For the metrics; the counts are since the start. */
 struct plugin_status {

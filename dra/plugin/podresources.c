@@ -3,6 +3,7 @@
 
 #include "base/error.h"
 #include "base/memory.h"
+#include "device.h"
 #include "podresources.pb-c.h"
 #include "rpc/client.h"
 
@@ -53,7 +54,7 @@ const char **podresources_collect(const Podresources__ListPodResourcesResponse *
 }
 
 static void add_claim(const Podresources__DynamicResource *claim, const char *driver,
-                      struct podresources_claim_device **devices, size_t *n)
+                      struct device_prepared **devices, size_t *n)
 {
         for (size_t i = 0; i < claim->n_claim_resources; ++i) {
                 const Podresources__ClaimResource *resource = claim->claim_resources[i];
@@ -61,7 +62,7 @@ static void add_claim(const Podresources__DynamicResource *claim, const char *dr
                 if (strcmp(resource->driver_name, driver) != 0)
                         continue;
                 *devices = xreallocarray(*devices, *n + 1, sizeof(**devices));
-                (*devices)[(*n)++] = (struct podresources_claim_device){
+                (*devices)[(*n)++] = (struct device_prepared){
                         .namespace_ = claim->claim_namespace,
                         .claim = claim->claim_name,
                         .pool = resource->pool_name,
@@ -71,10 +72,10 @@ static void add_claim(const Podresources__DynamicResource *claim, const char *dr
         }
 }
 
-struct podresources_claim_device *podresources_collect_claims(
+struct device_prepared *podresources_collect_claims(
         const Podresources__ListPodResourcesResponse *list, const char *driver, size_t *ret_n)
 {
-        struct podresources_claim_device *devices = NULL;
+        struct device_prepared *devices = NULL;
 
         *ret_n = 0;
         for (size_t i = 0; i < list->n_pod_resources; ++i) {
@@ -92,7 +93,7 @@ static void tell_claims(const struct podresources *podresources,
                         const Podresources__ListPodResourcesResponse *list,
                         const struct error *error)
 {
-        __attribute__((cleanup(cleanup_free))) struct podresources_claim_device *devices = NULL;
+        __attribute__((cleanup(cleanup_free))) struct device_prepared *devices = NULL;
         const struct podresources_options *options = &podresources->options;
         size_t n = 0;
 

@@ -11,18 +11,10 @@
 #include <uv.h>
 
 struct Podresources__ListPodResourcesResponse;
+struct device_prepared;
 struct error;
 struct podresources;
 struct rpc_pump;
-
-/* A device that a claim has, of one driver; the strings are the list's. */
-struct podresources_claim_device {
-        const char *namespace_;
-        const char *claim;
-        const char *pool;
-        const char *device;
-        const char *cdi; /* qualified name of its first CDI device, or "" */
-};
 
 struct podresources_options {
         struct rpc_pump *pump;
@@ -35,7 +27,7 @@ struct podresources_options {
         const char *driver; /* claims' devices of this DRA driver only */
         /* The same list's claims, before on_list(): devices is borrowed, possibly with repetitions.
          */
-        void (*on_claims)(void *owner, const struct podresources_claim_device *devices, size_t n,
+        void (*on_claims)(void *owner, const struct device_prepared *devices, size_t n,
                           bool has_pods, const struct error *error);
         void *owner;
 };
@@ -55,6 +47,6 @@ const char **podresources_collect(const struct Podresources__ListPodResourcesRes
                                   const char *resource, size_t *ret_n);
 /* The claims' devices of the driver in the order of the list, possibly repeated: pure. Ownership as
  * above. */
-struct podresources_claim_device *podresources_collect_claims(
+struct device_prepared *podresources_collect_claims(
         const struct Podresources__ListPodResourcesResponse *list, const char *driver,
         size_t *ret_n);

@@ -64,6 +64,7 @@ class Root:
     """A container's root of its own: a tmpfs with what is below another root mounted in it, down to
     the directories in which there will be mount points. Those are made here, for a mount point that
     the host shares would vanish when the host removes its directory, and the dead mount with it.
+    Beside a mount point there is nothing: what the host has there, as in /run, no container sees.
     (An overlayfs would do, were it not for sockets: one below it cannot be connected to.)"""
 
     def __init__(self, mount_points, programs=None):
@@ -72,6 +73,7 @@ class Root:
         self._programs = programs
         self._mount_points = set(mount_points)
         self._on_the_way = {directory for path in mount_points for directory in parents(path)}
+        self._bare = {os.path.dirname(path) for path in mount_points} - {"/"}
 
     def enter(self):
         """From the root as it is."""
@@ -92,6 +94,8 @@ class Root:
 
     def _take(self, path, entry, old_fd):
         if path in self._mount_points or not self._is_kept(path):
+            return
+        if os.path.dirname(path) in self._bare and path not in self._on_the_way:
             return
         if entry.is_symlink():
             os.symlink(os.readlink(entry.name, dir_fd=old_fd), path)

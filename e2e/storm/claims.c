@@ -70,7 +70,7 @@ static void prepare(void *owner)
         struct pod *pod = owner;
         const struct prepare_claim_id id = id_of(pod);
 
-        if (!driver.is_up) {
+        if (!driver_serves_claims()) {
                 refused(pod, "the driver is not there");
                 return;
         }
@@ -121,7 +121,7 @@ static void unprepare(void *owner)
         struct pod *pod = owner;
         const struct prepare_claim_id id = id_of(pod);
 
-        if (!driver.is_up) {
+        if (!driver_serves_claims()) {
                 claim_end(pod, next_sync_ms());
                 return;
         }

@@ -59,7 +59,8 @@ void pod_free_if_gone(struct pod *pod)
 
 /* ---- slices ---- */
 
-/* Of the highest generation, and only where all of it is there: false otherwise. */
+/* Of the highest generation, and only where all of it is there: false otherwise. What is tainted is
+ * not for anyone. */
 static bool find_pool(uint64_t *ret)
 {
         const struct api_slice *slice, *end = cluster.slices + SLICES_MAX;
@@ -71,7 +72,7 @@ static bool find_pool(uint64_t *ret)
                         generation = slice->generation;
         for (slice = cluster.slices; slice < end; ++slice)
                 if (slice->exists && slice->generation == generation) {
-                        devices |= slice->devices;
+                        devices |= slice->is_tainted ? 0 : slice->devices;
                         wanted = slice->count;
                         ++n;
                 }
@@ -115,6 +116,16 @@ void cluster_wipe_slices(void)
 {
         for (unsigned i = 0; i < SLICES_MAX; ++i)
                 cluster.slices[i].exists = false;
+        cluster_slices_changed();
+        driver_slices_changed();
+}
+
+/* The API server starts again with that feature on or off; what it kept of it goes. */
+void cluster_drop_taints(bool drops_taints)
+{
+        cluster.drops_taints = drops_taints;
+        for (unsigned i = 0; drops_taints && i < SLICES_MAX; ++i)
+                cluster.slices[i].is_tainted = false;
         cluster_slices_changed();
         driver_slices_changed();
 }
@@ -254,6 +265,7 @@ static void on_back(void *unused)
         truth_disturbed();
         cluster_poke();
         kubelet_hear_of_api();
+        driver_attestation_changed();
 }
 
 void cluster_fail(uint64_t ms)

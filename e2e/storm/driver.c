@@ -35,6 +35,8 @@ static struct {
         struct backoff backoff, watch_backoff;
         bool is_listed;
         bool is_watching; /* the stream is up */
+        bool has_sent_taint;
+        struct event wipe; /* kubelet's, of a driver that has gone */
 } publisher;
 
 /* ---- publisher.c ---- */
@@ -66,7 +68,8 @@ static void carry_out(const struct sliceplan_step *step)
         else
                 cluster.slices[step->index] =
                         (struct api_slice){ true, step->generation, n_slices_wanted(),
-                                            slice_contents(step->index) };
+                                            slice_contents(step->index),
+                                            publisher.has_sent_taint && !cluster.drops_taints };
         cluster_slices_changed();
 }
 
@@ -102,6 +105,9 @@ static void on_written(void *unused)
         if (cluster.is_up) {
                 carry_out(&publisher.step);
                 backoff_reset(&publisher.backoff);
+                if (publisher.step.verb != SLICEPLAN_DELETE && publisher.has_sent_taint &&
+                    cluster.drops_taints)
+                        node_taints_dropped(driver.node);
                 work(NULL);
                 return;
         }
@@ -125,13 +131,16 @@ static void work(void *unused)
                         continue;
                 at[n] = i;
                 slices[n++] = (struct sliceplan_slice){ i, slice->generation, slice->count,
-                                                        slice->devices == slice_contents(i) };
+                                                        slice->devices == slice_contents(i) &&
+                                                                slice->is_tainted ==
+                                                                        driver.is_taint_wanted };
         }
         publisher.step = sliceplan_next(slices, n, n_slices_wanted());
         if (publisher.step.verb == SLICEPLAN_NOTHING)
                 return;
         if (publisher.step.verb == SLICEPLAN_DELETE)
                 publisher.step.observed = at[publisher.step.observed];
+        publisher.has_sent_taint = driver.is_taint_wanted;
         clock_plan(&publisher.call,
                    !cluster.is_up && cluster.is_hanging ? KUBE_TIMEOUT_MS : chance_between(2, 20),
                    on_written, NULL);
@@ -144,12 +153,15 @@ static void want(const struct inventory *inventory)
 
         if (!inventory->terms.is_known)
                 return;
-        for (size_t i = 0; i < inventory->n_devices; ++i) {
+        for (size_t i = 0; i < inventory_n_listed(inventory); ++i) {
                 if (inventory->devices[i] >= 64)
                         trace_violation("device tdx%u is published", inventory->devices[i]);
                 wanted |= UINT64_C(1) << inventory->devices[i];
         }
         driver.wanted = wanted;
+        driver.is_withdrawing = inventory->terms.taint && inventory->terms.is_withdrawing;
+        driver.is_taint_wanted = inventory->terms.taint && !inventory->terms.is_withdrawing &&
+                                 driver.fault != FAULT_NO_TAINT;
         if (!driver.is_wanted_known)
                 look_again();
         driver.is_wanted_known = true;
@@ -217,18 +229,85 @@ static uint64_t kubelet_age_ms(void *unused)
         return kubelet.is_up ? clock_now() - kubelet.started_ms : 0;
 }
 
+/* ---- attestation, in place of dra/attestation ---- */
+
+static bool works(enum attestation_means means)
+{
+        return driver.qgs == QGS_WELL || (driver.qgs == QGS_OF_A_GROUP && means == ATTESTATION_CDI);
+}
+
+bool driver_is_open(bool for_claims)
+{
+        bool is_cdi = for_claims || driver.flags.is_injecting_cdi;
+
+        return driver.is_judged &&
+               (!driver.is_enforced || works(is_cdi ? ATTESTATION_CDI : ATTESTATION_MOUNTS));
+}
+
 static void tell_attestation(void)
 {
-        const struct attestation_facts facts = { .is_known = true,
-                                                 .works = { true, true },
-                                                 .is_schedulable = { true, true },
-                                                 .state = "answering",
-                                                 .description = "QGS answers",
-                                                 .host_directory = "/run/qgs",
-                                                 .seen_directory = "/run/qgs",
-                                                 .vm_directory = "/run/qgs" };
+        static const char *const states[] = { "answering", "answering", "absent" };
+        struct attestation_facts facts = { .is_known = driver.is_judged,
+                                           .group = driver.qgs == QGS_OF_A_GROUP ? 107 : 0,
+                                           .state = states[driver.qgs],
+                                           .description = states[driver.qgs],
+                                           .host_directory = "/run/qgs",
+                                           .seen_directory = "/run/qgs",
+                                           .vm_directory = "/run/qgs" };
 
+        for (int means = 0; means < ATTESTATION_N_MEANS; ++means) {
+                facts.works[means] = works((enum attestation_means)means);
+                facts.is_schedulable[means] = !driver.is_enforced || facts.works[means];
+        }
         node_set_attestation(driver.node, &facts);
+}
+
+/* Settings are learnt while the API server answers; the last known ones do at a start without it.
+ */
+static void on_verdict(void *unused)
+{
+        driver.is_judged = true;
+        driver.qgs = host.qgs;
+        if (cluster.is_up)
+                driver.is_enforced = cluster.is_enforced;
+        trace("the driver judges: QGS %s, attestation %s",
+              driver.qgs == QGS_AWAY ? "is away" : "answers",
+              driver.is_enforced ? "enforced" : "optional");
+        truth_disturbed();
+        tell_attestation();
+}
+
+void driver_attestation_changed(void)
+{
+        if (driver.is_up)
+                clock_plan(&driver.verdict, chance_between(5, 12000), on_verdict, NULL);
+}
+
+/* ---- life ---- */
+
+static void on_settled(void *unused)
+{
+        node_look(driver.node);
+}
+
+void driver_directory_changed(void)
+{
+        if (driver.is_up)
+                clock_plan(&driver.settling, 20, on_settled, NULL);
+}
+
+/* kubelet removes the slices of a driver that it has not reached for 30 s. */
+static void on_wipe(void *unused)
+{
+        if (cluster.is_up && kubelet.is_aware)
+                cluster_wipe_slices();
+        else
+                clock_plan(&publisher.wipe, 1000, on_wipe, NULL);
+}
+
+bool driver_serves_claims(void)
+{
+        return driver.is_up && driver.flags.serves_dra;
 }
 
 static void set_up(void)
@@ -245,16 +324,22 @@ static void set_up(void)
                                   .device_plugin_dir = (char *)"/device-plugins",
                                   .state_dir = (char *)"/state",
                                   .cdi_dir = (char *)"/cdi",
+                                  .host_root = (char *)"",
                                   .cgroup_root = (char *)"/cgroup",
-                                  .serves_dra = true,
-                                  .serves_plugin = true,
-                                  .split = driver.split,
                                   .reconcile_after_ms = 60000,
+                                  .serves_dra = driver.flags.serves_dra,
+                                  .serves_plugin = driver.flags.serves_plugin,
+                                  .split = driver.flags.split,
+                                  .is_injecting_cdi = driver.flags.is_injecting_cdi,
                                   .prepare_wait_ms = PREPARE_WAIT_MS,
                                   .poll_interval_ms = POLL_INTERVAL_MS };
         driver.node = node_new(&options);
         driver.prepare = node_prepare(driver.node);
+        driver.is_judged = chance_percent(10);
+        driver.qgs = host.qgs;
         tell_attestation();
+        if (!driver.is_judged)
+                clock_plan(&driver.verdict, chance_between(5, 12000), on_verdict, NULL);
 }
 
 void driver_start(void *unused)
@@ -268,11 +353,15 @@ void driver_start(void *unused)
         publisher.backoff = (struct backoff){ .first_ms = 200, .cap_ms = PUBLISHER_RETRY_MAX_MS };
         publisher.watch_backoff =
                 (struct backoff){ .first_ms = 500, .cap_ms = PUBLISHER_RETRY_MAX_MS };
-        if (driver.split < 0)
-                trace("the driver starts, --share=dynamic");
-        else
-                trace("the driver starts, --share=split=%" PRId64, driver.split);
+        trace("the driver starts, --serve=%s --share=split=%" PRId64 " --plugin-inject=%s",
+              !driver.flags.serves_plugin ? "dra"
+              : driver.flags.serves_dra   ? "both"
+                                          : "plugin",
+              driver.flags.split, driver.flags.is_injecting_cdi ? "cdi" : "mounts");
+        if (driver.flags.serves_dra)
+                clock_cancel(&publisher.wipe);
         truth_disturbed();
+        driver.is_spec_refused = false;
         set_up();
         read_capacity();
         if (node_activate(driver.node, &error) < 0)
@@ -286,6 +375,10 @@ static void stop(bool is_orderly)
 {
         driver.is_up = false;
         clock_cancel(&driver.housekeeping);
+        clock_cancel(&driver.settling);
+        clock_cancel(&driver.verdict);
+        if (driver.flags.serves_dra)
+                clock_plan(&publisher.wipe, 30000, on_wipe, NULL);
         if (!is_orderly)
                 kubelet_driver_gone();
         stop_publishing();
@@ -298,18 +391,18 @@ static void stop(bool is_orderly)
 }
 
 /* A process that is killed frees nothing: here it does, where nobody sees it. */
-void driver_stop(bool is_orderly, uint64_t down_ms, int64_t split)
+void driver_stop(bool is_orderly, uint64_t down_ms, struct driver_flags flags)
 {
         driver.is_active = is_orderly;
         if (driver.is_up)
                 stop(is_orderly);
         driver.sharing = NULL;
-        driver.split = split;
+        driver.flags = flags;
         clock_plan(&driver.start, down_ms, driver_start, NULL);
 }
 
 void driver_deinit(void)
 {
-        driver_stop(false, 0, driver.split);
+        driver_stop(false, 0, driver.flags);
         clock_cancel(&driver.start);
 }

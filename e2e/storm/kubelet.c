@@ -137,6 +137,7 @@ static void allocate(void *owner)
         trace("%s gets plugin devices %" PRIx64, pod->name, pod->ids);
         pod->stage = POD_RUNNING;
         pod->is_in_manager = true;
+        pod->has_cdi_names = driver.flags.is_injecting_cdi;
         truth_take(pod);
         /* Its own checkpoint is on the same disk. */
         if (chance_percent(3) || host.is_disk_full) {
@@ -379,8 +380,9 @@ void node_reboot(uint64_t down_ms)
         struct list *position;
 
         kubelet_kill(down_ms + chance_between(0, 3000));
-        driver_stop(false, down_ms + chance_between(0, 5000), driver.split);
+        driver_stop(false, down_ms + chance_between(0, 5000), driver.flags);
         disk_reboot();
+        host_remove_spec(); /* /run is a tmpfs */
         list_for_each (position, &pods) {
                 struct pod *pod = pod_at(position);
 

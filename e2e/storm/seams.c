@@ -228,23 +228,83 @@ struct kube_call *kube_get(struct kube_api *api, const char *path, const char *e
 
 /* ---- cdi/store ---- */
 
+struct cdi_store {
+        char *bytes; /* what the file must hold */
+};
+
 struct cdi_store *cdi_store_new(const char *directory)
 {
-        return (struct cdi_store *)&host; /* there is one file */
+        return xcalloc(1, sizeof(struct cdi_store));
+}
+
+void cdi_store_set_other_way(struct cdi_store *store, const char *directory)
+{
 }
 
 void cdi_store_free(struct cdi_store *store)
 {
+        free(store->bytes);
+        free(store);
+}
+
+void host_remove_spec(void)
+{
+        free(take_ptr(host.spec));
+        host.spec_claims = host.spec_plugins = 0;
+}
+
+static uint64_t devices_named(const char *spec, const char *prefix)
+{
+        uint64_t devices = 0;
+
+        for (unsigned i = 0; i < 64; ++i) {
+                __attribute__((cleanup(cleanup_free))) char *name =
+                        xasprintf("\"%s%u\"", prefix, i);
+
+                if (strstr(spec, name))
+                        devices |= UINT64_C(1) << i;
+        }
+        return devices;
+}
+
+/* While the driver has it that no spec can be written it offers nothing, until it tries again. */
+static void set_spec_refused(bool is_refused)
+{
+        if (driver.is_spec_refused && !is_refused)
+                truth_disturbed();
+        driver.is_spec_refused = is_refused;
+}
+
+static int write_spec(const struct cdi_store *store, struct error *err)
+{
+        if (!store->bytes) {
+                host_remove_spec();
+                return 0;
+        }
+        if (host.spec && strcmp(host.spec, store->bytes) == 0) {
+                set_spec_refused(false);
+                return 0;
+        }
+        set_spec_refused(host.is_spec_stuck);
+        if (host.is_spec_stuck)
+                return error_set(err, -ENOSPC, "the CDI spec cannot be written");
+        host_remove_spec();
+        host.spec = xstrdup(store->bytes);
+        host.spec_claims = devices_named(host.spec, PREPARE_CDI_PREFIX);
+        host.spec_plugins = devices_named(host.spec, PLUGIN_SERVICE_CDI_PREFIX);
+        return CDI_STORE_WRITTEN;
 }
 
 int cdi_store_set(struct cdi_store *store, const char *bytes, size_t n, struct error *err)
 {
-        return 0;
+        free(store->bytes);
+        store->bytes = bytes ? xstrndup(bytes, n) : NULL;
+        return write_spec(store, err);
 }
 
 int cdi_store_verify(struct cdi_store *store, struct error *err)
 {
-        return 0;
+        return driver.fault == FAULT_NO_SPEC ? 0 : write_spec(store, err);
 }
 
 int cdi_ensure_mount_source(const char *host_path, struct error *err)
@@ -288,11 +348,11 @@ static void list_claim(struct podresources *podresources, const struct pod *pod)
 
 static void tell_claims(struct podresources *podresources, bool has_pods, const struct error *error)
 {
-        __attribute__((cleanup(cleanup_free))) struct podresources_claim_device *devices =
+        __attribute__((cleanup(cleanup_free))) struct device_prepared *devices =
                 xcalloc(podresources->n_claims, sizeof(*devices));
 
         for (size_t i = 0; i < podresources->n_claims; ++i)
-                devices[i] = (struct podresources_claim_device){
+                devices[i] = (struct device_prepared){
                         .namespace_ = NAMESPACE,
                         .claim = podresources->claims[i].name,
                         .pool = NODE,

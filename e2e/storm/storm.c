@@ -20,6 +20,11 @@
  *   - Nothing held is forgotten: what a running plain pod has is held or lingering in the driver,
  *     and counted, as soon as the driver says that it knows; a claim in use is in the ledger and on
  *     the disk, at any time. Neither is withdrawn: the one is Healthy, the other in the slices.
+ *   - Nobody is answered with CDI devices that the spec on the disk lacks, and as long as the file
+ *     is there it has the devices of all who hold. A spec that was removed comes back.
+ *   - While the driver knows that attestation is enforced and QGS does not answer, no free device
+ * is in the slices without a taint (15 s later, if the API server answered), and none is Healthy
+ *     that the driver can know to be free (1 s later).
  *   - With --share=split no admission goes beyond the part of its path.
  *   - When it is quiet, a TD that was given back more than 15 s ago is offered on each path that
  *     may have it: to kubelet and, in a complete pool, to the scheduler. The 15 s begin when the
@@ -128,15 +133,35 @@ static int64_t any_split(void)
         return chance_percent(50) ? -1 : (int64_t)chance_below(host.capacity + 2);
 }
 
+/* As an admin changes them: one thing at a time. */
+static struct driver_flags change_flags(enum tally how)
+{
+        struct driver_flags flags = driver.flags;
+        unsigned serve = chance_below(100);
+
+        if (how == TALLY_SHARE)
+                flags.split = any_split();
+        if (how == TALLY_INJECT)
+                flags.is_injecting_cdi = !flags.is_injecting_cdi;
+        if (how == TALLY_SERVE) {
+                flags.serves_dra = serve >= 15;
+                flags.serves_plugin = serve < 15 || serve >= 40;
+        }
+        return flags;
+}
+
 static void stop_driver(enum tally how)
 {
         uint64_t ms = some_time();
-        bool is_orderly = how == TALLY_UPDATE || (how == TALLY_SHARE && chance_percent(50));
+        bool is_orderly = how == TALLY_UPDATE || (how != TALLY_KILL && chance_percent(50));
 
         trace_operation(how, "the driver is %s for %" PRIu64 " ms%s",
                         is_orderly ? "stopped" : "killed", ms,
-                        how == TALLY_SHARE ? ", its --share changes" : "");
-        driver_stop(is_orderly, ms, how == TALLY_SHARE ? any_split() : driver.split);
+                        how == TALLY_SHARE    ? ", its --share changes"
+                        : how == TALLY_SERVE  ? ", its --serve changes"
+                        : how == TALLY_INJECT ? ", its --plugin-inject changes"
+                                              : "");
+        driver_stop(is_orderly, ms, change_flags(how));
 }
 
 static void change_capacity(void)
@@ -192,6 +217,69 @@ static void damage(void)
         trace_operation(TALLY_DAMAGE, "a record is damaged while the driver is away");
 }
 
+static void on_qgs_return(void *unused)
+{
+        host.qgs = QGS_WELL;
+        trace("QGS answers again");
+        truth_disturbed();
+        driver_attestation_changed();
+}
+
+static void disturb_qgs(void)
+{
+        uint64_t ms = chance_percent(50) ? some_time() : chance_between(20000, 200000);
+
+        host.qgs = chance_percent(70) ? QGS_AWAY : QGS_OF_A_GROUP;
+        trace_operation(TALLY_QGS, "QGS %s for %" PRIu64 " ms",
+                        host.qgs == QGS_AWAY ? "is away" : "answers one group only", ms);
+        driver_attestation_changed();
+        clock_plan(&host.qgs_return, ms, on_qgs_return, NULL);
+}
+
+static void change_enforcement(void)
+{
+        if (!cluster.is_up)
+                return;
+        cluster.is_enforced = !cluster.is_enforced;
+        trace_operation(TALLY_ENFORCE, "attestation is %s now",
+                        cluster.is_enforced ? "enforced" : "optional");
+        driver_attestation_changed();
+}
+
+static void change_taints(void)
+{
+        if (!cluster.is_up)
+                return;
+        trace_operation(TALLY_TAINTS, "the API server %s taints",
+                        cluster.drops_taints ? "keeps" : "drops");
+        cluster_drop_taints(!cluster.drops_taints);
+        truth_reopened();
+        truth_disturbed();
+}
+
+static void on_spec_repaired(void *unused)
+{
+        host.is_spec_stuck = false;
+        host.spec_repaired_ms = clock_now();
+        trace("CDI specs can be written again");
+        truth_disturbed();
+}
+
+static void remove_spec(void)
+{
+        uint64_t ms = some_time();
+
+        trace_operation(TALLY_SPEC, "the CDI spec is removed");
+        host_remove_spec();
+        truth_disturbed();
+        driver_directory_changed();
+        if (chance_percent(70))
+                return;
+        trace("and cannot be written for %" PRIu64 " ms", ms);
+        host.is_spec_stuck = true;
+        clock_plan(&host.spec_repair, ms, on_spec_repaired, NULL);
+}
+
 /* ---- the weather ---- */
 
 /* Shares of each operation, in calm weather and in a storm. */
@@ -204,7 +292,9 @@ static const struct {
         { TALLY_KILL, 0, 5 },       { TALLY_UPDATE, 0, 2 },       { TALLY_SHARE, 0, 1 },
         { TALLY_API, 0, 3 },        { TALLY_PODRESOURCES, 0, 3 }, { TALLY_CAPACITY, 0, 2 },
         { TALLY_UNREADABLE, 0, 1 }, { TALLY_DISK, 0, 2 },         { TALLY_DAMAGE, 0, 5 },
-        { TALLY_REBOOT, 0, 1 },
+        { TALLY_REBOOT, 0, 1 },     { TALLY_SERVE, 0, 2 },        { TALLY_INJECT, 0, 1 },
+        { TALLY_QGS, 0, 3 },        { TALLY_ENFORCE, 0, 2 },      { TALLY_TAINTS, 0, 1 },
+        { TALLY_SPEC, 0, 3 },
 };
 
 static bool is_stormy;
@@ -249,8 +339,16 @@ static void operate(void)
                 operate_on_pods(operation);
         else if (operation == TALLY_KUBELET)
                 restart_kubelet();
-        else if (operation == TALLY_KILL || operation == TALLY_UPDATE || operation == TALLY_SHARE)
+        else if (operation >= TALLY_KILL && operation <= TALLY_INJECT)
                 stop_driver(operation);
+        else if (operation == TALLY_QGS)
+                disturb_qgs();
+        else if (operation == TALLY_ENFORCE)
+                change_enforcement();
+        else if (operation == TALLY_TAINTS)
+                change_taints();
+        else if (operation == TALLY_SPEC)
+                remove_spec();
         else if (operation == TALLY_CAPACITY)
                 change_capacity();
         else if (operation == TALLY_UNREADABLE)
@@ -299,7 +397,12 @@ static void run(void)
         chance_seed(options.seed);
         host.capacity = (unsigned)chance_between(1, 12);
         host.is_readable = true;
-        driver.split = chance_percent(50) ? -1 : (int64_t)chance_below(host.capacity + 1);
+        driver.flags = (struct driver_flags){
+                .split = chance_percent(50) ? -1 : (int64_t)chance_below(host.capacity + 1),
+                .serves_dra = true,
+                .serves_plugin = true,
+                .is_injecting_cdi = chance_percent(50),
+        };
         driver.fault = options.fault;
         truth_init();
         cluster_init();
@@ -327,6 +430,7 @@ static void clean_up(void)
                 pod_free_if_gone(pod);
         }
         disk_deinit();
+        host_remove_spec();
         trace_deinit();
         clock_deinit();
 }
@@ -339,14 +443,18 @@ static const char usage[] =
         "  --seed S     the same seed and operations make the same storm (random)\n"
         "  --trace      tell every operation and what comes of it\n"
         "  --fault F    plant a fault, which must be found: no-check-in-allocate,\n"
-        "               release-on-missing-podresources or forget-on-restart\n"
+        "               release-on-missing-podresources, forget-on-restart, no-taint\n"
+        "               or no-spec\n"
         "Ends with 0, or with 1 where a promise was broken.\n";
 
 static bool parse_fault(const char *name)
 {
-        static const char *const names[] = { "none", "no-check-in-allocate",
+        static const char *const names[] = { "none",
+                                             "no-check-in-allocate",
                                              "release-on-missing-podresources",
-                                             "forget-on-restart" };
+                                             "forget-on-restart",
+                                             "no-taint",
+                                             "no-spec" };
 
         for (unsigned i = 0; i < array_size(names); ++i)
                 if (strcmp(names[i], name) == 0) {

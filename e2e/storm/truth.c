@@ -12,12 +12,15 @@
 #include <stdio.h>
 
 #define RETURNS_MAX    256U
-#define REPORTED_BY_MS 1000U /* a held device is Healthy in kubelet's list this long after */
+#define SPEC_BACK_MS   35000U /* a removed CDI spec is there again this long after */
+#define REPORTED_BY_MS 1000U  /* a held device is Healthy in kubelet's list this long after */
 
 static struct {
         unsigned total; /* as the driver has read it last */
         unsigned n_holders;
         uint64_t disturbed_ms;
+        uint64_t slices_closed_ms; /* since when nothing free may be listed; 0: it may */
+        uint64_t wrong_ms[N_IDS];  /* since when each plugin device is not as it must be */
         struct {
                 uint64_t at_ms;
                 uint64_t missed_ms; /* it was not offered then, for the last time */
@@ -86,18 +89,31 @@ static struct stock take_stock(void)
         };
 }
 
+/* --share counts only while there are two paths. */
+static bool is_split(void)
+{
+        return driver.flags.split >= 0 && driver.flags.serves_dra && driver.flags.serves_plugin;
+}
+
 static unsigned reserved(void)
 {
-        if (driver.split < 0)
+        if (!is_split())
                 return 0;
-        return driver.split < truth.total ? (unsigned)driver.split : truth.total;
+        return driver.flags.split < truth.total ? (unsigned)driver.flags.split : truth.total;
+}
+
+static bool is_served(bool is_claim)
+{
+        return is_claim ? driver.flags.serves_dra : driver.flags.serves_plugin;
 }
 
 /* What a path has left: the request's rule, written down a second time. */
 static unsigned room(bool is_claim, unsigned n_plain, unsigned n_claimed)
 {
-        unsigned kept = driver.split < 0 ? 0 : truth.total - reserved();
+        unsigned kept = is_split() ? truth.total - reserved() : 0;
 
+        if (!is_served(is_claim) || !driver_is_open(is_claim))
+                return 0;
         return is_claim ? less(truth.total, larger(n_plain, kept) + n_claimed)
                         : less(truth.total, larger(n_claimed, reserved()) + n_plain);
 }
@@ -125,7 +141,10 @@ bool truth_is_quiet(void)
 {
         return cluster.is_up && kubelet.is_up && kubelet.is_aware && !kubelet.is_silent &&
                driver.is_up && driver.is_capacity_known && host.is_readable && !host.is_disk_full &&
-               host.capacity == truth.total && clock_now() - truth.disturbed_ms >= RETURN_MS;
+               host.capacity == truth.total && !host.is_spec_stuck && !driver.is_spec_refused &&
+               driver.is_judged && driver.qgs == host.qgs &&
+               driver.is_enforced == cluster.is_enforced &&
+               clock_now() - truth.disturbed_ms >= RETURN_MS;
 }
 
 /* ---- what happens ---- */
@@ -179,6 +198,11 @@ void truth_disturbed(void)
         truth.disturbed_ms = clock_now();
 }
 
+void truth_reopened(void)
+{
+        truth.slices_closed_ms = 0;
+}
+
 void truth_capacity_read(unsigned total)
 {
         if (total != truth.total)
@@ -189,10 +213,10 @@ void truth_capacity_read(unsigned total)
 
 static void check_part(const char *what, unsigned n, unsigned part)
 {
-        if (driver.split >= 0 && n > part)
+        if (is_split() && n > part)
                 trace_violation("one more makes it %u TDs of %s, and --share=split=%" PRId64
                                 " of %u leaves them %u",
-                                n, what, driver.split, truth.total, part);
+                                n, what, driver.flags.split, truth.total, part);
 }
 
 void truth_claimed(void)
@@ -200,8 +224,26 @@ void truth_claimed(void)
         check_part("claims", disk_claimed(), reserved());
 }
 
+/* The CDI devices that this pod's containers have by name. */
+static bool is_in_spec(const struct pod *pod)
+{
+        const struct ledger_claim *claim;
+
+        if (!pod->is_claim)
+                return !pod->has_cdi_names || !(pod->ids & ~host.spec_plugins);
+        claim = ledger_find(driver.ledger, pod->uid);
+        for (size_t i = 0; claim && i < claim->n_devices; ++i)
+                if (claim->devices[i].slot < 64 &&
+                    !(host.spec_claims >> claim->devices[i].slot & 1))
+                        return false;
+        return true;
+}
+
 void truth_take(struct pod *pod)
 {
+        if (!is_in_spec(pod))
+                trace_violation("%s is answered with CDI devices that the runtime does not find",
+                                pod->name);
         if (pod->holds)
                 return; /* the same claim again, after a reboot */
         pod->holds = true;
@@ -282,8 +324,8 @@ static void check_plain_is_known(const struct pod *pod)
                 if (holdings_state(driver.holdings, names[i]) == HOLDINGS_FREE)
                         trace_violation("the driver has forgotten %s, with which %s runs", names[i],
                                         pod->name);
-        if (kubelet.has_plugin && pod->is_listed && clock_now() - pod->since_ms > REPORTED_BY_MS &&
-            (pod->ids & ~kubelet.healthy))
+        if (kubelet.has_plugin && driver.flags.serves_plugin && pod->is_listed &&
+            clock_now() - pod->since_ms > REPORTED_BY_MS && (pod->ids & ~kubelet.healthy))
                 trace_violation("devices %" PRIx64 " that %s has are reported Unhealthy",
                                 pod->ids & ~kubelet.healthy, pod->name);
 }
@@ -295,8 +337,8 @@ static void check_claim_is_known(const struct pod *pod)
         if (!disk_has(pod->uid))
                 trace_violation("claim %s is in use and not written down", pod->name);
         /* What it is called is lost with its record. */
-        if (driver.is_wanted_known && pod->is_in_api && !disk_is_damaged(pod->uid) &&
-            (pod->allocated & ~driver.wanted))
+        if (driver.is_wanted_known && !driver.is_withdrawing && pod->is_in_api &&
+            !disk_is_damaged(pod->uid) && (pod->allocated & ~driver.wanted))
                 trace_violation("devices %" PRIx64 " that claim %s has are withdrawn",
                                 pod->allocated & ~driver.wanted, pod->name);
 }
@@ -323,6 +365,73 @@ static void check_nothing_is_forgotten(void)
                                 n_held(false), sharing_n_held(driver.sharing));
 }
 
+/* A container that starts again looks its devices up again. What the driver cannot know does not
+ * count: a damaged record, and plain pods until it says that it knows them. */
+static void check_spec(void)
+{
+        bool is_known = driver.sharing && sharing_is_known(driver.sharing);
+        const struct list *position;
+
+        if (!driver.is_up)
+                return;
+        if (!host.spec && truth.total && truth_is_quiet() &&
+            clock_now() - truth.disturbed_ms >= SPEC_BACK_MS)
+                trace_violation("the CDI spec has been missing for %u s", SPEC_BACK_MS / 1000);
+        if (driver.is_spec_refused && !host.is_spec_stuck &&
+            clock_now() - host.spec_repaired_ms >= SPEC_BACK_MS)
+                trace_violation("the driver has not tried for %u s to write the CDI spec",
+                                SPEC_BACK_MS / 1000);
+        if (!host.spec || host.is_spec_stuck)
+                return;
+        list_for_each (position, &pods) {
+                const struct pod *pod = pod_at(position);
+
+                if (!pod->holds || (pod->is_claim ? disk_is_damaged(pod->uid) : !is_known))
+                        continue;
+                if (!is_in_spec(pod))
+                        trace_violation("the CDI spec lacks a device of %s, which holds it",
+                                        pod->name);
+        }
+}
+
+/* A plugin device that is free, as the driver can know, and Healthy all the same. */
+static void check_plugin_is_closed(void)
+{
+        bool is_closed = driver.is_up && driver.is_judged && !driver_is_open(false) &&
+                         driver.sharing && sharing_is_known(driver.sharing);
+        const char *names[N_IDS];
+
+        (void)names_of(UINT64_MAX, names);
+        for (unsigned i = 0; i < N_IDS; ++i)
+                if (!is_closed || !(kubelet.healthy >> i & 1) ||
+                    holdings_state(driver.holdings, names[i]) != HOLDINGS_FREE)
+                        truth.wrong_ms[i] = 0;
+                else if (!truth.wrong_ms[i])
+                        truth.wrong_ms[i] = clock_now();
+                else if (clock_now() - truth.wrong_ms[i] > REPORTED_BY_MS)
+                        trace_violation("%s is free and Healthy, though attestation is enforced "
+                                        "and QGS does not answer",
+                                        names[i]);
+}
+
+/* While attestation is enforced and QGS is away, nothing that is free may be had. Slices change
+ * only while the API server answers, and when the driver knows what it has. */
+static void check_closed(void)
+{
+        uint64_t free = cluster_pool() & ~cluster_allocated();
+
+        if (!cluster.is_up || !driver_serves_claims() || !driver.is_wanted_known ||
+            !driver.is_judged || driver_is_open(true))
+                truth_reopened();
+        else if (!truth.slices_closed_ms)
+                truth.slices_closed_ms = clock_now();
+        else if (free && clock_now() - truth.slices_closed_ms >= RETURN_MS)
+                trace_violation("devices %" PRIx64 " are in the slices for anyone, though "
+                                "attestation is enforced and QGS does not answer",
+                                free);
+        check_plugin_is_closed();
+}
+
 static void check_returns(void)
 {
         const struct stock stock = take_stock();
@@ -345,6 +454,8 @@ void truth_check(void)
         ++figures.n_checks;
         check_capacity();
         check_nothing_is_forgotten();
+        check_spec();
+        check_closed();
         check_returns();
 }
 

@@ -23,7 +23,14 @@ struct sharing;
 #define NODE      "node"
 #define NAMESPACE "vms"
 
-enum fault { FAULT_NONE, FAULT_NO_CHECK, FAULT_RELEASE_ON_MISSING, FAULT_FORGET };
+enum fault {
+        FAULT_NONE,
+        FAULT_NO_CHECK,
+        FAULT_RELEASE_ON_MISSING,
+        FAULT_FORGET,
+        FAULT_NO_TAINT,
+        FAULT_NO_SPEC
+};
 
 /* ---- pods ---- */
 
@@ -54,6 +61,7 @@ struct pod {
         uint64_t ids;        /* plugin devices */
         bool is_in_manager;  /* in kubelet's books of plugin devices */
         bool is_listed;      /* in what podresources says */
+        bool has_cdi_names;  /* Allocate was answered with names of CDI devices */
         bool has_claim_info; /* Prepare was asked, and Unprepare not answered yet */
         bool is_asking;      /* the driver has our request */
         struct prepare_request request;
@@ -87,11 +95,14 @@ struct api_slice {
         int64_t generation;
         int64_t count;
         uint64_t devices;
+        bool is_tainted;
 };
 
 struct cluster {
         bool is_up;
-        bool is_hanging; /* while it is down: calls time out rather than fail at once */
+        bool is_hanging;   /* while it is down: calls time out rather than fail at once */
+        bool drops_taints; /* DRADeviceTaints is off */
+        bool is_enforced;  /* KubeVirt's attestation */
         struct api_slice slices[SLICES_MAX];
         unsigned node_allocatable; /* as kubelet said last */
         uint64_t seen_pool;        /* what the scheduler knows of the slices */
@@ -114,7 +125,9 @@ void cluster_delete_pod(struct pod *pod, bool is_forced);
 void cluster_poke(void);
 void cluster_slices_changed(void);
 void cluster_wipe_slices(void);
-uint64_t cluster_pool(void); /* devices of the complete pool there is, or was until just now */
+void cluster_drop_taints(bool drops_taints);
+/* Devices without a taint of the complete pool there is, or was until just now. */
+uint64_t cluster_pool(void);
 uint64_t cluster_allocated(void);
 /* kubelet says that the pod has ended, or that its deletion is done. */
 void cluster_pod_over(struct pod *pod);
@@ -160,22 +173,41 @@ void claim_poke(struct pod *pod);
 
 /* ---- the host ---- */
 
+enum qgs { QGS_WELL, QGS_OF_A_GROUP, QGS_AWAY }; /* the second: only CDI gives that group */
+
 struct host {
         unsigned capacity;
         bool is_readable;
         unsigned boot;
         bool is_disk_full;
         struct event repair;
+        enum qgs qgs;
+        struct event qgs_return;
+        char *spec;            /* the CDI spec; NULL: there is no such file */
+        uint64_t spec_claims;  /* devices of it: "dra-tdx5" */
+        uint64_t spec_plugins; /* "plugin-tdx5" */
+        bool is_spec_stuck;    /* nothing can be written there */
+        struct event spec_repair;
+        uint64_t spec_repaired_ms;
 };
 
 extern struct host host;
 
+void host_remove_spec(void);
+
 /* ---- the driver (driver.c), and what stands between it and the world (seams.c, disk.c) ---- */
+
+struct driver_flags {
+        int64_t split; /* -1: --share=dynamic */
+        bool serves_dra;
+        bool serves_plugin;
+        bool is_injecting_cdi;
+};
 
 struct driver {
         bool is_up;
         bool is_active; /* its effects reach the world; false while it is being killed */
-        int64_t split;
+        struct driver_flags flags;
         enum fault fault;
         bool is_capacity_known;
         unsigned total;
@@ -184,17 +216,31 @@ struct driver {
         const struct ledger *ledger;     /* node's */
         const struct sharing *sharing;   /* plugin's */
         const struct holdings *holdings; /* sharing's */
-        uint64_t wanted;                 /* names in the inventory published last */
+        uint64_t wanted;                 /* names that the slices shall list */
+        bool is_taint_wanted;
+        bool is_withdrawing; /* taints are dropped, and nothing may be placed */
         bool is_wanted_known;
+        bool is_spec_refused; /* its last try to write the CDI spec failed */
+        bool is_judged;       /* what it was told of attestation is: */
+        enum qgs qgs;         /* QGS's state */
+        bool is_enforced;     /* and the last known setting, also over a restart */
         struct event start;
         struct event housekeeping;
+        struct event settling;
+        struct event verdict;
 };
 
 extern struct driver driver;
 
 void driver_start(void *unused);
-/* is_orderly: SIGTERM, otherwise SIGKILL. Starts again down_ms later, with this split. */
-void driver_stop(bool is_orderly, uint64_t down_ms, int64_t split);
+/* is_orderly: SIGTERM, otherwise SIGKILL. Starts again down_ms later, with these flags. */
+void driver_stop(bool is_orderly, uint64_t down_ms, struct driver_flags flags);
+/* A VM may be placed on that path, as the driver knows QGS and the settings. */
+bool driver_is_open(bool for_claims);
+/* kubelet reaches its DRA service. */
+bool driver_serves_claims(void);
+void driver_directory_changed(void);
+void driver_attestation_changed(void);
 void driver_registered(void);
 void driver_slices_changed(void);
 void driver_deinit(void);
@@ -228,6 +274,8 @@ void truth_unprepared(unsigned n);
 void truth_capacity_read(unsigned total);
 /* Something is, or was until now, down. */
 void truth_disturbed(void);
+/* What closes the slices has to be done once more, or need not be. */
+void truth_reopened(void);
 void truth_refused(const struct pod *pod, const char *who, const char *reason);
 void truth_check(void);
 /* Nothing is down, and has not been for long enough. */
@@ -246,6 +294,8 @@ enum tally {
         TALLY_KILL,
         TALLY_UPDATE,
         TALLY_SHARE,
+        TALLY_SERVE,
+        TALLY_INJECT,
         TALLY_API,
         TALLY_PODRESOURCES,
         TALLY_CAPACITY,
@@ -253,6 +303,10 @@ enum tally {
         TALLY_DISK,
         TALLY_DAMAGE,
         TALLY_REBOOT,
+        TALLY_QGS,
+        TALLY_ENFORCE,
+        TALLY_TAINTS,
+        TALLY_SPEC,
         TALLY_WAIT,
         N_OPERATIONS,
         TALLY_ALLOCATED = N_OPERATIONS,

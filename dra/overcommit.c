@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "overcommit.h"
+
+#include "base/log.h"
+#include "base/memory.h"
+
+unsigned overcommit_excess(const struct overcommit_facts *facts)
+{
+        unsigned n_held = facts->n_claims + facts->n_pods;
+
+        return n_held > facts->total ? n_held - facts->total : 0;
+}
+
+static char *describe(const struct overcommit_facts *facts)
+{
+        return xasprintf(
+                "%u TDs are held (%u by claims, %u by the device plugin's pods) and this "
+                "node has %u: a VM may fail to start. Delete %u of the pods. If KubeVirt's "
+                "own plugin hands out TDs beside claims, keep its pods to one path "
+                "(README: Beside KubeVirt's own device plugin)",
+                facts->n_claims + facts->n_pods, facts->n_claims, facts->n_pods, facts->total,
+                overcommit_excess(facts));
+}
+
+int overcommit_look(struct overcommit *overcommit, const struct overcommit_facts *facts,
+                    char **ret_text)
+{
+        unsigned excess = overcommit_excess(facts), n_told = overcommit->n_told;
+
+        /* Less is not told, but remembered: another pod that comes then is news. */
+        overcommit->n_told = excess;
+        if (excess > n_told) {
+                *ret_text = describe(facts);
+                return OVERCOMMIT_WORSE;
+        }
+        if (!n_told || excess)
+                return 0;
+        *ret_text = xasprintf("%u of %u TDs are held: no longer more than there are",
+                              facts->n_claims + facts->n_pods, facts->total);
+        return OVERCOMMIT_OVER;
+}
+
+void overcommit_tell(struct overcommit *overcommit, const struct overcommit_facts *facts,
+                     void (*on_event)(void *owner, bool is_warning, const char *reason,
+                                      const char *text),
+                     void *owner)
+{
+        __attribute__((cleanup(cleanup_free))) char *text = NULL;
+        int news = overcommit_look(overcommit, facts, &text);
+
+        if (news == OVERCOMMIT_WORSE) {
+                log_warn("more TDs are held than there are", log_str("detail", text));
+                on_event(owner, true, "TDXOvercommitted", text);
+        } else if (news == OVERCOMMIT_OVER) {
+                log_info("no more TDs are held than there are", log_str("detail", text));
+        }
+}
