@@ -404,6 +404,25 @@ static void start_rebuild(struct node *node, const char *boot_id)
                 node->rebuild = rebuild_start(&rebuild_options);
 }
 
+static void start_reconcile(struct node *node, const char *boot_id)
+{
+        const struct node_options *options = &node->options;
+        const struct reconcile_options reconcile_options = {
+                .loop = options->loop,
+                .api = options->api,
+                .ledger = node->ledger,
+                .prepare = node->prepare,
+                .rebuild = node->rebuild,
+                .pool = options->config->node_name,
+                .boot_id = boot_id,
+                .after_ms = options->config->reconcile_after_ms,
+                .kubelet_age_ms = options->kubelet_age_ms,
+                .owner = options->owner,
+        };
+
+        node->reconcile = reconcile_start(&reconcile_options);
+}
+
 /* ---- becoming the node's active instance ---- */
 
 static void on_damaged(void *owner, const char *uid, const struct error *reason)
@@ -417,7 +436,7 @@ static void on_damaged(void *owner, const char *uid, const struct error *reason)
         tell(node, true, "TDXCheckpointDamaged", reason->text);
 }
 
-static int load(struct node *node, struct error *err)
+static int load(struct node *node, const char *boot_id, struct error *err)
 {
         const struct config *config = node->options.config;
         int r;
@@ -425,7 +444,7 @@ static int load(struct node *node, struct error *err)
         r = records_open(node->options.loop, config->state_dir, config->is_durable, &node->records,
                          err);
         if (!r)
-                r = records_load(node->records, node->ledger, on_damaged, node, err);
+                r = records_load(node->records, node->ledger, boot_id, on_damaged, node, err);
         if (!r && ledger_n_claims(node->ledger))
                 log_info("claims held from before",
                          log_int("claims", (int64_t)ledger_n_claims(node->ledger)),
@@ -443,7 +462,7 @@ int node_activate(struct node *node, struct error *err)
 
         r = boot_id_read(NULL, boot_id, err);
         if (!r)
-                r = load(node, err);
+                r = load(node, boot_id, err);
         if (r < 0)
                 return r;
         node->is_active = true;
@@ -453,9 +472,7 @@ int node_activate(struct node *node, struct error *err)
         put_total_in_force(node);
         prepare_activate(node->prepare, node->records, boot_id);
         if (node->options.api)
-                node->reconcile = reconcile_start(
-                        node->options.loop, node->options.api, node->ledger, node->prepare, boot_id,
-                        RECONCILE_AFTER_MS, node->options.kubelet_age_ms, node->options.owner);
+                start_reconcile(node, boot_id);
         publish(node);
         return 0;
 }
@@ -464,7 +481,8 @@ int node_activate(struct node *node, struct error *err)
 
 static void look(struct node *node)
 {
-        prepare_keep_records(node->prepare);
+        if (prepare_keep_records(node->prepare))
+                plugin_write_again(node->plugin);
         plugin_check(node->plugin);
 }
 

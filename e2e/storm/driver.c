@@ -327,6 +327,7 @@ static void set_up(void)
                                   .cdi_dir = (char *)"/cdi",
                                   .host_root = (char *)"",
                                   .cgroup_root = (char *)"/cgroup",
+                                  .reconcile_after_ms = 60000,
                                   .serves_dra = driver.flags.serves_dra,
                                   .serves_plugin = driver.flags.serves_plugin,
                                   .split = driver.flags.split,
