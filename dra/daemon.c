@@ -330,6 +330,7 @@ static int set_up_kube(struct daemon *daemon, struct error *err)
                                                         .node_name = config->node_name,
                                                         .on_node_uid = on_node_uid,
                                                         .on_taints_dropped = on_taints_dropped,
+                                                        .on_event = on_event,
                                                         .owner = daemon };
         if (config->serves_dra)
                 daemon->publisher = publisher_new(&publisher_options);

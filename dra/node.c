@@ -5,9 +5,11 @@
 #include "base/error.h"
 #include "base/log.h"
 #include "base/memory.h"
+#include "cdi/conflict.h"
 #include "cdi/spec.h"
 #include "cdi/store.h"
 #include "claims/prepare.h"
+#include "claims/rebuild.h"
 #include "claims/reconcile.h"
 #include "claims/records.h"
 #include "config.h"
@@ -16,9 +18,13 @@
 #include "ledger.h"
 #include "offer/inventory.h"
 #include "overcommit.h"
+#include "plugin/podresources.h"
 #include "surroundings.h"
 
 #include <string.h>
+
+/* Why no new VM may be placed here, as far as an Event of its own is due. */
+enum obstacle { OBSTACLE_NONE, OBSTACLE_NO_MOUNT, OBSTACLE_PATH_REFUSED, OBSTACLE_QGS };
 
 struct node {
         struct node_options options;
@@ -36,14 +42,21 @@ struct node {
         struct records *records; /* NULL before node_activate() */
         struct cdi_store *cdi;
         struct prepare *prepare;
+        struct rebuild *rebuild;     /* NULL before node_activate() */
         struct reconcile *reconcile; /* NULL: no API server, or not active */
         struct plugin *plugin;
 
         struct overcommit overcommit;
-        struct error cdi_error;  /* logged last */
+        char *cdi_conflict;      /* the other file that names our devices; NULL: none */
         unsigned n_cdi_devices;  /* of each prefix, in the spec that was set last */
         bool has_plugin_devices; /* in the spec */
-        bool was_schedulable;    /* by the last Event */
+
+        /* Why VMs cannot be given their devices; code 0: they can. */
+        struct error spec_error;  /* the CDI spec cannot be written */
+        struct error mount_error; /* the directory that they mount cannot be created */
+
+        enum obstacle told_obstacle; /* by the last Event */
+        bool was_in_doubt;           /* by the last Event of the settings */
         bool is_active;
         bool is_stopping;
 };
@@ -82,15 +95,45 @@ static void tell_overcommit(struct node *node)
         }
 }
 
+/* Why a VM that is placed here could not start, be it attested or not; NULL: it can. With plain
+ * mounts the device plugin does not need the CDI spec. */
+static const struct error *no_mount(const struct node *node, enum attestation_means means)
+{
+        if (node->mount_error.code)
+                return &node->mount_error;
+        return node->spec_error.code && means == ATTESTATION_CDI ? &node->spec_error : NULL;
+}
+
+static enum obstacle obstacle(const struct node *node, enum attestation_means means)
+{
+        const struct attestation_facts *attestation = &node->attestation;
+
+        if (no_mount(node, means))
+                return OBSTACLE_NO_MOUNT;
+        if (attestation->is_schedulable[means])
+                return OBSTACLE_NONE;
+        return attestation->refuses_path ? OBSTACLE_PATH_REFUSED : OBSTACLE_QGS;
+}
+
+/* The reason and the remedy, or how well it is; borrowed until the next change. */
+static const char *describe(const struct node *node)
+{
+        const struct error *error = no_mount(node, ATTESTATION_CDI);
+
+        return error ? error->text : node->attestation.description;
+}
+
 /* The one place where facts become an offer: called after each change. */
 static void publish(struct node *node)
 {
         const struct attestation_facts *attestation = &node->attestation;
-        bool is_schedulable = attestation->is_schedulable[ATTESTATION_CDI];
+        enum obstacle why = obstacle(node, ATTESTATION_CDI);
         const struct inventory_terms terms = {
                 .is_known = is_total_in_force(node) && attestation->is_known,
                 .is_attesting = attestation->works[ATTESTATION_CDI],
-                .taint = is_schedulable ? NULL : attestation->state,
+                .taint = why == OBSTACLE_NONE       ? NULL
+                         : why == OBSTACLE_NO_MOUNT ? "no-mount"
+                                                    : attestation->state,
                 .is_withdrawing = node->are_taints_dropped,
                 .module_version = node->module_version,
         };
@@ -100,9 +143,32 @@ static void publish(struct node *node)
         if (!node->options.config->serves_dra || !node->is_active || node->is_stopping)
                 return;
         inventory_compute(node->ledger, &terms, &inventory);
-        node->options.on_offer(node->options.owner, &inventory, is_schedulable,
-                               attestation->description);
+        node->options.on_offer(node->options.owner, &inventory, why == OBSTACLE_NONE,
+                               describe(node));
         inventory_deinit(&inventory);
+}
+
+/* Only what is between two reasons of QGS's own is left to log, slice and health stream. */
+static void tell_schedulability(struct node *node)
+{
+        enum obstacle why = obstacle(node, ATTESTATION_CDI);
+
+        if (why == node->told_obstacle || !node->attestation.is_known)
+                return;
+        node->told_obstacle = why;
+        if (why == OBSTACLE_NONE) /* the server may have learnt about taints since */
+                node->are_taints_dropped = false;
+        tell(node, why != OBSTACLE_NONE,
+             why == OBSTACLE_NONE ? "TDXSchedulable" : "TDXNotSchedulable", describe(node));
+}
+
+static void close_plugin(struct node *node)
+{
+        enum attestation_means means =
+                node->options.config->is_injecting_cdi ? ATTESTATION_CDI : ATTESTATION_MOUNTS;
+
+        plugin_close(node->plugin,
+                     !node->attestation.is_known || obstacle(node, means) != OBSTACLE_NONE);
 }
 
 void node_taints_dropped(struct node *node)
@@ -115,23 +181,38 @@ void node_taints_dropped(struct node *node)
         publish(node);
 }
 
+static void verify_cdi_spec(struct node *node);
+
 static void on_claims_changed(void *owner)
 {
         struct node *node = owner;
 
+        if (node->spec_error.code) /* a Prepare may have restored the spec */
+                verify_cdi_spec(node);
         plugin_update(node->plugin);
         publish(node);
 }
 
 /* ---- the CDI spec ---- */
 
-static void log_cdi_error(struct node *node, const struct error *error)
+/* What is known of one of the two errors is this now: no VM may be placed where it could not start,
+ * for its pod would hang in ContainerCreating. */
+static void set_error(struct node *node, struct error *known, const struct error *now)
 {
-        if (strcmp(node->cdi_error.text, error->text) == 0)
+        bool is_new = known->code != now->code;
+
+        if (strcmp(known->text, now->text) == 0)
                 return;
-        node->cdi_error = *error;
-        if (error->code)
-                log_error("VMs cannot be given their devices", log_str("reason", error->text));
+        *known = *now;
+        if (now->code)
+                log_error("VMs cannot be given their devices", log_str("reason", now->text));
+        if (!is_new)
+                return;
+        if (!now->code)
+                log_info("VMs can be given their devices again");
+        close_plugin(node);
+        tell_schedulability(node);
+        publish(node);
 }
 
 /* A device for every TD there is, and for every one that is still in use from when there were more:
@@ -166,7 +247,7 @@ static void set_cdi_spec(struct node *node, unsigned n_devices)
         bytes = cdi_spec_build(&spec, &n);
         node->n_cdi_devices = n_devices;
         (void)cdi_store_set(node->cdi, bytes, n, &error);
-        log_cdi_error(node, &error);
+        set_error(node, &node->spec_error, &error);
 }
 
 static void write_cdi_spec(struct node *node)
@@ -182,14 +263,15 @@ static void write_cdi_spec(struct node *node)
 
 static void verify_cdi_spec(struct node *node)
 {
-        struct error error = ERROR_NULL;
+        struct error spec_error = ERROR_NULL, mount_error = ERROR_NULL;
 
-        if (cdi_store_verify(node->cdi, &error) == CDI_STORE_WRITTEN)
+        if (cdi_store_verify(node->cdi, &spec_error) == CDI_STORE_WRITTEN)
                 log_warn("the CDI spec was missing or changed, restored",
                          log_str("directory", node->options.config->cdi_dir));
-        if (!error.code)
-                (void)cdi_ensure_mount_source(node->attestation.seen_directory, &error);
-        log_cdi_error(node, &error);
+        if (node->attestation.seen_directory)
+                (void)cdi_ensure_mount_source(node->attestation.seen_directory, &mount_error);
+        set_error(node, &node->spec_error, &spec_error);
+        set_error(node, &node->mount_error, &mount_error);
 }
 
 /* The runtime must find what an answer names. An index may be above the total: kubelet chooses from
@@ -197,20 +279,44 @@ static void verify_cdi_spec(struct node *node)
 static int on_allocating(void *owner, unsigned n, struct error *err)
 {
         struct node *node = owner;
-        int r;
+        const struct error *error;
 
         if (!node->options.config->is_injecting_cdi)
                 return 0;
         if (n > node->n_cdi_devices)
                 set_cdi_spec(node, n);
-        r = cdi_store_verify(node->cdi, err);
-        if (r == CDI_STORE_WRITTEN)
-                log_warn("the CDI spec was missing or changed, restored",
-                         log_str("directory", node->options.config->cdi_dir));
-        return r < 0 ? r : cdi_ensure_mount_source(node->attestation.seen_directory, err);
+        verify_cdi_spec(node);
+        error = no_mount(node, ATTESTATION_CDI);
+        if (error)
+                *err = *error;
+        return error ? error->code : 0;
+}
+
+/* Not before each answer: it reads every spec there is. */
+static void look_for_cdi_conflict(struct node *node)
+{
+        __attribute__((cleanup(cleanup_free))) char *before = take_ptr(node->cdi_conflict);
+        __attribute__((cleanup(cleanup_free))) char *text = NULL;
+
+        node->cdi_conflict = cdi_conflict_find(node->options.config->cdi_dir);
+        if (!node->cdi_conflict && before)
+                log_info("no other CDI spec names our devices any more", log_str("was", before));
+        if (!node->cdi_conflict || (before && strcmp(before, node->cdi_conflict) == 0))
+                return;
+        text = xasprintf("%s names the devices of " CDI_KIND
+                         ", as this driver's own spec does: the "
+                         "container runtime resolves neither, and no VM starts. Remove it",
+                         node->cdi_conflict);
+        log_error("another CDI spec names our devices", log_str("detail", text));
+        tell(node, true, "TDXCDIConflict", text);
 }
 
 /* ---- attestation ---- */
+
+static char *copy_string(const char *string)
+{
+        return string ? xstrdup(string) : NULL;
+}
 
 static struct attestation_facts copy_of(const struct attestation_facts *facts)
 {
@@ -219,8 +325,9 @@ static struct attestation_facts copy_of(const struct attestation_facts *facts)
         copy.state = xstrdup(facts->state);
         copy.description = xstrdup(facts->description);
         copy.host_directory = xstrdup(facts->host_directory);
-        copy.seen_directory = xstrdup(facts->seen_directory);
+        copy.seen_directory = copy_string(facts->seen_directory);
         copy.vm_directory = xstrdup(facts->vm_directory);
+        copy.doubt = copy_string(facts->doubt);
         return copy;
 }
 
@@ -231,28 +338,18 @@ static void free_copy(struct attestation_facts *facts)
         free((char *)facts->host_directory);
         free((char *)facts->seen_directory);
         free((char *)facts->vm_directory);
+        free((char *)facts->doubt);
 }
 
-static void tell_schedulability(struct node *node)
+static void tell_doubt(struct node *node)
 {
-        const struct attestation_facts *attestation = &node->attestation;
-        bool is_schedulable = attestation->is_schedulable[ATTESTATION_CDI];
+        const char *doubt = node->attestation.doubt;
 
-        if (is_schedulable == node->was_schedulable || !attestation->is_known)
+        if (!doubt == !node->was_in_doubt)
                 return;
-        node->was_schedulable = is_schedulable;
-        if (is_schedulable) /* the server may have learnt about taints since */
-                node->are_taints_dropped = false;
-        tell(node, !is_schedulable, is_schedulable ? "TDXSchedulable" : "TDXNotSchedulable",
-             attestation->description);
-}
-
-static bool is_plugin_closed(const struct node *node)
-{
-        enum attestation_means means =
-                node->options.config->is_injecting_cdi ? ATTESTATION_CDI : ATTESTATION_MOUNTS;
-
-        return !node->attestation.is_known || !node->attestation.is_schedulable[means];
+        node->was_in_doubt = doubt;
+        tell(node, doubt, doubt ? "TDXSettingsUnknown" : "TDXSettingsKnown",
+             doubt ? doubt : "KubeVirt's attestation settings are known");
 }
 
 static void put_attestation_in_force(struct node *node)
@@ -261,11 +358,12 @@ static void put_attestation_in_force(struct node *node)
 
         prepare_set_mount_source(node->prepare, attestation->seen_directory);
         plugin_set_mount(node->plugin, attestation->host_directory, attestation->vm_directory);
-        plugin_close(node->plugin, is_plugin_closed(node));
+        close_plugin(node);
         if (!node->is_active)
                 return;
         write_cdi_spec(node);
         verify_cdi_spec(node);
+        tell_doubt(node);
         tell_schedulability(node);
         publish(node);
 }
@@ -346,6 +444,78 @@ static void on_plugin_changed(void *owner)
         publish(node);
 }
 
+/* ---- claims without a record ---- */
+
+static void on_ask_kubelet(void *owner)
+{
+        struct node *node = owner;
+
+        plugin_ask(node->plugin);
+}
+
+/* From the one path's words to the other's: neither knows the other. */
+static void on_claims_listed(void *owner, const struct podresources_claim_device *listed, size_t n,
+                             bool has_pods, const struct error *error)
+{
+        __attribute__((cleanup(cleanup_free))) struct rebuild_device *devices = NULL;
+        struct node *node = owner;
+
+        if (!node->rebuild)
+                return;
+        devices = xcalloc(n, sizeof(*devices));
+        for (size_t i = 0; i < n; ++i)
+                devices[i] = (struct rebuild_device){ .namespace_ = listed[i].namespace_,
+                                                      .claim = listed[i].claim,
+                                                      .pool = listed[i].pool,
+                                                      .device = listed[i].device,
+                                                      .cdi = listed[i].cdi };
+        rebuild_listed(node->rebuild, devices, n, has_pods, error);
+}
+
+static void on_claim_released(void *owner, const char *namespace_, const char *name)
+{
+        struct node *node = owner;
+
+        if (node->rebuild)
+                rebuild_released(node->rebuild, namespace_, name);
+}
+
+static void on_rebuilt(void *owner)
+{
+        struct node *node = owner;
+
+        on_claims_changed(node);
+        write_cdi_spec(node);
+        prepare_retry_waiting(node->prepare);
+}
+
+static void on_records_missing(void *owner, const char *reason, const char *text)
+{
+        tell(owner, true, reason, text);
+}
+
+static void start_rebuild(struct node *node, const char *boot_id)
+{
+        const struct node_options *options = &node->options;
+        const struct rebuild_options rebuild_options = {
+                .loop = options->loop,
+                .ledger = node->ledger,
+                .prepare = node->prepare,
+                .api = options->api,
+                .pool = options->config->node_name,
+                .boot_id = boot_id,
+                .ask = on_ask_kubelet,
+                .kubelet_age_ms = options->kubelet_age_ms,
+                .kubelet_owner = options->owner,
+                .on_changed = on_rebuilt,
+                .on_event = on_records_missing,
+                .owner = node,
+        };
+
+        if (options->config->serves_dra)
+                node->rebuild = rebuild_start(&rebuild_options);
+}
+
 /* ---- becoming the node's active instance ---- */
 
 static void on_damaged(void *owner, const char *uid, const struct error *reason)
@@ -375,8 +545,9 @@ static int load(struct node *node, struct error *err)
         return r;
 }
 
-/* In this order: what claims and plugin devices hold, as far as the disk tells; how VMs get their
- * devices; the total, which opens the offer; requests last. */
+/* In this order: what claims and plugin devices hold, as far as the disk tells (claims without a
+ * record are waited for); how VMs get their devices; the total, which opens the offer; requests
+ * last. */
 int node_activate(struct node *node, struct error *err)
 {
         char boot_id[BOOT_ID_SIZE];
@@ -388,6 +559,7 @@ int node_activate(struct node *node, struct error *err)
         if (r < 0)
                 return r;
         node->is_active = true;
+        start_rebuild(node, boot_id);
         plugin_start(node->plugin);
         put_attestation_in_force(node);
         put_total_in_force(node);
@@ -414,8 +586,9 @@ void node_look(struct node *node)
                 return;
         look(node);
         /* Leave a spec that cannot be written to the clock: each attempt changes the directory. */
-        if (!node->cdi_error.code)
+        if (!node->spec_error.code)
                 verify_cdi_spec(node);
+        look_for_cdi_conflict(node);
 }
 
 void node_check(struct node *node)
@@ -424,6 +597,7 @@ void node_check(struct node *node)
                 return;
         look(node);
         verify_cdi_spec(node);
+        look_for_cdi_conflict(node);
         prepare_retry_removals(node->prepare);
 }
 
@@ -456,6 +630,7 @@ static void set_up_plugin(struct node *node)
                 .serves = config->serves_plugin,
                 .on_allocating = on_allocating,
                 .on_changed = on_plugin_changed,
+                .on_claims = on_claims_listed,
                 .owner = node,
         };
 
@@ -470,7 +645,6 @@ struct node *node_new(const struct node_options *options)
         struct prepare_options prepare_options;
 
         node->options = *options;
-        node->was_schedulable = true;
         node->foreign = (struct foreign){ .is_ignoring = config->is_ignoring_foreign,
                                           .reserve = config->reserve,
                                           .measure = MEASURE_NULL,
@@ -488,6 +662,7 @@ struct node *node_new(const struct node_options *options)
                                                     .pool = config->node_name,
                                                     .wait_ms = config->prepare_wait_ms,
                                                     .on_held_changed = on_claims_changed,
+                                                    .on_released = on_claim_released,
                                                     .owner = node };
         node->prepare = prepare_new(&prepare_options);
         set_up_plugin(node);
@@ -498,6 +673,7 @@ void node_stop(struct node *node)
 {
         node->is_stopping = true;
         reconcile_free(take_ptr(node->reconcile));
+        rebuild_free(take_ptr(node->rebuild));
         prepare_stop(node->prepare);
         plugin_stop(node->plugin);
 }
@@ -518,6 +694,7 @@ void node_free(struct node *node)
         ledger_free(node->ledger);
         free_copy(&node->attestation);
         free(node->module_version);
+        free(node->cdi_conflict);
         free(node);
 }
 
@@ -545,7 +722,9 @@ void node_status(const struct node *node, struct node_status *ret)
                 .n_waiting = prepare_n_waiting(node->prepare),
                 .is_attestation_known = node->attestation.is_known,
                 .is_attesting = node->attestation.works[ATTESTATION_CDI],
-                .is_schedulable = node->attestation.is_schedulable[ATTESTATION_CDI],
+                .is_schedulable = obstacle(node, ATTESTATION_CDI) == OBSTACLE_NONE,
+                .refuses_path = node->attestation.refuses_path,
+                .refuses_enforced = node->attestation.refuses_enforced,
         };
         plugin_status(node->plugin, &ret->plugin);
 }

@@ -167,6 +167,31 @@ certificates() (
         [[ $output == *https* ]]
 }
 
+post_slice() { # NAME SPEC
+        /usr/bin/python3 - "$API" "$1" "$2" <<'PY'
+import json, sys, urllib.request
+body = {"apiVersion": "resource.k8s.io/v1", "kind": "ResourceSlice", "metadata": {"name": sys.argv[2]},
+        "spec": json.loads(sys.argv[3])}
+urllib.request.urlopen(urllib.request.Request(
+    sys.argv[1] + "/apis/resource.k8s.io/v1/resourceslices", json.dumps(body).encode(),
+    {"Content-Type": "application/json"}), timeout=10)
+PY
+}
+
+@test "a slice of this driver and node that cannot be read is removed, and an Event tells of it" {
+        driver --serve=dra
+        api wait-devices 4
+        post_slice odd '{"driver":"tdx.kubevirt.io","nodeName":"'"$NODE"'","pool":{"name":"'"$NODE"'",
+                "generation":9223372036854775807,"resourceSliceCount":1},"devices":[{"name":"old0"}]}'
+        post_slice theirs '{"driver":"other.example.com","nodeName":"'"$NODE"'","pool":{"name":"theirs",
+                "generation":9223372036854775807,"resourceSliceCount":1},"devices":[{"name":"old0"}]}'
+        eventually 15 eval '! api slices | grep -q "^odd"'
+        said driver "a ResourceSlice of this node cannot be read, removing it slice=odd"
+        eventually 10 eval 'api events | grep -q TDXForeignSlice'
+        api devices | grep -q "^$NODE .*complete: 4 devices"
+        api slices | grep -q theirs
+}
+
 @test "where taints are dropped, a deleted claim's device is not listed while attestation is enforced" {
         api drop-fields taints
         start qgs "$SIM/qgs-sim" --socket "$QGS" --control "$T/qgs.ctl"

@@ -252,3 +252,18 @@ PY
         [ "$status" -eq 0 ]
         [[ $output == *"--prepare-wait"* ]]
 }
+
+@test "another CDI spec with our devices is named in the log, an Event and check" {
+        driver --serve=dra
+        eventually 10 test -s "$CDI/kubevirt.io-tdx.json"
+        cp "$CDI/kubevirt.io-tdx.json" "$CDI/kubevirt.io-tdx.backup.json"
+        said driver "another CDI spec names our devices.*$CDI/kubevirt.io-tdx.backup.json" 10
+        eventually 10 eval 'api events | grep -q TDXCDIConflict'
+        driver_flags
+        run "$DRIVER" check "${FLAGS[@]}"
+        [ "$status" -eq 1 ]
+        [[ $output == *"FAIL  CDI"*"kubevirt.io-tdx.backup.json names our devices"* ]]
+        rm "$CDI/kubevirt.io-tdx.backup.json"
+        said driver "no other CDI spec names our devices" 10
+        [ "$(grep -c 'another CDI spec names our devices' "$T/driver.log")" = 1 ]
+}

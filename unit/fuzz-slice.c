@@ -15,11 +15,15 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n)
         __attribute__((cleanup(cleanup_free))) char *same = NULL, *dropped = NULL;
         _cleanup_(json) struct json *object = NULL;
         struct error error = ERROR_NULL;
+        int r;
 
         if (json_parse((const char *)bytes, n, &object, NULL) < 0)
                 return 0;
-        if (slice_parse(object, &slice, &error) < 0)
+        r = slice_parse(object, &slice, &error);
+        if (r < 0)
                 assert(error.code < 0 && *error.text && !slice.name);
+        else if (r == SLICE_ODD)
+                assert(error.code < 0 && *error.text && *slice.name && *slice.driver);
         else
                 assert(*slice.name && *slice.pool && slice.n_devices <= SLICE_DEVICES_MAX);
         same = slice_dropped_field(object, object);

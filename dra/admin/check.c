@@ -4,6 +4,7 @@
 #include "admin/survey.h"
 #include "base/error.h"
 #include "base/memory.h"
+#include "cdi/conflict.h"
 #include "config.h"
 
 #include <errno.h>
@@ -66,12 +67,23 @@ static bool check_lock(const struct config *config)
         return report(false, "lock", text);
 }
 
-static bool check_sockets(const char *item, const char *format, const struct config *config)
+static bool check_registry(const struct config *config)
 {
         __attribute__((cleanup(cleanup_free))) char *path =
-                xasprintf("%s/%s", config->kubelet_dir, format);
+                xasprintf("%s/plugins_registry", config->kubelet_dir);
 
-        return check_directory(item, path);
+        return check_directory("registry", path);
+}
+
+static bool check_cdi_conflict(const struct config *config)
+{
+        __attribute__((cleanup(cleanup_free))) char *other = cdi_conflict_find(config->cdi_dir);
+        __attribute__((cleanup(cleanup_free))) char *text = NULL;
+
+        if (!other)
+                return true;
+        text = xasprintf("%s names our devices, too: no VM starts until it is removed", other);
+        return report(false, "CDI", text);
 }
 
 static bool check_files(const struct config *config)
@@ -80,10 +92,11 @@ static bool check_files(const struct config *config)
 
         is_ok &= check_lock(config);
         is_ok &= check_directory("CDI", config->cdi_dir);
+        is_ok &= check_cdi_conflict(config);
         if (config->serves_dra)
-                is_ok &= check_sockets("registry", "plugins_registry", config);
+                is_ok &= check_registry(config);
         if (config->serves_plugin)
-                is_ok &= check_sockets("plugins", "device-plugins", config);
+                is_ok &= check_directory("plugins", config->device_plugin_dir);
         return is_ok;
 }
 

@@ -4,6 +4,7 @@
 #include "base/error.h"
 #include "base/json.h"
 #include "base/memory.h"
+#include "base/parse.h"
 #include "base/text.h"
 
 #include <assert.h>
@@ -74,18 +75,33 @@ static int read_devices(const struct json *devices, struct slice *slice, struct 
         return 0;
 }
 
-static int read_spec(const struct json *spec, struct slice *slice, struct error *err)
+static int read_identity(const struct json *object, struct slice *slice, struct error *err)
 {
-        const struct json *pool = json_get(spec, "pool"), *node_name = json_get(spec, "nodeName");
+        const struct json *metadata = json_get(object, "metadata"),
+                          *spec = json_get(object, "spec");
+        const struct json *node_name = json_get(spec, "nodeName");
         int r;
 
-        if (!json_is_object(spec) || !json_is_object(pool))
-                return error_set(err, -EBADMSG, "%s: not an object",
-                                 json_is_object(spec) ? "spec.pool" : "spec");
+        if ((r = read_string(metadata, "metadata", "name", &slice->name, err)) < 0 ||
+            (r = read_string(metadata, "metadata", "uid", &slice->uid, err)) < 0 ||
+            (r = read_string(metadata, "metadata", "resourceVersion", &slice->resource_version,
+                             err)) < 0)
+                return r;
+        if (!json_is_object(spec))
+                return error_set(err, -EBADMSG, "spec: not an object");
         if (node_name && (r = read_string(spec, "spec", "nodeName", &slice->node_name, err)) < 0)
                 return r;
-        if ((r = read_string(spec, "spec", "driver", &slice->driver, err)) < 0 ||
-            (r = read_string(pool, "spec.pool", "name", &slice->pool, err)) < 0 ||
+        return read_string(spec, "spec", "driver", &slice->driver, err);
+}
+
+static int read_rest(const struct json *spec, struct slice *slice, struct error *err)
+{
+        const struct json *pool = json_get(spec, "pool");
+        int r;
+
+        if (!json_is_object(pool))
+                return error_set(err, -EBADMSG, "spec.pool: not an object");
+        if ((r = read_string(pool, "spec.pool", "name", &slice->pool, err)) < 0 ||
             (r = read_number(pool, "generation", &slice->generation, err)) < 0 ||
             (r = read_number(pool, "resourceSliceCount", &slice->count, err)) < 0)
                 return r;
@@ -95,18 +111,23 @@ static int read_spec(const struct json *spec, struct slice *slice, struct error 
 int slice_parse(const struct json *object, struct slice *ret, struct error *err)
 {
         __attribute__((cleanup(cleanup_slice))) struct slice slice = SLICE_NULL;
-        const struct json *metadata = json_get(object, "metadata");
         int r;
 
-        if ((r = read_string(metadata, "metadata", "name", &slice.name, err)) < 0 ||
-            (r = read_string(metadata, "metadata", "uid", &slice.uid, err)) < 0 ||
-            (r = read_string(metadata, "metadata", "resourceVersion", &slice.resource_version,
-                             err)) < 0 ||
-            (r = read_spec(json_get(object, "spec"), &slice, err)) < 0)
+        r = read_identity(object, &slice, err);
+        if (r < 0)
                 return r;
+        r = read_rest(json_get(object, "spec"), &slice, err) < 0 ? SLICE_ODD : 0;
         *ret = slice;
         slice = (struct slice)SLICE_NULL;
-        return 0;
+        return r;
+}
+
+bool slice_is_older(const char *version, const char *known)
+{
+        uint64_t a, b;
+
+        return version && known && parse_u64(version, strlen(version), &a) == 0 &&
+               parse_u64(known, strlen(known), &b) == 0 && a < b;
 }
 
 /* FNV-1a: any stable hash does, what is needed is the same name after a restart. */

@@ -35,9 +35,18 @@ struct slice {
                 0  \
         }
 
-/* 0, or -EBADMSG naming the field that is missing or of the wrong type. */
+enum slice_outcome {
+        /* Whose it is can be read (name, UID, version, driver and node), and the rest cannot: err
+         * names the field. The scheduler may read it otherwise, so it is not one to pass over. */
+        SLICE_ODD = 1
+};
+
+/* 0, SLICE_ODD, or -EBADMSG naming the field that is missing or of the wrong type. */
 int slice_parse(const struct json *object, struct slice *ret, struct error *err);
 void slice_deinit(struct slice *slice);
+/* Whether one resourceVersion is before another: they count upwards (KEP-5504). What cannot be read
+ * as a number is taken for newer. */
+bool slice_is_older(const char *version, const char *known);
 
 static inline void cleanup_slice(struct slice *slice)
 {

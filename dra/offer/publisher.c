@@ -207,13 +207,19 @@ static void compare_with_wanted(const struct publisher *publisher, struct observ
         observed->has_wanted_contents = !slice_differs(wanted, observed->object);
 }
 
-/* resourceVersions count upwards (KEP-5504); what cannot be read as a number is taken for newer. */
-static bool is_older(const char *version, const char *known)
+/* The scheduler would use its devices: as all that names our driver and node and is not wanted, it
+ * is removed. */
+static void tell_odd(const struct publisher *publisher, const struct slice *slice,
+                     const struct error *error)
 {
-        uint64_t a, b;
+        __attribute__((cleanup(cleanup_free))) char *text = xasprintf(
+                "ResourceSlice %s names this driver and this node and cannot be read (%s): "
+                "it is removed. Find out what wrote it",
+                slice->name, error->text);
 
-        return version && known && parse_u64(version, strlen(version), &a) == 0 &&
-               parse_u64(known, strlen(known), &b) == 0 && a < b;
+        log_warn("a ResourceSlice of this node cannot be read, removing it",
+                 log_str("slice", slice->name), log_str("reason", error->text));
+        publisher->options.on_event(publisher->options.owner, true, "TDXForeignSlice", text);
 }
 
 /* Take in a slice as the server showed it, unless we know it newer: a watch lags behind the answers
@@ -224,8 +230,10 @@ static void observe(struct publisher *publisher, const struct json *object)
         struct error error = ERROR_NULL;
         struct observed *observed;
         size_t at;
+        int r;
 
-        if (slice_parse(object, &slice, &error) < 0) {
+        r = slice_parse(object, &slice, &error);
+        if (r < 0) {
                 log_warn("a ResourceSlice cannot be read, ignoring it",
                          log_str("reason", error.text));
                 return;
@@ -235,19 +243,21 @@ static void observe(struct publisher *publisher, const struct json *object)
                 return; /* not ours, whatever the server's selector let through */
         at = find(publisher, slice.name);
         if (at < publisher->n_observed) {
-                if (is_older(slice.resource_version,
-                             publisher->observed[at].slice.resource_version))
+                if (slice_is_older(slice.resource_version,
+                                   publisher->observed[at].slice.resource_version))
                         return;
                 observed_deinit(&publisher->observed[at]);
         } else {
                 publisher->observed = xreallocarray(publisher->observed, ++publisher->n_observed,
                                                     sizeof(*publisher->observed));
         }
+        if (r == SLICE_ODD)
+                tell_odd(publisher, &slice, &error);
         observed = &publisher->observed[at];
         observed->slice = slice;
         slice = (struct slice)SLICE_NULL;
         observed->object = json_copy(object);
-        observed->index = index_of(publisher, observed->slice.name);
+        observed->index = r == SLICE_ODD ? UINT_MAX : index_of(publisher, observed->slice.name);
         compare_with_wanted(publisher, observed);
 }
 

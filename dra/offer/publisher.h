@@ -28,6 +28,8 @@ struct publisher_options {
         void (*on_node_uid)(void *owner, const char *uid);
         /* The API server has dropped the taints we wrote: its feature DRADeviceTaints is off. */
         void (*on_taints_dropped)(void *owner);
+        /* Something of which the cluster's admin should know, for an Event. */
+        void (*on_event)(void *owner, bool is_warning, const char *reason, const char *text);
         void *owner;
 };
 

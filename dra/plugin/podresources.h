@@ -15,6 +15,15 @@ struct error;
 struct podresources;
 struct rpc_pump;
 
+/* A device that a claim has, of one driver; the strings are the list's. */
+struct podresources_claim_device {
+        const char *namespace_;
+        const char *claim;
+        const char *pool;
+        const char *device;
+        const char *cdi; /* qualified name of its first CDI device, or "" */
+};
+
 struct podresources_options {
         struct rpc_pump *pump;
         const char *socket;   /* <kubelet>/pod-resources/kubelet.sock */
@@ -23,6 +32,11 @@ struct podresources_options {
          * there was no answer. has_pods: a pod was listed, with devices or without. */
         void (*on_list)(void *owner, const char *const *ids, size_t n_ids, bool has_pods,
                         const struct error *error);
+        const char *driver; /* claims' devices of this DRA driver only */
+        /* The same list's claims, before on_list(): devices is borrowed, possibly with repetitions.
+         */
+        void (*on_claims)(void *owner, const struct podresources_claim_device *devices, size_t n,
+                          bool has_pods, const struct error *error);
         void *owner;
 };
 
@@ -39,3 +53,8 @@ void podresources_free(struct podresources *podresources);
  * caller's, the strings are the list's. */
 const char **podresources_collect(const struct Podresources__ListPodResourcesResponse *list,
                                   const char *resource, size_t *ret_n);
+/* The claims' devices of the driver in the order of the list, possibly repeated: pure. Ownership as
+ * above. */
+struct podresources_claim_device *podresources_collect_claims(
+        const struct Podresources__ListPodResourcesResponse *list, const char *driver,
+        size_t *ret_n);

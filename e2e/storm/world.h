@@ -192,6 +192,7 @@ struct host {
         struct event spec_repair;
         unsigned n_foreign; /* TDs of others */
         unsigned n_leaked;  /* key IDs, until the host boots again */
+        uint64_t spec_repaired_ms;
 };
 
 extern struct host host;
@@ -231,9 +232,10 @@ struct driver {
         bool is_taint_wanted;
         bool is_withdrawing; /* taints are dropped, and nothing may be placed */
         bool is_wanted_known;
-        bool is_judged;   /* what it was told of attestation is: */
-        enum qgs qgs;     /* QGS's state */
-        bool is_enforced; /* and the last known setting, also over a restart */
+        bool is_spec_refused; /* its last try to write the CDI spec failed */
+        bool is_judged;       /* what it was told of attestation is: */
+        enum qgs qgs;         /* QGS's state */
+        bool is_enforced;     /* and the last known setting, also over a restart */
         struct event start;
         struct event housekeeping;
         struct event settling;
