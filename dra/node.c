@@ -32,8 +32,6 @@ struct node {
         char *module_version; /* NULL: not known */
         struct attestation_facts attestation;
         bool are_taints_dropped;
-        const struct misc_tree *running; /* borrowed; NULL: it was weighed, or there is none */
-        uint64_t running_read_ms;
         struct foreign foreign;
 
         /* What is held. */
@@ -281,29 +279,24 @@ void node_set_module_version(struct node *node, const char *version)
 
 /* ---- the total ---- */
 
-/* Each reading is weighed once, and not before it is known who holds what. Whether the offer may
- * differ. */
-static bool weigh_running(struct node *node)
+/* Not before it is known who holds what. Whether the offer may differ. */
+static bool measure(struct node *node)
 {
-        const struct misc_tree *running = node->running;
+        const struct misc_tree *running;
+        uint64_t now_ms = 0;
 
-        if (!running || !node->is_active || !is_total_in_force(node))
+        if (!node->is_active || node->is_stopping || !is_total_in_force(node))
                 return false;
-        node->running = NULL;
-        if (!foreign_take(&node->foreign, running, node->ledger, node->plugin,
-                          node->running_read_ms))
+        running = node->options.read_running(node->options.owner, &now_ms);
+        if (!running || !foreign_take(&node->foreign, running, node->ledger, node->plugin, now_ms))
                 return false;
         ledger_set_foreign(node->ledger, foreign_withheld(&node->foreign));
         return true;
 }
 
-void node_set_running(struct node *node, const struct misc_tree *tree, uint64_t now_ms)
+void node_measure(struct node *node)
 {
-        if (node->is_stopping)
-                return;
-        node->running = tree;
-        node->running_read_ms = now_ms;
-        if (!weigh_running(node))
+        if (!measure(node))
                 return;
         plugin_update(node->plugin);
         publish(node);
@@ -314,7 +307,8 @@ static void put_total_in_force(struct node *node)
         if (!node->is_active || !is_total_in_force(node))
                 return;
         write_cdi_spec(node);
-        (void)weigh_running(node);
+        if (!node->foreign.measure.is_known)
+                (void)measure(node);
         ledger_set_total(node->ledger, node->total);
         plugin_update(node->plugin);
         prepare_retry_waiting(node->prepare);
