@@ -17,8 +17,7 @@ struct kube_api;
 struct publisher;
 
 /* While the API server is away; what is free shall be offered within 15 s of its return. */
-#define PUBLISHER_RETRY_MAX_MS  10000
-#define PUBLISHER_SLICE_DEVICES 64
+#define PUBLISHER_RETRY_MAX_MS 10000
 
 struct publisher_options {
         uv_loop_t *loop;
