@@ -32,8 +32,6 @@ struct node {
         char *module_version; /* NULL: not known */
         struct attestation_facts attestation;
         bool are_taints_dropped;
-        const struct misc_tree *running; /* borrowed; NULL: it was weighed, or there is none */
-        uint64_t running_read_ms;
         struct foreign foreign;
 
         /* What is held. */
@@ -141,8 +139,7 @@ static void close_plugin(struct node *node)
         enum attestation_means means =
                 node->options.config->is_injecting_cdi ? ATTESTATION_CDI : ATTESTATION_MOUNTS;
 
-        plugin_close(node->plugin,
-                     !node->attestation.is_known || obstacle(node, means) != OBSTACLE_NONE);
+        plugin_close(node->plugin, obstacle(node, means) != OBSTACLE_NONE);
 }
 
 void node_taints_dropped(struct node *node)
@@ -282,29 +279,24 @@ void node_set_module_version(struct node *node, const char *version)
 
 /* ---- the total ---- */
 
-/* Each reading is weighed once, and not before it is known who holds what. Whether the offer may
- * differ. */
-static bool weigh_running(struct node *node)
+/* Not before it is known who holds what. Whether the offer may differ. */
+static bool measure(struct node *node)
 {
-        const struct misc_tree *running = node->running;
+        const struct misc_tree *running;
+        uint64_t now_ms = 0;
 
-        if (!running || !node->is_active || !is_total_in_force(node))
+        if (!node->is_active || node->is_stopping || !is_total_in_force(node))
                 return false;
-        node->running = NULL;
-        if (!foreign_take(&node->foreign, running, node->ledger, node->plugin,
-                          node->running_read_ms))
+        running = node->options.read_running(node->options.owner, &now_ms);
+        if (!running || !foreign_take(&node->foreign, running, node->ledger, node->plugin, now_ms))
                 return false;
         ledger_set_foreign(node->ledger, foreign_withheld(&node->foreign));
         return true;
 }
 
-void node_set_running(struct node *node, const struct misc_tree *tree, uint64_t now_ms)
+void node_measure(struct node *node)
 {
-        if (node->is_stopping)
-                return;
-        node->running = tree;
-        node->running_read_ms = now_ms;
-        if (!weigh_running(node))
+        if (!measure(node))
                 return;
         plugin_update(node->plugin);
         publish(node);
@@ -315,7 +307,8 @@ static void put_total_in_force(struct node *node)
         if (!node->is_active || !is_total_in_force(node))
                 return;
         write_cdi_spec(node);
-        (void)weigh_running(node);
+        if (!node->foreign.measure.is_known)
+                (void)measure(node);
         ledger_set_total(node->ledger, node->total);
         plugin_update(node->plugin);
         prepare_retry_waiting(node->prepare);
@@ -635,6 +628,7 @@ void node_status(const struct node *node, struct node_status *ret)
                 .n_waiting = prepare_n_waiting(node->prepare),
                 .is_attestation_known = node->attestation.is_known,
                 .is_attesting = node->attestation.works[ATTESTATION_CDI],
+                .attestation_state = node->attestation.state,
                 .is_schedulable = obstacle(node, ATTESTATION_CDI) == OBSTACLE_NONE,
                 .refuses_path = node->attestation.refuses_path,
                 .refuses_enforced = node->attestation.refuses_enforced,
