@@ -5,12 +5,12 @@
 #include "base/error.h"
 #include "base/log.h"
 #include "base/memory.h"
-#include "cdi/conflict.h"
 #include "cdi/spec.h"
 #include "cdi/store.h"
 #include "claims/prepare.h"
 #include "claims/reconcile.h"
 #include "claims/records.h"
+#include "concerns.h"
 #include "config.h"
 #include "foreign.h"
 #include "host/boot.h"
@@ -42,8 +42,7 @@ struct node {
         struct reconcile *reconcile; /* NULL: no API server, or not active */
         struct plugin *plugin;
 
-        struct overcommit overcommit;
-        char *cdi_conflict;      /* the other file that names our devices; NULL: none */
+        struct concerns *concerns;
         struct error cdi_error;  /* logged last */
         unsigned n_cdi_devices;  /* of each prefix, in the spec that was set last */
         bool has_plugin_devices; /* in the spec */
@@ -65,25 +64,16 @@ static bool is_total_in_force(const struct node *node)
         return node->is_total_known && plugin_is_known(node->plugin);
 }
 
-static void tell_overcommit(struct node *node)
+static void look_at_held(struct node *node)
 {
         struct plugin_status plugin;
-        struct overcommit_facts facts;
-        __attribute__((cleanup(cleanup_free))) char *text = NULL;
-        int news;
 
         if (!node->is_active || node->is_stopping || !ledger_is_total_known(node->ledger))
                 return;
         plugin_status(node->plugin, &plugin);
-        facts = (struct overcommit_facts){ ledger_total(node->ledger), ledger_held(node->ledger),
-                                           plugin.n_held };
-        news = overcommit_look(&node->overcommit, &facts, &text);
-        if (news == OVERCOMMIT_WORSE) {
-                log_warn("more TDs are held than there are", log_str("detail", text));
-                tell(node, true, "TDXOvercommitted", text);
-        } else if (news == OVERCOMMIT_OVER) {
-                log_info("no more TDs are held than there are", log_str("detail", text));
-        }
+        concerns_look_at_held(node->concerns, &(struct overcommit_facts){
+                                                      ledger_total(node->ledger),
+                                                      ledger_held(node->ledger), plugin.n_held });
 }
 
 /* The one place where facts become an offer: called after each change. */
@@ -100,7 +90,7 @@ static void publish(struct node *node)
         };
         struct inventory inventory = INVENTORY_NULL;
 
-        tell_overcommit(node);
+        look_at_held(node);
         if (!node->options.config->serves_dra || !node->is_active || node->is_stopping)
                 return;
         inventory_compute(node->ledger, &terms, &inventory);
@@ -167,6 +157,7 @@ static void set_cdi_spec(struct node *node, unsigned n_devices)
         struct error error = ERROR_NULL;
         size_t n;
 
+        concerns_look_at_group(node->concerns, node->attestation.group);
         bytes = cdi_spec_build(&spec, &n);
         node->n_cdi_devices = n_devices;
         (void)cdi_store_set(node->cdi, bytes, n, &error);
@@ -212,25 +203,6 @@ static int on_allocating(void *owner, unsigned n, struct error *err)
                 log_warn("the CDI spec was missing or changed, restored",
                          log_str("directory", node->options.config->cdi_dir));
         return r < 0 ? r : cdi_ensure_mount_source(node->attestation.seen_directory, err);
-}
-
-/* Not before each answer: it reads every spec there is. */
-static void look_for_cdi_conflict(struct node *node)
-{
-        __attribute__((cleanup(cleanup_free))) char *before = take_ptr(node->cdi_conflict);
-        __attribute__((cleanup(cleanup_free))) char *text = NULL;
-
-        node->cdi_conflict = cdi_conflict_find(node->options.config->cdi_dir);
-        if (!node->cdi_conflict && before)
-                log_info("no other CDI spec names our devices any more", log_str("was", before));
-        if (!node->cdi_conflict || (before && strcmp(before, node->cdi_conflict) == 0))
-                return;
-        text = xasprintf("%s names the devices of " CDI_KIND
-                         ", as this driver's own spec does: the "
-                         "container runtime resolves neither, and no VM starts. Remove it",
-                         node->cdi_conflict);
-        log_error("another CDI spec names our devices", log_str("detail", text));
-        tell(node, true, "TDXCDIConflict", text);
 }
 
 /* ---- attestation ---- */
@@ -309,6 +281,12 @@ void node_set_module_version(struct node *node, const char *version)
         free(node->module_version);
         node->module_version = version ? xstrdup(version) : NULL;
         publish(node);
+}
+
+void node_set_runtime(struct node *node, const char *version)
+{
+        concerns_set_runtime(node->concerns, version);
+        concerns_look_at_group(node->concerns, node->attestation.group);
 }
 
 /* ---- the total ---- */
@@ -443,7 +421,7 @@ void node_look(struct node *node)
         /* Leave a spec that cannot be written to the clock: each attempt changes the directory. */
         if (!node->cdi_error.code)
                 verify_cdi_spec(node);
-        look_for_cdi_conflict(node);
+        concerns_look_at_cdi(node->concerns, node->options.config->cdi_dir);
 }
 
 void node_check(struct node *node)
@@ -452,7 +430,7 @@ void node_check(struct node *node)
                 return;
         look(node);
         verify_cdi_spec(node);
-        look_for_cdi_conflict(node);
+        concerns_look_at_cdi(node->concerns, node->options.config->cdi_dir);
         prepare_retry_removals(node->prepare);
 }
 
@@ -506,6 +484,7 @@ struct node *node_new(const struct node_options *options)
                                           .on_event = options->on_event,
                                           .owner = options->owner };
         node->ledger = ledger_new();
+        node->concerns = concerns_new(options->on_event, options->owner);
         node->cdi = cdi_store_new(config->cdi_dir);
         other_cdi_dir = surroundings_other_cdi_dir(config);
         if (other_cdi_dir)
@@ -547,7 +526,7 @@ void node_free(struct node *node)
         ledger_free(node->ledger);
         free_copy(&node->attestation);
         free(node->module_version);
-        free(node->cdi_conflict);
+        concerns_free(node->concerns);
         free(node);
 }
 

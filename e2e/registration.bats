@@ -267,3 +267,21 @@ PY
         said driver "no other CDI spec names our devices" 10
         [ "$(grep -c 'another CDI spec names our devices' "$T/driver.log")" = 1 ]
 }
+
+@test "a container runtime that rejects groups in a CDI spec is warned of once, if QGS's socket has a group" {
+        end api
+        start_api --runtime containerd://1.7.13
+        end kubelet
+        start_kubelet --no-devices
+        mkdir -p "${QGS%/*}"
+        start qgs "$SIM/qgs-sim" --socket "$QGS" --control "$T/qgs.ctl"
+        eventually 10 qgs owner 991 990
+        qgs mode 0660
+        driver --serve=dra
+        said driver 'the container runtime is too old.*1.7.13.*group=990' 20
+        qgs mode 0666
+        eventually 20 eval 'jq -e ".devices[0].containerEdits | has(\"additionalGids\") | not" "$CDI/kubevirt.io-tdx.json"'
+        qgs mode 0660
+        eventually 20 eval 'jq -e ".devices[0].containerEdits | has(\"additionalGids\")" "$CDI/kubevirt.io-tdx.json"'
+        [ "$(grep -c 'the container runtime is too old' "$T/driver.log")" = 1 ]
+}

@@ -65,9 +65,9 @@ enter_node() {
         start_kubelet
 }
 
-start_api() {
+start_api() { # [FLAG...]
         start api "$SIM/apiserver-sim" --control "$T/api.ctl" --port "${API_PORT:-0}" --port-file "$T/api.port" \
-                --node "$NODE:11111111-2222-3333-4444-555555555555" --node node2:66666666-7777-8888-9999-000000000000
+                --node "$NODE:11111111-2222-3333-4444-555555555555" --node node2:66666666-7777-8888-9999-000000000000 "$@"
         eventually 10 api ok || { cat "$T/api.log"; return 1; }
         API=http://127.0.0.1:$(cat "$T/api.port")
 }
