@@ -123,7 +123,8 @@ static bool is_in_place(struct cdi_store *store)
 
 /* ---- writing ---- */
 
-static const char *remedy_for(int r)
+/* may_not: what helps if the driver may not write there. */
+static const char *remedy_for(int r, const char *may_not)
 {
         switch (r) {
         case -ENOSPC:
@@ -132,9 +133,7 @@ static const char *remedy_for(int r)
         case -EROFS:
         case -EACCES:
         case -EPERM:
-                return "; the driver must be able to write there: mount the host's directory "
-                       "writable, or name the "
-                       "one that the container runtime reads with --cdi-dir";
+                return may_not;
         case -EISDIR:
         case -ENOTEMPTY:
         case -EEXIST:
@@ -146,6 +145,13 @@ static const char *remedy_for(int r)
         }
 }
 
+#define CDI_MAY_NOT                                                                               \
+        "; the driver must be able to write there: mount the host's directory writable, or name " \
+        "the one that the container runtime reads with --cdi-dir"
+#define QGS_MAY_NOT                                                                              \
+        "; the driver must be able to write there: mount the host's directory writable, create " \
+        "it on the host, or name another one with --qgs-socket"
+
 static int fail(const struct cdi_store *store, int r, struct error *err)
 {
         if (directory_is_removed(store->directory))
@@ -155,7 +161,7 @@ static int fail(const struct cdi_store *store, int r, struct error *err)
                                  "restart the container (kubelet does), or delete the driver's pod",
                                  store->directory);
         return error_set(err, r, "the CDI spec %s cannot be written: %s%s", store->path,
-                         strerror(-r), remedy_for(r));
+                         strerror(-r), remedy_for(r, CDI_MAY_NOT));
 }
 
 /* What we were killed over. Only ours: other drivers write to this directory, too. */
@@ -203,7 +209,7 @@ static int remove_spec(const struct cdi_store *store, struct error *err)
         if (errno == ENOENT || errno == ENOTDIR)
                 return 0;
         return error_set(err, -errno, "the CDI spec %s cannot be removed: %s%s", store->path,
-                         strerror(errno), remedy_for(-errno));
+                         strerror(errno), remedy_for(-errno, CDI_MAY_NOT));
 }
 
 int cdi_store_verify(struct cdi_store *store, struct error *err)
@@ -260,14 +266,16 @@ int cdi_ensure_mount_source(const char *host_path, struct error *err)
                 if (!r && stat(host_path, &file) < 0)
                         r = -errno;
                 if (r < 0)
-                        return error_set(err, r,
-                                         "the directory %s, which VMs mount, cannot be made: %s%s",
-                                         host_path, strerror(-r), remedy_for(r));
+                        return error_set(
+                                err, r,
+                                "the directory %s, which VMs mount, cannot be created: %s%s",
+                                host_path, strerror(-r), remedy_for(r, QGS_MAY_NOT));
         }
         if (!S_ISDIR(file.st_mode))
-                return error_set(err, -ENOTDIR,
-                                 "%s, which VMs mount, is no directory; remove it, and QGS or this "
-                                 "driver makes the directory",
-                                 host_path);
+                return error_set(
+                        err, -ENOTDIR,
+                        "%s, which VMs mount, is not a directory; remove it, and QGS or this "
+                        "driver creates the directory",
+                        host_path);
         return 0;
 }

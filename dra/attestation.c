@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "attestation.h"
 
+#include "attestation_record.h"
 #include "base/error.h"
-#include "base/file.h"
-#include "base/json.h"
 #include "base/log.h"
 #include "base/memory.h"
 #include "config.h"
@@ -12,30 +11,32 @@
 #include "kube/settings.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 
-#define RECORD     "attestation"
-#define RECORD_MAX 4096
-
 struct attestation {
         struct attestation_options options;
-        bool is_settled;    /* the settings are the cluster's own, or nobody will tell others */
-        bool is_remembered; /* the last run has left its settings */
-        bool is_in_doubt;   /* the cluster has told something that cannot be followed */
+        bool is_settled;    /* the settings are the cluster's own, or waiting for them has ended */
+        bool is_remembered; /* the cluster has told its settings, to this run or to the last one */
         bool is_enforced;
         char *host_socket, *vm_socket;
         char *host_directory, *seen_directory, *vm_directory;
+        bool is_one_cr;     /* there is one, and the settings go by it */
+        bool are_crs_known; /* what the API server said of them last decides the settings */
+        char *doubt;        /* why the cluster's settings cannot be had; NULL: they can */
+        char *path_refusal; /* why the CR's qgsSocketPath is not followed; NULL: it is */
+        bool is_enforced_refused;
+        char *warned_vm_path; /* of the CR, which is not --vm-qgs-socket */
+        struct kubevirt_attestation
+                written;           /* what the record says; its qgs_socket NULL: nothing */
         struct settings *settings; /* NULL: nobody else has a say */
         enum settings_news news;
         char *news_text; /* NULL: none yet */
-        bool is_told;    /* the cluster's own settings are in force */
         char *source;    /* attestation_settings()'s */
         struct qgs_watch *watch;
         uv_timer_t patience;
         struct qgs_verdict_state told; /* logged last */
-        char description[640];
+        char description[ERROR_TEXT_SIZE + 128];
 };
 
 /* ---- the settings ---- */
@@ -50,43 +51,71 @@ static const char *name_of(const char *socket)
         return strrchr(socket, '/') + 1;
 }
 
+static bool is_same(const char *a, const char *b)
+{
+        return a && b ? strcmp(a, b) == 0 : a == b;
+}
+
+static void replace(char **string, const char *by)
+{
+        free(*string);
+        *string = by ? xstrdup(by) : NULL;
+}
+
 /* Flags win. What KubeVirt writes into the VM's definition is the path inside its container; on the
  * host QGS may be elsewhere, though under the same name, for it is the directory that is mounted.
  */
-static int apply(struct attestation *attestation, bool is_enforced, const char *qgs_socket,
-                 struct error *err)
+static int check_path(const struct config *config, const char *vm, const char *host,
+                      struct error *err)
 {
-        const struct config *config = attestation->options.config;
-        const char *vm = config->vm_qgs_socket ? config->vm_qgs_socket : qgs_socket,
-                   *host = config->qgs_socket ? config->qgs_socket : qgs_socket;
-
         if (strcmp(name_of(vm), name_of(host)) != 0)
                 return error_set(
                         err, -EINVAL,
-                        "the VM's socket %s and the host's %s differ in their file names, "
+                        KUBEVIRT_QGS_SOCKET_FIELD
+                        ": the VM's socket %s and the host's %s differ in their file names, "
                         "and only the directory can be mounted elsewhere: let --qgs-socket "
                         "and KubeVirt's qgsSocketPath end in the same name",
                         vm, host);
-        if (!config->qgs_socket && config_check_qgs_socket(config, "qgsSocketPath", host, err) < 0)
-                return -EINVAL;
-        attestation->is_enforced = config->attestation == CONFIG_FROM_KUBEVIRT
-                                           ? is_enforced
-                                           : config->attestation == CONFIG_ENFORCED;
-        if (attestation->host_socket && strcmp(attestation->host_socket, host) == 0 &&
-            strcmp(attestation->vm_socket, vm) == 0)
+        if (config->qgs_socket)
                 return 0;
-        free(attestation->host_socket);
-        free(attestation->vm_socket);
+        return config_check_qgs_socket(config, KUBEVIRT_QGS_SOCKET_FIELD, host, err);
+}
+
+/* Each of the settings by itself: a path that cannot be followed leaves the one before in force,
+ * and what is enforced with it. */
+static void apply(struct attestation *attestation, const struct kubevirt_attestation *values)
+{
+        const struct config *config = attestation->options.config;
+        const char *vm = config->vm_qgs_socket ? config->vm_qgs_socket : values->qgs_socket,
+                   *host = config->qgs_socket ? config->qgs_socket : values->qgs_socket;
+        struct error error = ERROR_NULL;
+
+        attestation->is_enforced = config->attestation == CONFIG_FROM_KUBEVIRT
+                                           ? values->is_enforced
+                                           : config->attestation == CONFIG_ENFORCED;
+        attestation->is_enforced_refused =
+                config->attestation == CONFIG_FROM_KUBEVIRT && values->enforced_refusal;
+        (void)check_path(config, vm, host, &error);
+        /* With both flags the CR's path decides nothing here. */
+        if (config->vm_qgs_socket && config->qgs_socket)
+                replace(&attestation->path_refusal, NULL);
+        else if (values->qgs_socket_refusal)
+                replace(&attestation->path_refusal, values->qgs_socket_refusal);
+        else
+                replace(&attestation->path_refusal, error.code ? error.text : NULL);
+        /* config_check() has seen that the flags go with the default, which comes first. */
+        if (error.code && attestation->host_socket)
+                return;
+        if (is_same(attestation->host_socket, host) && is_same(attestation->vm_socket, vm))
+                return; /* others have borrowed these */
+        replace(&attestation->host_socket, host);
+        replace(&attestation->vm_socket, vm);
         free(attestation->host_directory);
         free(attestation->seen_directory);
         free(attestation->vm_directory);
-        attestation->host_socket = xstrdup(host);
-        attestation->vm_socket = xstrdup(vm);
-        attestation->host_directory = directory_of(host);
-        attestation->seen_directory =
-                xasprintf("%s%s", config->host_root, attestation->host_directory);
-        attestation->vm_directory = directory_of(vm);
-        return 0;
+        attestation->host_directory = directory_of(attestation->host_socket);
+        attestation->seen_directory = qgs_path_seen(config->host_root, attestation->host_directory);
+        attestation->vm_directory = directory_of(attestation->vm_socket);
 }
 
 static void log_settings(const struct attestation *attestation, const char *source)
@@ -97,71 +126,80 @@ static void log_settings(const struct attestation *attestation, const char *sour
 }
 
 /* For a start without the API server. */
-static void write_down(const struct attestation *attestation, bool is_enforced,
-                       const char *qgs_socket)
+static void write_down(struct attestation *attestation, const struct kubevirt_attestation *values)
+{
+        struct error error = ERROR_NULL;
+
+        if (attestation->options.only_asks ||
+            (attestation->written.qgs_socket &&
+             kubevirt_attestation_equal(&attestation->written, values)))
+                return;
+        kubevirt_attestation_deinit(&attestation->written);
+        if (attestation_record_save(attestation->options.config->state_dir, values, &error) < 0)
+                log_warn("cannot save the attestation settings; continuing without the record",
+                         log_str("reason", error.text));
+        else
+                attestation->written = kubevirt_attestation_copy(values);
+}
+
+static int check_cr_path(const char *path, struct error *err)
+{
+        return qgs_path_check(KUBEVIRT_QGS_SOCKET_FIELD, path, "", err);
+}
+
+/* What a start goes by until the cluster has told its settings; the caller's. */
+static struct kubevirt_attestation last_known(struct attestation *attestation)
 {
         const char *state_dir = attestation->options.config->state_dir;
-        _cleanup_(json) struct json *record = json_new_object();
-        __attribute__((cleanup(cleanup_close))) int fd = -1;
-        __attribute__((cleanup(cleanup_free))) char *text = NULL;
+        struct kubevirt_attestation values = KUBEVIRT_ATTESTATION_NULL;
         struct error error = ERROR_NULL;
+        int r;
 
-        if (attestation->options.only_asks)
-                return;
-        json_add_bool(record, "enforced", is_enforced);
-        json_add_string(record, "qgsSocketPath", qgs_socket);
-        text = json_print(record);
-        if (file_open_directory(state_dir, 0700, &fd, &error) < 0 ||
-            file_replace(fd, RECORD, text, strlen(text), 0600, FILE_UNSYNCED, &error) < 0)
-                log_warn("cannot write down the attestation settings, going on",
-                         log_str("reason", error.text));
-}
-
-/* NULL: there is no record, or none that can be read. */
-static struct json *read_record(const char *state_dir, struct error *err)
-{
-        __attribute__((cleanup(cleanup_free))) char *path = xasprintf("%s/" RECORD, state_dir);
-        __attribute__((cleanup(cleanup_free))) char *bytes = NULL;
-        struct json *record = NULL;
-        size_t n;
-
-        if (file_read(AT_FDCWD, path, RECORD_MAX, &bytes, &n, err) == 0)
-                (void)json_parse(bytes, n, &record, err);
-        return record;
-}
-
-char *attestation_recorded_socket(const char *state_dir)
-{
-        _cleanup_(json) struct json *record = read_record(state_dir, NULL);
-        const char *socket = json_string(json_get(record, "qgsSocketPath"));
-
-        return socket && qgs_path_check(RECORD, socket, "", NULL) == 0 ? xstrdup(socket) : NULL;
-}
-
-static void read_back(struct attestation *attestation)
-{
-        const char *state_dir = attestation->options.config->state_dir, *socket;
-        struct error error = ERROR_NULL;
-        _cleanup_(json) struct json *record = read_record(state_dir, &error);
-        bool is_enforced;
-
-        if (error.code == -ENOENT)
-                return;
-        socket = json_string(json_get(record, "qgsSocketPath"));
-        if (json_bool(json_get(record, "enforced"), &is_enforced) == 0 && socket &&
-            qgs_path_check(RECORD, socket, "", &error) == 0 &&
-            apply(attestation, is_enforced, socket, &error) == 0) {
-                attestation->is_remembered = true;
-                return;
-        }
-        log_warn("the attestation settings of the last run cannot be read, ignoring them",
-                 log_str("directory", state_dir), log_str("reason", error.text));
+        r = attestation_record_load(state_dir, check_cr_path, &values, &error);
+        attestation->is_remembered = r == 0;
+        if (r == ATTESTATION_RECORD_PARTIAL)
+                log_warn("the attestation settings of the last run are damaged; using what is left",
+                         log_str("directory", state_dir), log_str("reason", error.text));
+        else if (r < 0 && r != -ENOENT)
+                log_warn("cannot read the attestation settings of the last run; ignoring them",
+                         log_str("directory", state_dir), log_str("reason", error.text));
+        return r < 0 ? kubevirt_attestation_defaults() : values;
 }
 
 static bool is_fixed(const struct config *config)
 {
         return config->attestation != CONFIG_FROM_KUBEVIRT && config->vm_qgs_socket;
 }
+
+static void log_refusal(const struct attestation *attestation)
+{
+        if (attestation->path_refusal)
+                log_warn(attestation->is_enforced
+                                 ? "KubeVirt's qgsSocketPath is refused: no new VM is placed here "
+                                   "until it is corrected"
+                                 : "KubeVirt's qgsSocketPath is refused: VMs start, but cannot "
+                                   "attest until it is corrected",
+                         log_str("reason", attestation->path_refusal),
+                         log_str("socket", attestation->host_socket));
+}
+
+/* KubeVirt writes the CR's path into the VM's definition, whatever our flag says. */
+static void warn_of_vm_path(struct attestation *attestation,
+                            const struct kubevirt_attestation *values)
+{
+        const char *flag = attestation->options.config->vm_qgs_socket;
+
+        if (!flag || values->qgs_socket_refusal || qgs_path_is_same(flag, values->qgs_socket) ||
+            (attestation->warned_vm_path &&
+             strcmp(attestation->warned_vm_path, values->qgs_socket) == 0))
+                return;
+        replace(&attestation->warned_vm_path, values->qgs_socket);
+        log_warn("--vm-qgs-socket is not KubeVirt's qgsSocketPath: VMs look for QGS where the CR "
+                 "says, and will not find it there; leave the flag out, or correct the CR",
+                 log_str("flag", flag), log_str("qgsSocketPath", values->qgs_socket));
+}
+
+static void log_verdict(struct attestation *attestation);
 
 static void follow_qgs(struct attestation *attestation)
 {
@@ -170,88 +208,119 @@ static void follow_qgs(struct attestation *attestation)
                                      attestation->vm_socket);
 }
 
-static int configure(struct attestation *attestation, bool is_enforced, const char *qgs_socket,
-                     struct error *err)
+/* What the cluster's settings are: tell if that is new. */
+static void put_in_force(struct attestation *attestation, const char *source)
 {
-        bool was_settled = attestation->is_settled, was_enforced = attestation->is_enforced;
+        const struct kubevirt_attestation *values = settings_in_force(attestation->settings);
+        bool was_settled = attestation->is_settled, was_enforced = attestation->is_enforced,
+             was_refused = attestation->is_enforced_refused;
         __attribute__((cleanup(cleanup_free))) char *host = xstrdup(attestation->host_socket);
         __attribute__((cleanup(cleanup_free))) char *vm = xstrdup(attestation->vm_socket);
-        int r;
+        __attribute__((cleanup(cleanup_free))) char *refusal = take_ptr(attestation->path_refusal);
+        bool is_refusal_new, is_same_path;
 
-        r = apply(attestation, is_enforced, qgs_socket, err);
+        apply(attestation, values);
         attestation->is_settled = true;
-        attestation->is_told = !r;
         uv_timer_stop(&attestation->patience);
-        if (!r)
-                write_down(attestation, is_enforced, qgs_socket);
-        if (was_settled && was_enforced == attestation->is_enforced &&
-            strcmp(host, attestation->host_socket) == 0 && strcmp(vm, attestation->vm_socket) == 0)
-                return r;
-        log_settings(attestation, "KubeVirt");
+        is_refusal_new = !is_same(refusal, attestation->path_refusal);
+        is_same_path = strcmp(host, attestation->host_socket) == 0 &&
+                       strcmp(vm, attestation->vm_socket) == 0;
+        if (was_settled && was_enforced == attestation->is_enforced && is_same_path &&
+            !is_refusal_new && was_refused == attestation->is_enforced_refused)
+                return;
+        log_settings(attestation, source);
+        if (!was_settled || is_refusal_new || was_enforced != attestation->is_enforced)
+                log_refusal(attestation);
         follow_qgs(attestation);
+        log_verdict(attestation);
         attestation->options.on_changed(attestation->options.owner);
-        return r;
 }
 
-static int check_cr_path(const char *path, struct error *err)
-{
-        return qgs_path_check(KUBEVIRT_QGS_SOCKET_FIELD, path, "", err);
-}
-
-/* Nobody tells, or nothing that can be followed: what was in force in the last run stays. */
+/* The cluster does not tell, or nothing that can be followed: what was in force in the last run
+ * stays, or the defaults. */
 static void settle_with_last_known(struct attestation *attestation)
 {
-        attestation->is_settled = true;
-        log_warn("the cluster has not told its attestation settings, going on with the last known "
-                 "ones until it does");
-        log_settings(attestation, "last known");
-        attestation->options.on_changed(attestation->options.owner);
+        log_warn(attestation->is_remembered
+                         ? "the cluster has not told its attestation settings, going on with the "
+                           "last known ones until it does"
+                         : "the cluster has not told its attestation settings, and no earlier ones "
+                           "are known: the defaults are in force until it does");
+        put_in_force(attestation, attestation->is_remembered ? "last known" : "defaults");
+}
+
+/* The CRs are known, and at most one counts. */
+static void follow_cluster(struct attestation *attestation)
+{
+        const struct kubevirt_attestation *values = settings_in_force(attestation->settings);
+        bool was_remembered = attestation->is_remembered;
+
+        replace(&attestation->doubt, NULL);
+        if (attestation->is_one_cr)
+                warn_of_vm_path(attestation, values);
+        attestation->is_remembered = true;
+        put_in_force(attestation, "KubeVirt");
+        write_down(attestation, values);
+        if (!was_remembered)
+                attestation->options.on_changed(attestation->options.owner);
 }
 
 static void on_settings(void *owner, const struct kubevirt_attestation *in_force)
 {
         struct attestation *attestation = owner;
-        struct error error = ERROR_NULL;
 
-        if (!attestation->is_settled && attestation->is_in_doubt) {
-                uv_timer_stop(&attestation->patience);
+        if (attestation->are_crs_known)
+                follow_cluster(attestation);
+        else if (!attestation->is_settled) /* forbidden, or several CRs, from the start on */
                 settle_with_last_known(attestation);
-                return;
-        }
-        if (configure(attestation, in_force->is_enforced, in_force->qgs_socket, &error) < 0)
-                log_warn("KubeVirt's QGS socket does not go with this driver's flags, keeping what "
-                         "was in force",
-                         log_str("reason", error.text));
 }
 
 static void on_news(void *owner, enum settings_news news, const char *text)
 {
         struct attestation *attestation = owner;
 
-        attestation->is_in_doubt = settings_news_is_warning(news);
         attestation->news = news;
-        free(attestation->news_text);
-        attestation->news_text = xstrdup(text);
-        if (attestation->is_in_doubt)
+        replace(&attestation->news_text, text);
+        if (settings_news_is_warning(news))
                 log_warn("KubeVirt's settings", log_str("state", settings_news_name(news)),
                          log_str("detail", text));
         else
                 log_info("KubeVirt's settings", log_str("state", settings_news_name(news)),
                          log_str("detail", text));
+        switch (news) {
+        case SETTINGS_NOT_SERVED:
+        case SETTINGS_NO_CR:
+        case SETTINGS_ONE_CR:
+        case SETTINGS_INVALID:
+                attestation->are_crs_known = true;
+                attestation->is_one_cr = news == SETTINGS_ONE_CR || news == SETTINGS_INVALID;
+                follow_cluster(attestation);
+                return;
+        case SETTINGS_SEVERAL:
+                attestation->are_crs_known = false;
+                replace(&attestation->doubt, text);
+                return;
+        case SETTINGS_FORBIDDEN:
+        case SETTINGS_UNREACHABLE:
+                replace(&attestation->doubt, text);
+                break;
+        case SETTINGS_READABLE:
+                replace(&attestation->doubt, NULL);
+                break;
+        }
         /* A node that boots need not wait for an API server that is not there. */
         if (news == SETTINGS_UNREACHABLE && !attestation->is_settled &&
-            (attestation->is_remembered || attestation->options.only_asks)) {
-                uv_timer_stop(&attestation->patience);
+            (attestation->is_remembered || attestation->options.only_asks))
                 settle_with_last_known(attestation);
-        }
 }
 
-static void follow_kubevirt(struct attestation *attestation)
+static void follow_kubevirt(struct attestation *attestation,
+                            const struct kubevirt_attestation *last)
 {
         const struct settings_options options = {
                 .loop = attestation->options.loop,
                 .api = attestation->options.api,
                 .check_path = check_cr_path,
+                .last_known = last,
                 .on_changed = on_settings,
                 .on_news = on_news,
                 .owner = attestation,
@@ -264,6 +333,16 @@ static void follow_kubevirt(struct attestation *attestation)
 static void on_patience_over(uv_timer_t *timer)
 {
         settle_with_last_known(timer->data);
+}
+
+/* Why the cluster's settings are not known, neither from the CR nor from an earlier run. */
+static const char *describe_doubt(const struct attestation *attestation)
+{
+        if (!attestation->settings || !attestation->is_settled || attestation->is_remembered)
+                return NULL;
+        return attestation->doubt ? attestation->doubt
+                                  : "the API server has not answered: the default values are in "
+                                    "force until it does";
 }
 
 static const char *describe_source(const struct attestation *attestation)
@@ -279,7 +358,7 @@ static const char *describe_source(const struct attestation *attestation)
 void attestation_settings(struct attestation *attestation, struct attestation_settings *ret)
 {
         const char *source = describe_source(attestation);
-        bool is_own = is_fixed(attestation->options.config) || attestation->is_told;
+        bool is_own = is_fixed(attestation->options.config) || attestation->are_crs_known;
 
         free(attestation->source);
         attestation->source = xasprintf("%s%s", source,
@@ -290,14 +369,32 @@ void attestation_settings(struct attestation *attestation, struct attestation_se
                                                                        "force");
         *ret = (struct attestation_settings){ .is_known = attestation->is_settled,
                                               .is_enforced = attestation->is_enforced,
-                                              .is_refused = attestation->news_text &&
-                                                            attestation->news == SETTINGS_INVALID,
+                                              .is_refused = attestation->path_refusal ||
+                                                            attestation->is_enforced_refused,
                                               .host_socket = attestation->host_socket,
                                               .vm_socket = attestation->vm_socket,
                                               .source = attestation->source };
 }
 
 /* ---- the verdict ---- */
+
+/* Of a QGS that is not there, as far as we see. */
+static bool is_out_of_sight(const struct attestation *attestation)
+{
+        return qgs_watch_state(attestation->watch)->state == QGS_ABSENT &&
+               !qgs_path_is_visible(attestation->options.config->host_root,
+                                    attestation->seen_directory);
+}
+
+static void describe_sight(const struct attestation *attestation, char *text, size_t n)
+{
+        const char *directory = attestation->host_directory;
+
+        snprintf(text, n,
+                 "this driver cannot see the host's %s: mount %s at %s%s in its pod, writable, "
+                 "or let KubeVirt's qgsSocketPath or --qgs-socket name a directory below /run",
+                 directory, directory, attestation->options.config->host_root, directory);
+}
 
 /* What a QGS that does not answer means, or one that the driver may not ask. */
 static const char *consequence(const struct attestation *attestation, enum qgs_state state)
@@ -316,17 +413,19 @@ static void log_verdict(struct attestation *attestation)
 {
         const struct qgs_verdict_state *state = qgs_watch_state(attestation->watch);
         bool is_new_state = state->state != attestation->told.state;
+        char sight[sizeof(attestation->description)];
 
         if (!is_new_state && strcmp(state->reason, attestation->told.reason) == 0 &&
             state->group == attestation->told.group)
                 return;
         attestation->told = *state;
+        describe_sight(attestation, sight, sizeof(sight));
         if (state->state == QGS_ANSWERING)
                 log_info("QGS answers", log_str("socket", attestation->host_socket));
         else if (state->state != QGS_UNKNOWN)
                 log_warn(consequence(attestation, state->state),
                          log_str("qgs", qgs_state_name(state->state)),
-                         log_str("reason", state->reason));
+                         log_str("reason", is_out_of_sight(attestation) ? sight : state->reason));
 }
 
 static void on_verdict(void *owner)
@@ -339,19 +438,33 @@ static void on_verdict(void *owner)
 
 /* ---- what it means ---- */
 
-static bool works(const struct qgs_verdict_state *state, enum attestation_means means)
+static bool works(const struct attestation *attestation, const struct qgs_verdict_state *state,
+                  enum attestation_means means)
 {
-        return state->state == QGS_ANSWERING &&
+        return !attestation->path_refusal && state->state == QGS_ANSWERING &&
                (means == ATTESTATION_CDI || state->group == QGS_VERDICT_NO_GROUP);
 }
 
-/* "QGS answers", or the state with its reason and remedy. */
+/* In one word what keeps VMs from attesting. */
+static const char *obstacle(const struct attestation *attestation,
+                            const struct qgs_verdict_state *state)
+{
+        if (attestation->path_refusal)
+                return "path-refused";
+        return is_out_of_sight(attestation) ? "not-seen" : qgs_state_name(state->state);
+}
+
+/* "QGS answers", or the obstacle with its reason and remedy. */
 static const char *describe(struct attestation *attestation, const struct qgs_verdict_state *state)
 {
         char *text = attestation->description;
         size_t n = sizeof(attestation->description);
 
-        if (state->state == QGS_ANSWERING)
+        if (attestation->path_refusal)
+                snprintf(text, n, "%s", attestation->path_refusal);
+        else if (is_out_of_sight(attestation))
+                describe_sight(attestation, text, n);
+        else if (state->state == QGS_ANSWERING)
                 snprintf(text, n, "QGS answers");
         else
                 snprintf(text, n, "QGS is %s: %s",
@@ -367,14 +480,19 @@ void attestation_facts(struct attestation *attestation, struct attestation_facts
         *ret = (struct attestation_facts){
                 .is_known = attestation->is_settled && state->state != QGS_UNKNOWN,
                 .group = state->group == QGS_VERDICT_NO_GROUP ? 0 : state->group,
-                .state = qgs_state_name(state->state),
+                .state = obstacle(attestation, state),
                 .description = describe(attestation, state),
                 .host_directory = attestation->host_directory,
-                .seen_directory = attestation->seen_directory,
                 .vm_directory = attestation->vm_directory,
+                .refuses_path = attestation->path_refusal,
+                .refuses_enforced = attestation->is_enforced_refused,
+                .doubt = describe_doubt(attestation),
         };
+        if (qgs_path_is_visible(attestation->options.config->host_root,
+                                attestation->seen_directory))
+                ret->seen_directory = attestation->seen_directory;
         for (int means = 0; means < ATTESTATION_N_MEANS; ++means) {
-                ret->works[means] = works(state, (enum attestation_means)means);
+                ret->works[means] = works(attestation, state, (enum attestation_means)means);
                 ret->is_schedulable[means] = !attestation->is_enforced || ret->works[means];
         }
 }
@@ -390,23 +508,28 @@ struct attestation *attestation_new(const struct attestation_options *options)
                 .on_changed = on_verdict,
                 .owner = attestation,
         };
-        struct error error = ERROR_NULL;
+        __attribute__((
+                cleanup(cleanup_kubevirt_attestation))) struct kubevirt_attestation defaults =
+                kubevirt_attestation_defaults();
+        __attribute__((cleanup(cleanup_kubevirt_attestation))) struct kubevirt_attestation values =
+                KUBEVIRT_ATTESTATION_NULL;
 
         attestation->options = *options;
         attestation->is_settled = !options->api || is_fixed(options->config);
         attestation->watch = qgs_watch_new(&watch_options);
         uv_timer_init(options->loop, &attestation->patience);
         attestation->patience.data = attestation;
-        /* config_check() has seen that the flags go with the default. */
-        (void)apply(attestation, false, QGS_PATH_DEFAULT, &error);
-        read_back(attestation);
+        apply(attestation, &defaults);
+        values = last_known(attestation);
+        apply(attestation, &values);
         follow_qgs(attestation);
         if (attestation->is_settled) {
                 log_settings(attestation, "flags");
+                log_refusal(attestation);
         } else {
                 uv_timer_start(&attestation->patience, on_patience_over, ATTESTATION_PATIENCE_MS,
                                0);
-                follow_kubevirt(attestation);
+                follow_kubevirt(attestation, &values);
         }
         log_verdict(attestation);
         return attestation;
@@ -421,6 +544,10 @@ static void on_closed(uv_handle_t *handle)
         free(attestation->host_directory);
         free(attestation->seen_directory);
         free(attestation->vm_directory);
+        free(attestation->doubt);
+        free(attestation->path_refusal);
+        free(attestation->warned_vm_path);
+        kubevirt_attestation_deinit(&attestation->written);
         free(attestation->news_text);
         free(attestation->source);
         free(attestation);

@@ -31,9 +31,6 @@ struct attestation_options {
         void *owner;
 };
 
-/* The cluster's QGS socket, as a driver on this node knew it last; the caller's. NULL: none did. */
-char *attestation_recorded_socket(const char *state_dir);
-
 /* The settings last known, or the defaults, are those in force. */
 struct attestation *attestation_new(const struct attestation_options *options);
 /* Nothing is asked of the API server any more. */

@@ -404,10 +404,7 @@ static int check_absolute(const char *flag, const char *path, struct error *err)
 static int check_outside(const char *what, const char *flag, const char *directory,
                          const char *qgs_directory, struct error *err)
 {
-        size_t n = strlen(directory);
-
-        if (strncmp(qgs_directory, directory, n) != 0 ||
-            (qgs_directory[n] && qgs_directory[n] != '/'))
+        if (!qgs_path_is_within(qgs_directory, directory))
                 return 0;
         return error_set(
                 err, -EINVAL,
@@ -419,13 +416,14 @@ static int check_outside(const char *what, const char *flag, const char *directo
 int config_check_qgs_socket(const struct config *config, const char *what, const char *socket,
                             struct error *err)
 {
-        __attribute__((cleanup(cleanup_free))) char *directory = NULL;
+        __attribute__((cleanup(cleanup_free))) char *directory = NULL, *seen = NULL;
         int r;
 
         r = qgs_path_check(what, socket, config->host_root, err);
         if (r < 0)
                 return r;
-        if (strlen(config->host_root) + strlen(socket) > QGS_PATH_MAX)
+        seen = qgs_path_seen(config->host_root, socket);
+        if (strlen(seen) > QGS_PATH_MAX)
                 return error_set(
                         err, -EINVAL,
                         "%s: \"%s\" is longer than a socket's path may be when it is looked "

@@ -16,3 +16,13 @@ int device_parse(const char *name, unsigned *ret_index);
 
 /* The name of the index, which is below DEVICE_INDEX_MAX. */
 void device_print(char ret[static DEVICE_NAME_SIZE], unsigned index);
+
+/* A device of this driver that kubelet lists for a claim it has prepared. The strings are the
+ * list's. */
+struct device_prepared {
+        const char *namespace_;
+        const char *claim;
+        const char *pool;
+        const char *device;
+        const char *cdi; /* qualified name of its first CDI device, or "" */
+};

@@ -15,6 +15,7 @@ struct ledger {
         struct table claims; /* by UID */
         unsigned total;
         bool is_total_known;
+        bool is_incomplete;
         unsigned held;
         unsigned elsewhere;
         unsigned foreign;
@@ -107,6 +108,16 @@ unsigned ledger_total(const struct ledger *ledger)
 bool ledger_is_total_known(const struct ledger *ledger)
 {
         return ledger->is_total_known;
+}
+
+void ledger_set_incomplete(struct ledger *ledger, bool is_incomplete)
+{
+        ledger->is_incomplete = is_incomplete;
+}
+
+bool ledger_is_incomplete(const struct ledger *ledger)
+{
+        return ledger->is_incomplete;
 }
 
 void ledger_set_elsewhere(struct ledger *ledger, unsigned n)
@@ -236,8 +247,8 @@ int ledger_hold(struct ledger *ledger, struct ledger_claim *claim)
         unsigned weight = ledger_claim_weight(claim);
 
         assert(!ledger_find(ledger, claim->uid));
-        /* Not knowing the total is no reason to send the pod to another node. */
-        if (weight && !ledger->is_total_known)
+        /* Not knowing the total, or the holders, is no reason to send the pod to another node. */
+        if (weight && (!ledger->is_total_known || ledger->is_incomplete))
                 return LEDGER_FULL;
         if (weight > ledger->total)
                 return LEDGER_TOO_LARGE;
@@ -292,6 +303,34 @@ struct ledger_claim *ledger_release(struct ledger *ledger, const char *uid)
         return claim;
 }
 
+const struct ledger_claim *ledger_find_named(const struct ledger *ledger, const char *namespace_,
+                                             const char *name)
+{
+        const struct ledger_claim *claim = NULL;
+
+        while ((claim = ledger_next(ledger, claim)))
+                if (!claim->is_uncertain && strcmp(claim->name, name) == 0 &&
+                    strcmp(claim->namespace_, namespace_) == 0)
+                        return claim;
+        return NULL;
+}
+
+const struct ledger_claim *ledger_find_unidentified(const struct ledger *ledger,
+                                                    const char *namespace_, const char *name)
+{
+        __attribute__((cleanup(cleanup_free))) char *key = xasprintf("%s/%s", namespace_, name);
+
+        return ledger_find(ledger, key);
+}
+
+struct ledger_claim *ledger_release_unidentified(struct ledger *ledger, const char *namespace_,
+                                                 const char *name)
+{
+        __attribute__((cleanup(cleanup_free))) char *key = xasprintf("%s/%s", namespace_, name);
+
+        return ledger_release(ledger, key);
+}
+
 void ledger_set_recorded(struct ledger *ledger, const char *uid)
 {
         claim_of(table_find(&ledger->claims, uid))->is_unrecorded = false;
@@ -314,7 +353,7 @@ void ledger_describe_holders(const struct ledger *ledger, unsigned most, struct 
                 if (++n_claims > most)
                         continue;
                 ++n_named;
-                if (claim->is_uncertain)
+                if (claim->is_uncertain && !claim->is_unidentified)
                         text_addf(text, "%sclaim with UID %s", n_named > 1 ? ", " : "", claim->uid);
                 else
                         text_addf(text, "%s%s/%s", n_named > 1 ? ", " : "", claim->namespace_,

@@ -43,6 +43,9 @@ struct ledger_claim {
         bool is_uncertain; /* its record was unreadable: it holds so many TDs until kubelet speaks
                               of it again */
         unsigned uncertain_tds;
+        /* kubelet lists it as prepared, and its UID is not known: it stands under
+         * "<namespace>/<name>", which is not a UID, and is not on disk. is_uncertain, too. */
+        bool is_unidentified;
         bool is_unrecorded; /* what it holds is not on disk as it stands here */
         size_t n_devices;
         struct ledger_device *devices;
@@ -71,6 +74,11 @@ void ledger_set_total(struct ledger *ledger, unsigned total);
 unsigned ledger_total(const struct ledger *ledger);
 
 bool ledger_is_total_known(const struct ledger *ledger);
+
+/* While incomplete: claims may be held that the ledger lacks, and nothing new fits. A new ledger is
+ * complete. */
+void ledger_set_incomplete(struct ledger *ledger, bool is_incomplete);
+bool ledger_is_incomplete(const struct ledger *ledger);
 
 /* TDs of the total that claims cannot have: those that plugin devices hold, or are kept for them.
  */
@@ -109,6 +117,15 @@ bool ledger_is_device_held(const struct ledger *ledger, unsigned index);
 
 const struct ledger_claim *ledger_find(const struct ledger *ledger,
                                        const char *uid); /* NULL: not held */
+/* The claim of that name, whatever its UID, that is not is_uncertain; NULL: none. */
+const struct ledger_claim *ledger_find_named(const struct ledger *ledger, const char *namespace_,
+                                             const char *name);
+/* The claim of that name that is_unidentified. */
+const struct ledger_claim *ledger_find_unidentified(const struct ledger *ledger,
+                                                    const char *namespace_, const char *name);
+/* Give it up, as ledger_release(). */
+struct ledger_claim *ledger_release_unidentified(struct ledger *ledger, const char *namespace_,
+                                                 const char *name);
 /* Give a claim up: it is the caller's again. NULL: not held. */
 struct ledger_claim *ledger_release(struct ledger *ledger, const char *uid);
 

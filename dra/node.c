@@ -5,21 +5,23 @@
 #include "base/error.h"
 #include "base/log.h"
 #include "base/memory.h"
-#include "cdi/spec.h"
-#include "cdi/store.h"
 #include "claims/prepare.h"
+#include "claims/rebuild.h"
 #include "claims/reconcile.h"
 #include "claims/records.h"
-#include "concerns.h"
 #include "config.h"
+#include "device.h"
 #include "foreign.h"
 #include "host/boot.h"
+#include "injection.h"
 #include "ledger.h"
 #include "offer/inventory.h"
 #include "overcommit.h"
-#include "surroundings.h"
 
 #include <string.h>
+
+/* Why no new VM may be placed here, as far as an Event of its own is due. */
+enum obstacle { OBSTACLE_NONE, OBSTACLE_NO_MOUNT, OBSTACLE_PATH_REFUSED, OBSTACLE_QGS };
 
 struct node {
         struct node_options options;
@@ -37,16 +39,15 @@ struct node {
         /* What is held. */
         struct ledger *ledger;
         struct records *records; /* NULL before node_activate() */
-        struct cdi_store *cdi;
         struct prepare *prepare;
+        struct rebuild *rebuild;     /* NULL before node_activate() */
         struct reconcile *reconcile; /* NULL: no API server, or not active */
         struct plugin *plugin;
+        struct injection *injection;
 
-        struct concerns *concerns;
-        struct error cdi_error;  /* logged last */
-        unsigned n_cdi_devices;  /* of each prefix, in the spec that was set last */
-        bool has_plugin_devices; /* in the spec */
-        bool was_schedulable;    /* by the last Event */
+        struct overcommit overcommit;
+        enum obstacle told_obstacle; /* by the last Event */
+        bool was_in_doubt;           /* by the last Event of the settings */
         bool is_active;
         bool is_stopping;
 };
@@ -64,39 +65,84 @@ static bool is_total_in_force(const struct node *node)
         return node->is_total_known && plugin_is_known(node->plugin);
 }
 
-static void look_at_held(struct node *node)
+static void tell_overcommit(struct node *node)
 {
         struct plugin_status plugin;
 
         if (!node->is_active || node->is_stopping || !ledger_is_total_known(node->ledger))
                 return;
         plugin_status(node->plugin, &plugin);
-        concerns_look_at_held(node->concerns, &(struct overcommit_facts){
-                                                      ledger_total(node->ledger),
-                                                      ledger_held(node->ledger), plugin.n_held });
+        overcommit_tell(&node->overcommit,
+                        &(struct overcommit_facts){ ledger_total(node->ledger),
+                                                    ledger_held(node->ledger), plugin.n_held },
+                        node->options.on_event, node->options.owner);
+}
+
+static enum obstacle obstacle(const struct node *node, enum attestation_means means)
+{
+        const struct attestation_facts *attestation = &node->attestation;
+
+        if (injection_obstacle(node->injection, means))
+                return OBSTACLE_NO_MOUNT;
+        if (attestation->is_schedulable[means])
+                return OBSTACLE_NONE;
+        return attestation->refuses_path ? OBSTACLE_PATH_REFUSED : OBSTACLE_QGS;
+}
+
+/* The reason and the remedy, or how well it is; borrowed until the next change. */
+static const char *describe(const struct node *node)
+{
+        const struct error *error = injection_obstacle(node->injection, ATTESTATION_CDI);
+
+        return error ? error->text : node->attestation.description;
 }
 
 /* The one place where facts become an offer: called after each change. */
 static void publish(struct node *node)
 {
         const struct attestation_facts *attestation = &node->attestation;
-        bool is_schedulable = attestation->is_schedulable[ATTESTATION_CDI];
+        enum obstacle why = obstacle(node, ATTESTATION_CDI);
         const struct inventory_terms terms = {
                 .is_known = is_total_in_force(node) && attestation->is_known,
                 .is_attesting = attestation->works[ATTESTATION_CDI],
-                .taint = is_schedulable ? NULL : attestation->state,
+                .taint = why == OBSTACLE_NONE       ? NULL
+                         : why == OBSTACLE_NO_MOUNT ? "no-mount"
+                                                    : attestation->state,
                 .is_withdrawing = node->are_taints_dropped,
                 .module_version = node->module_version,
         };
         struct inventory inventory = INVENTORY_NULL;
 
-        look_at_held(node);
+        tell_overcommit(node);
         if (!node->options.config->serves_dra || !node->is_active || node->is_stopping)
                 return;
         inventory_compute(node->ledger, &terms, &inventory);
-        node->options.on_offer(node->options.owner, &inventory, is_schedulable,
-                               attestation->description);
+        node->options.on_offer(node->options.owner, &inventory, why == OBSTACLE_NONE,
+                               describe(node));
         inventory_deinit(&inventory);
+}
+
+/* Only what is between two reasons of QGS's own is left to log, slice and health stream. */
+static void tell_schedulability(struct node *node)
+{
+        enum obstacle why = obstacle(node, ATTESTATION_CDI);
+
+        if (why == node->told_obstacle || !node->attestation.is_known)
+                return;
+        node->told_obstacle = why;
+        if (why == OBSTACLE_NONE) /* the server may have learnt about taints since */
+                node->are_taints_dropped = false;
+        tell(node, why != OBSTACLE_NONE,
+             why == OBSTACLE_NONE ? "TDXSchedulable" : "TDXNotSchedulable", describe(node));
+}
+
+static void close_plugin(struct node *node)
+{
+        enum attestation_means means =
+                node->options.config->is_injecting_cdi ? ATTESTATION_CDI : ATTESTATION_MOUNTS;
+
+        plugin_close(node->plugin,
+                     !node->attestation.is_known || obstacle(node, means) != OBSTACLE_NONE);
 }
 
 void node_taints_dropped(struct node *node)
@@ -113,19 +159,26 @@ static void on_claims_changed(void *owner)
 {
         struct node *node = owner;
 
+        if (injection_lacks_spec(node->injection)) /* a Prepare may have restored the spec */
+                injection_verify(node->injection);
         plugin_update(node->plugin);
         publish(node);
 }
 
 /* ---- the CDI spec ---- */
 
-static void log_cdi_error(struct node *node, const struct error *error)
+static void on_injection_changed(void *owner)
 {
-        if (strcmp(node->cdi_error.text, error->text) == 0)
-                return;
-        node->cdi_error = *error;
-        if (error->code)
-                log_error("VMs cannot be given their devices", log_str("reason", error->text));
+        struct node *node = owner;
+
+        close_plugin(node);
+        tell_schedulability(node);
+        publish(node);
+}
+
+static void on_injection_event(void *owner, bool is_warning, const char *reason, const char *text)
+{
+        tell(owner, is_warning, reason, text);
 }
 
 /* A device for every TD there is, and for every one that is still in use from when there were more:
@@ -139,52 +192,27 @@ static unsigned n_cdi_devices(const struct node *node)
                 for (size_t i = 0; i < claim->n_devices; ++i)
                         if (claim->devices[i].slot != LEDGER_NO_SLOT && claim->devices[i].slot >= n)
                                 n = claim->devices[i].slot + 1;
-        n_plugin = node->has_plugin_devices ? plugin_n_indexes(node->plugin) : 0;
+        n_plugin =
+                injection_has_plugin_devices(node->injection) ? plugin_n_indexes(node->plugin) : 0;
         return n > n_plugin ? n : n_plugin;
 }
 
-static void set_cdi_spec(struct node *node, unsigned n_devices)
+/* Pods that an earlier run gave CDI names keep needing them, whatever --plugin-inject is now. Which
+ * pods those are is not recorded: any plugin device from before counts. */
+static bool is_spec_for_plugin(const struct node *node)
 {
-        static const char *const prefixes[] = { PREPARE_CDI_PREFIX, PLUGIN_SERVICE_CDI_PREFIX };
-        const struct cdi_spec spec = {
-                .prefixes = prefixes,
-                .n_prefixes = node->has_plugin_devices ? 2 : 1,
-                .n_devices = n_devices,
-                .mount = { node->attestation.host_directory, node->attestation.vm_directory },
-                .group = node->attestation.group,
-        };
-        __attribute__((cleanup(cleanup_free))) char *bytes = NULL;
-        struct error error = ERROR_NULL;
-        size_t n;
-
-        concerns_look_at_group(node->concerns, node->attestation.group);
-        bytes = cdi_spec_build(&spec, &n);
-        node->n_cdi_devices = n_devices;
-        (void)cdi_store_set(node->cdi, bytes, n, &error);
-        log_cdi_error(node, &error);
+        return node->options.config->is_injecting_cdi ||
+               (!ledger_is_total_known(node->ledger) && plugin_n_indexes(node->plugin));
 }
 
 static void write_cdi_spec(struct node *node)
 {
-        /* Pods that an earlier run gave CDI names keep needing them, whatever --plugin-inject is
-         * now. Which pods those are is not recorded: any plugin device from before counts. */
-        if (!node->has_plugin_devices)
-                node->has_plugin_devices =
-                        node->options.config->is_injecting_cdi ||
-                        (!ledger_is_total_known(node->ledger) && plugin_n_indexes(node->plugin));
-        set_cdi_spec(node, n_cdi_devices(node));
-}
+        bool is_for_plugin = is_spec_for_plugin(node);
+        unsigned n = n_cdi_devices(node);
 
-static void verify_cdi_spec(struct node *node)
-{
-        struct error error = ERROR_NULL;
-
-        if (cdi_store_verify(node->cdi, &error) == CDI_STORE_WRITTEN)
-                log_warn("the CDI spec was missing or changed, restored",
-                         log_str("directory", node->options.config->cdi_dir));
-        if (!error.code)
-                (void)cdi_ensure_mount_source(node->attestation.seen_directory, &error);
-        log_cdi_error(node, &error);
+        if (is_for_plugin && plugin_n_indexes(node->plugin) > n)
+                n = plugin_n_indexes(node->plugin);
+        injection_set(node->injection, n, is_for_plugin);
 }
 
 /* The runtime must find what an answer names. An index may be above the total: kubelet chooses from
@@ -192,62 +220,30 @@ static void verify_cdi_spec(struct node *node)
 static int on_allocating(void *owner, unsigned n, struct error *err)
 {
         struct node *node = owner;
-        int r;
+        const struct error *error;
 
         if (!node->options.config->is_injecting_cdi)
                 return 0;
-        if (n > node->n_cdi_devices)
-                set_cdi_spec(node, n);
-        r = cdi_store_verify(node->cdi, err);
-        if (r == CDI_STORE_WRITTEN)
-                log_warn("the CDI spec was missing or changed, restored",
-                         log_str("directory", node->options.config->cdi_dir));
-        return r < 0 ? r : cdi_ensure_mount_source(node->attestation.seen_directory, err);
+        if (n > injection_n_devices(node->injection))
+                injection_set(node->injection, n, true);
+        injection_verify(node->injection);
+        error = injection_obstacle(node->injection, ATTESTATION_CDI);
+        if (error)
+                *err = *error;
+        return error ? error->code : 0;
 }
 
 /* ---- attestation ---- */
 
-static struct attestation_facts copy_of(const struct attestation_facts *facts)
+static void tell_doubt(struct node *node)
 {
-        struct attestation_facts copy = *facts;
+        const char *doubt = node->attestation.doubt;
 
-        copy.state = xstrdup(facts->state);
-        copy.description = xstrdup(facts->description);
-        copy.host_directory = xstrdup(facts->host_directory);
-        copy.seen_directory = xstrdup(facts->seen_directory);
-        copy.vm_directory = xstrdup(facts->vm_directory);
-        return copy;
-}
-
-static void free_copy(struct attestation_facts *facts)
-{
-        free((char *)facts->state);
-        free((char *)facts->description);
-        free((char *)facts->host_directory);
-        free((char *)facts->seen_directory);
-        free((char *)facts->vm_directory);
-}
-
-static void tell_schedulability(struct node *node)
-{
-        const struct attestation_facts *attestation = &node->attestation;
-        bool is_schedulable = attestation->is_schedulable[ATTESTATION_CDI];
-
-        if (is_schedulable == node->was_schedulable || !attestation->is_known)
+        if (!doubt == !node->was_in_doubt)
                 return;
-        node->was_schedulable = is_schedulable;
-        if (is_schedulable) /* the server may have learnt about taints since */
-                node->are_taints_dropped = false;
-        tell(node, !is_schedulable, is_schedulable ? "TDXSchedulable" : "TDXNotSchedulable",
-             attestation->description);
-}
-
-static bool is_plugin_closed(const struct node *node)
-{
-        enum attestation_means means =
-                node->options.config->is_injecting_cdi ? ATTESTATION_CDI : ATTESTATION_MOUNTS;
-
-        return !node->attestation.is_known || !node->attestation.is_schedulable[means];
+        node->was_in_doubt = doubt;
+        tell(node, doubt, doubt ? "TDXSettingsUnknown" : "TDXSettingsKnown",
+             doubt ? doubt : "KubeVirt's attestation settings are known");
 }
 
 static void put_attestation_in_force(struct node *node)
@@ -256,11 +252,12 @@ static void put_attestation_in_force(struct node *node)
 
         prepare_set_mount_source(node->prepare, attestation->seen_directory);
         plugin_set_mount(node->plugin, attestation->host_directory, attestation->vm_directory);
-        plugin_close(node->plugin, is_plugin_closed(node));
+        close_plugin(node);
         if (!node->is_active)
                 return;
         write_cdi_spec(node);
-        verify_cdi_spec(node);
+        injection_verify(node->injection);
+        tell_doubt(node);
         tell_schedulability(node);
         publish(node);
 }
@@ -271,8 +268,8 @@ void node_set_attestation(struct node *node, const struct attestation_facts *fac
 
         if (node->is_stopping)
                 return;
-        node->attestation = copy_of(facts);
-        free_copy(&before);
+        node->attestation = attestation_facts_copy(facts);
+        attestation_facts_deinit(&before);
         put_attestation_in_force(node);
 }
 
@@ -285,8 +282,7 @@ void node_set_module_version(struct node *node, const char *version)
 
 void node_set_runtime(struct node *node, const char *version)
 {
-        concerns_set_runtime(node->concerns, version);
-        concerns_look_at_group(node->concerns, node->attestation.group);
+        injection_set_runtime(node->injection, version);
 }
 
 /* ---- the total ---- */
@@ -345,10 +341,73 @@ static void on_plugin_changed(void *owner)
 
         if (!ledger_is_total_known(node->ledger) || ledger_total(node->ledger) != node->total)
                 put_total_in_force(node);
-        if (node->has_plugin_devices && plugin_n_indexes(node->plugin) > node->n_cdi_devices)
+        if (injection_has_plugin_devices(node->injection) &&
+            plugin_n_indexes(node->plugin) > injection_n_devices(node->injection))
                 write_cdi_spec(node);
         prepare_retry_waiting(node->prepare);
         publish(node);
+}
+
+/* ---- claims without a record ---- */
+
+static void on_ask_kubelet(void *owner)
+{
+        struct node *node = owner;
+
+        plugin_ask(node->plugin);
+}
+
+static void on_claims_listed(void *owner, const struct device_prepared *devices, size_t n,
+                             bool has_pods, const struct error *error)
+{
+        struct node *node = owner;
+
+        if (node->rebuild)
+                rebuild_listed(node->rebuild, devices, n, has_pods, error);
+}
+
+static void on_claim_released(void *owner, const char *namespace_, const char *name)
+{
+        struct node *node = owner;
+
+        if (node->rebuild)
+                rebuild_released(node->rebuild, namespace_, name);
+}
+
+static void on_rebuilt(void *owner)
+{
+        struct node *node = owner;
+
+        on_claims_changed(node);
+        write_cdi_spec(node);
+        prepare_retry_waiting(node->prepare);
+}
+
+static void on_records_missing(void *owner, const char *reason, const char *text)
+{
+        tell(owner, true, reason, text);
+}
+
+static void start_rebuild(struct node *node, const char *boot_id)
+{
+        const struct node_options *options = &node->options;
+        const struct rebuild_options rebuild_options = {
+                .loop = options->loop,
+                .ledger = node->ledger,
+                .prepare = node->prepare,
+                .api = options->api,
+                .pool = options->config->node_name,
+                .boot_id = boot_id,
+                .ask = on_ask_kubelet,
+                .kubelet_age_ms = options->kubelet_age_ms,
+                .kubelet_owner = options->owner,
+                .on_changed = on_rebuilt,
+                .on_event = on_records_missing,
+                .owner = node,
+        };
+
+        if (options->config->serves_dra)
+                node->rebuild = rebuild_start(&rebuild_options);
 }
 
 /* ---- becoming the node's active instance ---- */
@@ -380,8 +439,9 @@ static int load(struct node *node, struct error *err)
         return r;
 }
 
-/* In this order: what claims and plugin devices hold, as far as the disk tells; how VMs get their
- * devices; the total, which opens the offer; requests last. */
+/* In this order: what claims and plugin devices hold, as far as the disk tells (claims without a
+ * record are waited for); how VMs get their devices; the total, which opens the offer; requests
+ * last. */
 int node_activate(struct node *node, struct error *err)
 {
         char boot_id[BOOT_ID_SIZE];
@@ -393,6 +453,7 @@ int node_activate(struct node *node, struct error *err)
         if (r < 0)
                 return r;
         node->is_active = true;
+        start_rebuild(node, boot_id);
         plugin_start(node->plugin);
         put_attestation_in_force(node);
         put_total_in_force(node);
@@ -419,9 +480,9 @@ void node_look(struct node *node)
                 return;
         look(node);
         /* Leave a spec that cannot be written to the clock: each attempt changes the directory. */
-        if (!node->cdi_error.code)
-                verify_cdi_spec(node);
-        concerns_look_at_cdi(node->concerns, node->options.config->cdi_dir);
+        if (!injection_lacks_spec(node->injection))
+                injection_verify(node->injection);
+        injection_look_for_conflict(node->injection);
 }
 
 void node_check(struct node *node)
@@ -429,8 +490,8 @@ void node_check(struct node *node)
         if (!node->is_active || node->is_stopping)
                 return;
         look(node);
-        verify_cdi_spec(node);
-        concerns_look_at_cdi(node->concerns, node->options.config->cdi_dir);
+        injection_verify(node->injection);
+        injection_look_for_conflict(node->injection);
         prepare_retry_removals(node->prepare);
 }
 
@@ -463,39 +524,46 @@ static void set_up_plugin(struct node *node)
                 .serves = config->serves_plugin,
                 .on_allocating = on_allocating,
                 .on_changed = on_plugin_changed,
+                .on_claims = on_claims_listed,
                 .owner = node,
         };
 
         node->plugin = plugin_new(&plugin_options);
 }
 
+static void set_up_injection(struct node *node)
+{
+        const struct injection_options options = { .config = node->options.config,
+                                                   .attestation = &node->attestation,
+                                                   .on_changed = on_injection_changed,
+                                                   .on_event = on_injection_event,
+                                                   .owner = node };
+
+        node->injection = injection_new(&options);
+}
+
 struct node *node_new(const struct node_options *options)
 {
         struct node *node = xcalloc(1, sizeof(*node));
         const struct config *config = options->config;
-        __attribute__((cleanup(cleanup_free))) char *other_cdi_dir = NULL;
         struct prepare_options prepare_options;
 
         node->options = *options;
-        node->was_schedulable = true;
         node->foreign = (struct foreign){ .is_ignoring = config->is_ignoring_foreign,
                                           .reserve = config->reserve,
                                           .measure = MEASURE_NULL,
                                           .on_event = options->on_event,
                                           .owner = options->owner };
         node->ledger = ledger_new();
-        node->concerns = concerns_new(options->on_event, options->owner);
-        node->cdi = cdi_store_new(config->cdi_dir);
-        other_cdi_dir = surroundings_other_cdi_dir(config);
-        if (other_cdi_dir)
-                cdi_store_set_other_way(node->cdi, other_cdi_dir);
+        set_up_injection(node);
         prepare_options = (struct prepare_options){ .loop = options->loop,
                                                     .ledger = node->ledger,
-                                                    .cdi = node->cdi,
+                                                    .cdi = injection_store(node->injection),
                                                     .api = options->api,
                                                     .pool = config->node_name,
                                                     .wait_ms = config->prepare_wait_ms,
                                                     .on_held_changed = on_claims_changed,
+                                                    .on_released = on_claim_released,
                                                     .owner = node };
         node->prepare = prepare_new(&prepare_options);
         set_up_plugin(node);
@@ -506,6 +574,7 @@ void node_stop(struct node *node)
 {
         node->is_stopping = true;
         reconcile_free(take_ptr(node->reconcile));
+        rebuild_free(take_ptr(node->rebuild));
         prepare_stop(node->prepare);
         plugin_stop(node->plugin);
 }
@@ -522,11 +591,10 @@ void node_free(struct node *node)
         plugin_free(node->plugin);
         prepare_free(node->prepare);
         records_free(node->records);
-        cdi_store_free(node->cdi);
+        injection_free(node->injection);
         ledger_free(node->ledger);
-        free_copy(&node->attestation);
+        attestation_facts_deinit(&node->attestation);
         free(node->module_version);
-        concerns_free(node->concerns);
         free(node);
 }
 
@@ -554,7 +622,9 @@ void node_status(const struct node *node, struct node_status *ret)
                 .n_waiting = prepare_n_waiting(node->prepare),
                 .is_attestation_known = node->attestation.is_known,
                 .is_attesting = node->attestation.works[ATTESTATION_CDI],
-                .is_schedulable = node->attestation.is_schedulable[ATTESTATION_CDI],
+                .is_schedulable = obstacle(node, ATTESTATION_CDI) == OBSTACLE_NONE,
+                .refuses_path = node->attestation.refuses_path,
+                .refuses_enforced = node->attestation.refuses_enforced,
         };
         plugin_status(node->plugin, &ret->plugin);
 }

@@ -7,6 +7,10 @@
  * on_offer(). The node calls neither libuv nor gRPC itself (it passes loop, pump and server on to
  * the modules that need them), so e2e/storm runs it as it is.
  *
+ * While the CDI spec cannot be written, or the directory that VMs mount cannot be created, a VM
+ * could not start here: free devices then have the taint "no-mount" and the plugin's are Unhealthy,
+ * with an Event. node_check() tries again.
+ *
  * Before node_activate() it writes nothing and offers nothing, and holds the requests it gets: an
  * instance that waits for its predecessor takes calls, but must not write.
  */
@@ -102,10 +106,11 @@ struct node_status {
         unsigned n_leaked;   /* key IDs whose VM has gone */
         unsigned n_usable;   /* TDs of the total that the last two leave */
         size_t n_claims;
-        size_t n_waiting;          /* claims that wait for a TD */
-        bool is_attestation_known; /* the next two by ATTESTATION_CDI */
-        bool is_attesting;         /* QGS answers a VM */
-        bool is_schedulable;       /* VMs may be placed here */
+        size_t n_waiting;                    /* claims that wait for a TD */
+        bool is_attestation_known;           /* the next two by ATTESTATION_CDI */
+        bool is_attesting;                   /* QGS answers a VM */
+        bool is_schedulable;                 /* VMs may be placed here */
+        bool refuses_path, refuses_enforced; /* fields of the KubeVirt CR, not followed */
         struct plugin_status plugin;
 };
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "overcommit.h"
 
+#include "base/log.h"
 #include "base/memory.h"
 
 unsigned overcommit_excess(const struct overcommit_facts *facts)
@@ -37,4 +38,20 @@ int overcommit_look(struct overcommit *overcommit, const struct overcommit_facts
         *ret_text = xasprintf("%u of %u TDs are held: no longer more than there are",
                               facts->n_claims + facts->n_pods, facts->total);
         return OVERCOMMIT_OVER;
+}
+
+void overcommit_tell(struct overcommit *overcommit, const struct overcommit_facts *facts,
+                     void (*on_event)(void *owner, bool is_warning, const char *reason,
+                                      const char *text),
+                     void *owner)
+{
+        __attribute__((cleanup(cleanup_free))) char *text = NULL;
+        int news = overcommit_look(overcommit, facts, &text);
+
+        if (news == OVERCOMMIT_WORSE) {
+                log_warn("more TDs are held than there are", log_str("detail", text));
+                on_event(owner, true, "TDXOvercommitted", text);
+        } else if (news == OVERCOMMIT_OVER) {
+                log_info("no more TDs are held than there are", log_str("detail", text));
+        }
 }

@@ -2,7 +2,7 @@
 /*
  * More TDs held than the node has. We never admit that many, but others hand TDs out, too
  * (KubeVirt's own plugin beside our claims, a foreign registrant of the resource), and a capacity
- * may shrink. When it is so, a person is told. Pure.
+ * may shrink. When it is so, a person is told. overcommit_look() is pure.
  */
 #pragma once
 
@@ -30,3 +30,9 @@ enum overcommit_news {
 /* 0: nothing to tell; or the news, with the numbers and the remedy in *ret_text (the caller's). */
 int overcommit_look(struct overcommit *overcommit, const struct overcommit_facts *facts,
                     char **ret_text);
+
+/* Look, and log and post as an Event what is news. */
+void overcommit_tell(struct overcommit *overcommit, const struct overcommit_facts *facts,
+                     void (*on_event)(void *owner, bool is_warning, const char *reason,
+                                      const char *text),
+                     void *owner);

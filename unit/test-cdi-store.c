@@ -445,11 +445,23 @@ START_TEST(a_mount_source_that_is_no_directory_is_named)
 
         ck_assert_int_eq(cdi_ensure_mount_source(source, &error), -ENOTDIR);
         ck_assert_ptr_nonnull(strstr(error.text, source));
-        ck_assert_ptr_nonnull(strstr(error.text, "is no directory"));
+        ck_assert_ptr_nonnull(strstr(error.text, "is not a directory"));
         ck_assert_int_eq(cdi_ensure_mount_source(below, &error), -ENOTDIR);
         ck_assert_ptr_nonnull(strstr(error.text, below));
         ck_assert_int_eq(cdi_ensure_mount_source(link, &error), -ENOENT);
         leave();
+}
+END_TEST
+
+/* /sys takes no directories, whoever asks, and is read-only in a container. */
+START_TEST(a_mount_source_that_cannot_be_created_is_told_with_a_remedy_of_its_own)
+{
+        struct error error = ERROR_NULL;
+
+        ck_assert_int_lt(cdi_ensure_mount_source("/sys/tdx-qgs", &error), 0);
+        ck_assert_ptr_nonnull(strstr(error.text, "the directory /sys/tdx-qgs, which VMs mount"));
+        ck_assert_ptr_nonnull(strstr(error.text, "--qgs-socket"));
+        ck_assert_ptr_null(strstr(error.text, "--cdi-dir"));
 }
 END_TEST
 
@@ -460,4 +472,5 @@ SUITE("cdi-store", what_is_set_is_written_once_and_readable_to_all,
       only_our_own_temporaries_are_swept, an_unwritable_directory_is_named_with_the_remedy,
       a_file_where_the_directory_should_be_is_an_error,
       a_mount_source_is_made_once_and_searchable_to_all,
-      a_mount_source_that_is_no_directory_is_named);
+      a_mount_source_that_is_no_directory_is_named,
+      a_mount_source_that_cannot_be_created_is_told_with_a_remedy_of_its_own);

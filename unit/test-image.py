@@ -8,7 +8,6 @@ stand-ins for kubelet and the API server. It needs root, or user namespaces.
 """
 
 import concurrent.futures
-import ctypes
 import gzip
 import hashlib
 import io
@@ -26,9 +25,9 @@ import time
 
 sys.dont_write_bytecode = True
 ROOT = pathlib.Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT / "unit"))
+sys.path.insert(0, str(ROOT / "e2e/sim"))
 
-import kustomize  # noqa: E402, the path comes first
+import pod as manifest  # noqa: E402, the path comes first
 
 DRIVER = pathlib.Path(os.environ.get("DRIVER", ROOT / "build/plain-gcc/dra-driver-tdx"))
 SIM = ROOT / "e2e/sim"
@@ -179,18 +178,11 @@ def check_sbom(sbom, files, root):
 CAP_SETGID = 6
 
 
-def drop_capabilities():
-    """An exec then gives uid 0 SETGID alone: what the manifest and allowPrivilegeEscalation: false do."""
-    libc = ctypes.CDLL(None, use_errno=True)
-    for capability in set(range(64)) - {CAP_SETGID}:
-        libc.prctl(24, capability, 0, 0, 0)  # PR_CAPBSET_DROP
-    libc.prctl(38, 1, 0, 0, 0)  # PR_SET_NO_NEW_PRIVS
-
-
-def enter(root):
+def enter(root, privileges):
+    """privileges: as e2e/sim/pod.py reads them from the manifests."""
     os.chroot(root)
     os.chdir("/")
-    drop_capabilities()
+    privileges.take_privileges()
 
 
 def mount(*arguments):
@@ -216,8 +208,8 @@ class Pod:
     """The DaemonSet's container of one overlay, on a host whose directories are this namespace's."""
 
     def __init__(self, overlay, image, directory, api_port):
-        self.spec = kustomize.pod_spec(kustomize.one(kustomize.render(ROOT / "manifests/overlays" / overlay), "DaemonSet"))
-        self.container, = self.spec["containers"]
+        self.privileges = manifest.Pod(overlay)
+        self.container = self.privileges.container
         self.root = directory / "root"
         self.log = directory / "log"
         shutil.copytree(image, self.root)
@@ -233,35 +225,32 @@ class Pod:
             self.env[variable["name"]] = variable.get("value") or {"spec.nodeName": NODE, "metadata.uid": POD_UID}[field]
 
     def mount_volumes(self):
-        volumes = {volume["name"]: volume["hostPath"] for volume in self.spec["volumes"]}
-        points = {}
-        for entry in self.container["volumeMounts"]:
-            points[entry["mountPath"]] = self.root / entry["mountPath"].lstrip("/")
-            points[entry["mountPath"]].mkdir(parents=True, exist_ok=True)
+        points = [self.root / each.path.lstrip("/") for each in self.privileges.mounts]
+        for point in points:
+            point.mkdir(parents=True, exist_ok=True)
         os.mkdir(self.root / "proc")
         mount("--bind", self.root, self.root)
-        mount("-o", "remount,bind,ro", self.root)
+        if self.privileges.is_read_only:
+            mount("-o", "remount,bind,ro", self.root)
         mount("--rbind", "/proc", self.root / "proc")
-        for entry in self.container["volumeMounts"]:
-            host, point = volumes[entry["name"]], points[entry["mountPath"]]
-            if host["type"] == "DirectoryOrCreate":
-                os.makedirs(host["path"], exist_ok=True)
-            mount("--bind", host["path"], point)
-            if entry.get("readOnly"):
+        for each, point in zip(self.privileges.mounts, points):
+            each.prepare()
+            mount("--bind", each.host_path, point)
+            if each.is_read_only:
                 mount("-o", "remount,bind,ro", point)
 
     def command(self, *arguments):
         return ["/usr/bin/dra-driver-tdx", *arguments]
 
     def once(self, *arguments):
-        done = subprocess.run(self.command(*arguments), preexec_fn=lambda: enter(self.root), env=self.env,
+        done = subprocess.run(self.command(*arguments), preexec_fn=lambda: enter(self.root, self.privileges), env=self.env,
                               capture_output=True, text=True)
         return done.stdout + done.stderr
 
     def start(self):
         flags = [flag for flag in self.container["args"] if is_known(flag)]
         self.process = subprocess.Popen(self.command(*flags), env=self.env,
-                                        preexec_fn=lambda: enter(self.root),  # noqa: PLW1509, one thread
+                                        preexec_fn=lambda: enter(self.root, self.privileges),  # noqa: PLW1509, one thread
                                         stdout=self.log.open("w"), stderr=subprocess.STDOUT)
 
     def stop(self):

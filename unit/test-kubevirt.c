@@ -34,17 +34,17 @@ static int note_path(const char *path, struct error *err)
 }
 
 static int parse_with(kubevirt_check_path *check, const char *text,
-                      struct kubevirt_attestation *ret, struct error *err)
+                      struct kubevirt_attestation *ret)
 {
         _cleanup_(json) struct json *object = NULL;
 
-        ck_assert_int_eq(json_parse(text, strlen(text), &object, err), 0);
-        return kubevirt_attestation_parse(object, check, ret, err);
+        ck_assert_int_eq(json_parse(text, strlen(text), &object, NULL), 0);
+        return kubevirt_attestation_parse(object, check, ret);
 }
 
-static int parse(const char *text, struct kubevirt_attestation *ret, struct error *err)
+static int parse(const char *text, struct kubevirt_attestation *ret)
 {
-        return parse_with(check_path, text, ret, err);
+        return parse_with(check_path, text, ret);
 }
 
 START_TEST(what_is_given_is_taken_and_the_rest_are_defaults)
@@ -81,10 +81,8 @@ START_TEST(what_is_given_is_taken_and_the_rest_are_defaults)
 
         for (size_t i = 0; i < array_size(table); ++i) {
                 struct kubevirt_attestation found = KUBEVIRT_ATTESTATION_NULL;
-                struct error error = ERROR_NULL;
 
-                ck_assert_msg(parse(table[i].text, &found, &error) == 0, "%s: %s", table[i].text,
-                              error.text);
+                ck_assert_msg(parse(table[i].text, &found) == 0, "%s", table[i].text);
                 ck_assert_msg(found.is_enforced == table[i].is_enforced, "%s", table[i].text);
                 ck_assert_str_eq(found.qgs_socket, table[i].qgs_socket);
                 kubevirt_attestation_deinit(&found);
@@ -107,7 +105,7 @@ START_TEST(unknown_fields_and_other_cases_are_passed_over)
                 struct kubevirt_attestation found = KUBEVIRT_ATTESTATION_NULL;
                 struct kubevirt_attestation defaults = kubevirt_attestation_defaults();
 
-                ck_assert_int_eq(parse(table[i], &found, NULL), 0);
+                ck_assert_int_eq(parse(table[i], &found), 0);
                 ck_assert_msg(kubevirt_attestation_equal(&found, &defaults), "%s", table[i]);
                 kubevirt_attestation_deinit(&found);
                 kubevirt_attestation_deinit(&defaults);
@@ -153,12 +151,21 @@ START_TEST(a_wrong_type_is_named_at_every_level)
 
         for (size_t i = 0; i < array_size(table); ++i) {
                 struct kubevirt_attestation found = KUBEVIRT_ATTESTATION_NULL;
-                struct error error = ERROR_NULL;
+                const char *refusal;
 
-                ck_assert_msg(parse(table[i].text, &found, &error) == -EINVAL, "%s", table[i].text);
-                ck_assert_int_eq(error.code, -EINVAL);
-                ck_assert_str_eq(error.text, table[i].reason);
-                ck_assert_ptr_null(found.qgs_socket);
+                ck_assert_msg(parse(table[i].text, &found) == KUBEVIRT_REFUSED, "%s",
+                              table[i].text);
+                ck_assert(!found.is_enforced);
+                ck_assert_int_eq(!found.qgs_socket, !!found.qgs_socket_refusal);
+                /* On the way to both fields it refuses both, for the same reason. */
+                refusal =
+                        found.enforced_refusal ? found.enforced_refusal : found.qgs_socket_refusal;
+                ck_assert_str_eq(refusal, table[i].reason);
+                if (!strstr(refusal, NO_BOOL) && !strstr(refusal, NO_STRING)) {
+                        ck_assert_str_eq(found.enforced_refusal, refusal);
+                        ck_assert_str_eq(found.qgs_socket_refusal, refusal);
+                }
+                kubevirt_attestation_deinit(&found);
         }
 }
 END_TEST
@@ -189,16 +196,20 @@ START_TEST(a_bad_path_is_named_with_the_reason)
 
         for (size_t i = 0; i < array_size(table); ++i) {
                 struct kubevirt_attestation found = KUBEVIRT_ATTESTATION_NULL;
-                struct error error = ERROR_NULL;
 
-                ck_assert_msg(parse(table[i].text, &found, &error) == -EINVAL, "%s", table[i].text);
-                ck_assert_msg(strncmp(error.text, KUBEVIRT_QGS_SOCKET_FIELD ": ",
+                ck_assert_msg(parse(table[i].text, &found) == KUBEVIRT_REFUSED, "%s",
+                              table[i].text);
+                ck_assert_msg(strncmp(found.qgs_socket_refusal, KUBEVIRT_QGS_SOCKET_FIELD ": ",
                                       strlen(KUBEVIRT_QGS_SOCKET_FIELD ": ")) == 0,
-                              "%s", error.text);
-                ck_assert_msg(strstr(error.text, table[i].reason) != NULL, "%s", error.text);
-                ck_assert_msg(strstr(error.text, "give QGS a directory of its own") != NULL, "%s",
-                              error.text);
+                              "%s", found.qgs_socket_refusal);
+                ck_assert_msg(strstr(found.qgs_socket_refusal, table[i].reason) != NULL, "%s",
+                              found.qgs_socket_refusal);
+                ck_assert_msg(strstr(found.qgs_socket_refusal, "give QGS a directory of its own") !=
+                                      NULL,
+                              "%s", found.qgs_socket_refusal);
                 ck_assert_ptr_null(found.qgs_socket);
+                ck_assert_ptr_null(found.enforced_refusal);
+                kubevirt_attestation_deinit(&found);
         }
 }
 END_TEST
@@ -207,9 +218,10 @@ START_TEST(a_path_of_107_bytes_is_taken_and_one_of_108_refused)
 {
         struct kubevirt_attestation found = KUBEVIRT_ATTESTATION_NULL;
 
-        ck_assert_int_eq(parse(SOCKET("\"/run/q/" A100 "\""), &found, NULL), 0);
+        ck_assert_int_eq(parse(SOCKET("\"/run/q/" A100 "\""), &found), 0);
         ck_assert_uint_eq(strlen(found.qgs_socket), 107);
-        ck_assert_int_eq(parse(SOCKET("\"/run/qg/" A100 "\""), &found, NULL), -EINVAL);
+        kubevirt_attestation_deinit(&found);
+        ck_assert_int_eq(parse(SOCKET("\"/run/qg/" A100 "\""), &found), KUBEVIRT_REFUSED);
         kubevirt_attestation_deinit(&found);
 }
 END_TEST
@@ -217,18 +229,15 @@ END_TEST
 START_TEST(the_path_goes_by_the_callers_policy_and_the_text_comes_from_it)
 {
         struct kubevirt_attestation found = KUBEVIRT_ATTESTATION_NULL;
-        struct error error = ERROR_NULL;
 
-        ck_assert_int_eq(parse_with(note_path, SOCKET("\"/shared/s\""), &found, NULL), 0);
+        ck_assert_int_eq(parse_with(note_path, SOCKET("\"/shared/s\""), &found), 0);
         ck_assert_str_eq(checked, "/shared/s");
         ck_assert_str_eq(found.qgs_socket, "/shared/s");
+        kubevirt_attestation_deinit(&found);
 
         check_result = -EACCES;
-        ck_assert_int_eq(parse_with(note_path, SOCKET("\"/shared/t\""), &found, &error), -EINVAL);
-        ck_assert_int_eq(error.code, -EINVAL);
-        ck_assert_str_eq(error.text, "field: \"/shared/t\" is mine");
-        ck_assert_int_eq(parse_with(note_path, SOCKET("\"/shared/t\""), &found, NULL), -EINVAL);
-        ck_assert_str_eq(found.qgs_socket, "/shared/s");
+        ck_assert_int_eq(parse_with(note_path, SOCKET("\"/shared/t\""), &found), KUBEVIRT_REFUSED);
+        ck_assert_str_eq(found.qgs_socket_refusal, "field: \"/shared/t\" is mine");
         kubevirt_attestation_deinit(&found);
 }
 END_TEST
@@ -238,31 +247,88 @@ START_TEST(the_default_path_is_checked_where_it_is_given_only)
         struct kubevirt_attestation found = KUBEVIRT_ATTESTATION_NULL;
 
         check_result = -EINVAL;
-        ck_assert_int_eq(parse_with(note_path, ENFORCED("true"), &found, NULL), 0);
+        ck_assert_int_eq(parse_with(note_path, ENFORCED("true"), &found), 0);
         ck_assert_str_eq(checked, "");
-        ck_assert_int_eq(parse_with(note_path, SOCKET("\"" KUBEVIRT_QGS_SOCKET "\""), &found, NULL),
-                         -EINVAL);
+        kubevirt_attestation_deinit(&found);
+        ck_assert_int_eq(parse_with(note_path, SOCKET("\"" KUBEVIRT_QGS_SOCKET "\""), &found),
+                         KUBEVIRT_REFUSED);
         ck_assert_str_eq(checked, KUBEVIRT_QGS_SOCKET);
         kubevirt_attestation_deinit(&found);
 }
 END_TEST
 
-START_TEST(one_bad_field_refuses_both)
+START_TEST(a_field_that_is_refused_does_not_take_the_other_along)
 {
-        static const char *const table[] = {
-                ATTESTATION("{\"enforced\":true,\"qgsSocketPath\":\"s\"}"),
-                ATTESTATION("{\"qgsSocketPath\":\"/run/qgs/s\",\"enforced\":1}"),
-        };
+        struct kubevirt_attestation found = KUBEVIRT_ATTESTATION_NULL;
 
-        for (size_t i = 0; i < array_size(table); ++i) {
-                char *socket = xstrdup("/run/before/s");
-                struct kubevirt_attestation found = { .qgs_socket = socket };
+        ck_assert_int_eq(parse(ATTESTATION("{\"enforced\":true,\"qgsSocketPath\":\"s\"}"), &found),
+                         KUBEVIRT_REFUSED);
+        ck_assert(found.is_enforced);
+        ck_assert_ptr_null(found.enforced_refusal);
+        ck_assert_ptr_null(found.qgs_socket);
+        ck_assert_ptr_nonnull(strstr(found.qgs_socket_refusal, "\"s\" is not an absolute path"));
+        kubevirt_attestation_deinit(&found);
 
-                ck_assert_int_eq(parse(table[i], &found, NULL), -EINVAL);
-                ck_assert(!found.is_enforced);
-                ck_assert_ptr_eq(found.qgs_socket, socket);
-                kubevirt_attestation_deinit(&found);
-        }
+        ck_assert_int_eq(
+                parse(ATTESTATION("{\"qgsSocketPath\":\"/run/qgs/s\",\"enforced\":1}"), &found),
+                KUBEVIRT_REFUSED);
+        ck_assert_str_eq(found.qgs_socket, "/run/qgs/s");
+        ck_assert_ptr_null(found.qgs_socket_refusal);
+        ck_assert_str_eq(found.enforced_refusal, KUBEVIRT_ENFORCED_FIELD ": 1" NO_BOOL);
+        kubevirt_attestation_deinit(&found);
+
+        ck_assert_int_eq(parse(ATTESTATION("{\"qgsSocketPath\":7,\"enforced\":\"no\"}"), &found),
+                         KUBEVIRT_REFUSED);
+        ck_assert_str_eq(found.qgs_socket_refusal, KUBEVIRT_QGS_SOCKET_FIELD ": 7" NO_STRING);
+        ck_assert_str_eq(found.enforced_refusal, KUBEVIRT_ENFORCED_FIELD ": \"no\"" NO_BOOL);
+        kubevirt_attestation_deinit(&found);
+}
+END_TEST
+
+/* What is in force after true and /run/before/s were, and the CR says this. */
+static struct kubevirt_attestation follow(const char *text)
+{
+        struct kubevirt_attestation in_force = { .is_enforced = true,
+                                                 .qgs_socket = xstrdup("/run/before/s"),
+                                                 .qgs_socket_refusal = xstrdup("old") };
+        struct kubevirt_attestation found = KUBEVIRT_ATTESTATION_NULL;
+
+        (void)parse(text, &found);
+        kubevirt_attestation_follow(&in_force, &found);
+        kubevirt_attestation_deinit(&found);
+        return in_force;
+}
+
+START_TEST(a_refused_field_keeps_its_value_and_the_reason_follows_the_cr)
+{
+        struct kubevirt_attestation values =
+                follow(ATTESTATION("{\"enforced\":false,\"qgsSocketPath\":\"s\"}"));
+
+        ck_assert(!values.is_enforced);
+        ck_assert_str_eq(values.qgs_socket, "/run/before/s");
+        ck_assert_ptr_nonnull(strstr(values.qgs_socket_refusal, "\"s\" is not"));
+        kubevirt_attestation_deinit(&values);
+
+        values = follow(ATTESTATION("{\"enforced\":\"no\",\"qgsSocketPath\":\"/run/qgs/s\"}"));
+        ck_assert(values.is_enforced);
+        ck_assert_ptr_nonnull(values.enforced_refusal);
+        ck_assert_str_eq(values.qgs_socket, "/run/qgs/s");
+        ck_assert_ptr_null(values.qgs_socket_refusal);
+        kubevirt_attestation_deinit(&values);
+
+        values = follow(ATTESTATION("7"));
+        ck_assert(values.is_enforced);
+        ck_assert_str_eq(values.qgs_socket, "/run/before/s");
+        ck_assert_str_eq(values.enforced_refusal, values.qgs_socket_refusal);
+        kubevirt_attestation_deinit(&values);
+
+        /* What is absent is not refused: it has its default. */
+        values = follow("{}");
+        ck_assert(!values.is_enforced);
+        ck_assert_str_eq(values.qgs_socket, KUBEVIRT_QGS_SOCKET);
+        ck_assert_ptr_null(values.enforced_refusal);
+        ck_assert_ptr_null(values.qgs_socket_refusal);
+        kubevirt_attestation_deinit(&values);
 }
 END_TEST
 
@@ -273,22 +339,22 @@ START_TEST(a_long_value_is_cut_at_a_character_and_leaves_room_for_the_remedy)
         for (unsigned shift = 0; shift < 3; ++shift) {
                 __attribute__((cleanup(cleanup_text))) struct text text = TEXT_NULL;
                 struct kubevirt_attestation found = KUBEVIRT_ATTESTATION_NULL;
-                struct error error = ERROR_NULL;
 
                 text_addf(&text, "{\"spec\":\"%.*s", (int)shift, "xx");
                 for (unsigned i = 0; i < 400000; ++i)
                         text_add(&text, "\xe2\x82\xac");
                 text_add(&text, "\"}");
 
-                ck_assert_int_eq(parse(text.bytes, &found, &error), -EINVAL);
-                ck_assert_uint_lt(strlen(error.text), 200);
-                ck_assert_ptr_null(strchr(error.text, '?'));
-                ck_assert_ptr_nonnull(strstr(error.text, "\xe2\x82\xac..." NO_OBJECT));
+                ck_assert_int_eq(parse(text.bytes, &found), KUBEVIRT_REFUSED);
+                ck_assert_uint_lt(strlen(found.enforced_refusal), 200);
+                ck_assert_ptr_null(strchr(found.enforced_refusal, '?'));
+                ck_assert_ptr_nonnull(strstr(found.enforced_refusal, "\xe2\x82\xac..." NO_OBJECT));
+                kubevirt_attestation_deinit(&found);
         }
         for (size_t i = 0; i < array_size(fields); ++i) {
                 __attribute__((cleanup(cleanup_text))) struct text text = TEXT_NULL;
                 struct kubevirt_attestation found = KUBEVIRT_ATTESTATION_NULL;
-                struct error error = ERROR_NULL;
+                const char *refusal;
 
                 text_addf(&text,
                           "{\"spec\":{\"configuration\":{\"confidentialCompute\":{\"tdx\":{"
@@ -296,9 +362,11 @@ START_TEST(a_long_value_is_cut_at_a_character_and_leaves_room_for_the_remedy)
                           fields[i]);
                 text_addf(&text, "\"/run/qgs/%s%s%s%s\"}}}}}}", A100, A100, A100, A100);
 
-                ck_assert_int_eq(parse(text.bytes, &found, &error), -EINVAL);
-                ck_assert_msg(strlen(error.text) < ERROR_TEXT_SIZE - 1, "%s", error.text);
-                ck_assert_ptr_nonnull(strstr(error.text, "; "));
+                ck_assert_int_eq(parse(text.bytes, &found), KUBEVIRT_REFUSED);
+                refusal = i ? found.qgs_socket_refusal : found.enforced_refusal;
+                ck_assert_msg(strlen(refusal) < ERROR_TEXT_SIZE - 1, "%s", refusal);
+                ck_assert_ptr_nonnull(strstr(refusal, "; "));
+                kubevirt_attestation_deinit(&found);
         }
 }
 END_TEST
@@ -316,7 +384,7 @@ START_TEST(nesting_as_deep_as_json_may_be_is_passed_over_or_refused)
                 text_add(&text, i % 2 ? "}" : "]");
         text_add(&text, "}}}");
 
-        ck_assert_int_eq(parse(text.bytes, &found, NULL), 0);
+        ck_assert_int_eq(parse(text.bytes, &found), 0);
         ck_assert_str_eq(found.qgs_socket, KUBEVIRT_QGS_SOCKET);
         kubevirt_attestation_deinit(&found);
 }
@@ -343,6 +411,14 @@ START_TEST(values_are_copied_and_compared)
         copy.qgs_socket[1] = 'x';
         ck_assert(!kubevirt_attestation_equal(&copy, &defaults));
         kubevirt_attestation_deinit(&copy);
+        copy = kubevirt_attestation_copy(&defaults);
+        copy.enforced_refusal = xstrdup("a");
+        ck_assert(!kubevirt_attestation_equal(&copy, &defaults));
+        kubevirt_attestation_deinit(&copy);
+        copy = kubevirt_attestation_copy(&defaults);
+        copy.qgs_socket_refusal = xstrdup("b");
+        ck_assert(!kubevirt_attestation_equal(&copy, &defaults));
+        kubevirt_attestation_deinit(&copy);
         kubevirt_attestation_deinit(&defaults);
         kubevirt_attestation_deinit(&defaults);
         ck_assert_ptr_null(defaults.qgs_socket);
@@ -353,6 +429,8 @@ SUITE("kubevirt", what_is_given_is_taken_and_the_rest_are_defaults,
       unknown_fields_and_other_cases_are_passed_over, a_wrong_type_is_named_at_every_level,
       a_bad_path_is_named_with_the_reason, a_path_of_107_bytes_is_taken_and_one_of_108_refused,
       the_path_goes_by_the_callers_policy_and_the_text_comes_from_it,
-      the_default_path_is_checked_where_it_is_given_only, one_bad_field_refuses_both,
+      the_default_path_is_checked_where_it_is_given_only,
+      a_field_that_is_refused_does_not_take_the_other_along,
+      a_refused_field_keeps_its_value_and_the_reason_follows_the_cr,
       a_long_value_is_cut_at_a_character_and_leaves_room_for_the_remedy,
       nesting_as_deep_as_json_may_be_is_passed_over_or_refused, values_are_copied_and_compared);

@@ -4,9 +4,11 @@
 and what no kubelet should. TAP.
 
 The client is Python's gRPC with the messages of e2e/sim/kubelet_api.py, and for what that cannot be
-made to do, HTTP/2 frames by hand. e2e/sim/apiserver-sim holds the claims; there is no kubelet.
+made to do, HTTP/2 frames by hand. e2e/sim/apiserver-sim holds the claims; of kubelet
+there is only podresources.
 """
 
+import concurrent.futures
 import contextlib
 import itertools
 import json
@@ -33,6 +35,7 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "e2e/sim"))
 
 import kubelet_api as api  # noqa: E402, the path comes first
+from device_plugin import service  # noqa: E402
 
 DRIVER = os.environ.get("DRIVER", ROOT / "build/plain-gcc/dra-driver-tdx")
 NODE = "node1"
@@ -122,12 +125,27 @@ class Node:
                    "--port-file", self.path / "port", "--node", NODE)
         eventually((self.path / "api.ctl").exists, 10)
         port = (self.path / "port").read_text().strip()
+        self.start_podresources()
         self.start("driver", DRIVER, "run", "--node-name", NODE, "--kubelet-dir", self.kubelet,
                    "--cdi-dir", self.path / "cdi", "--qgs-socket", self.path / "host/qgs.socket", "--vm-qgs-socket",
                    self.path / "host/qgs.socket",
                    "--capacity", CAPACITY, "--api-server", f"http://127.0.0.1:{port}",
                    "--serve", "dra", "--log-level", "debug")
         eventually(self.registration.exists, 10)
+
+    def start_podresources(self):
+        """All of kubelet that there is: a list of one pod, which the driver waits for."""
+        messages = api.podresources
+        pods = [messages.PodResources(name="a-pod", namespace="default")]
+        server = grpc.server(concurrent.futures.ThreadPoolExecutor(1))
+        server.add_generic_rpc_handlers([service("v1.PodResourcesLister", {
+            api.LIST_POD_RESOURCES: (
+                lambda request, context: messages.ListPodResourcesResponse(pod_resources=pods),
+                messages.ListPodResourcesRequest)})])
+        (self.kubelet / "pod-resources").mkdir()
+        server.add_insecure_port(f"unix:{self.kubelet}/pod-resources/kubelet.sock")
+        server.start()
+        self.podresources = server
 
     def stop_driver(self):
         driver = self.processes["driver"]
@@ -137,6 +155,7 @@ class Node:
     def clean_up(self):
         for channel in self.channels.values():
             channel.close()
+        self.podresources.stop(None).wait()
         for process in self.processes.values():
             if process.poll() is None:
                 process.kill()
@@ -223,7 +242,7 @@ class Node:
 
     def held(self):
         return {path.name for path in (self.state / "claims").iterdir()
-                if not path.name.startswith(".")}
+                if not path.name.startswith(".") and path.suffix != ".tds"}
 
     def check_free(self, n):
         """That neither more nor less TDs are free."""
@@ -827,7 +846,8 @@ def _(node):
 
 @check("no socket is left, and every claim's record is")
 def _(node):
-    left = [path for path in node.kubelet.rglob("*") if stat.S_ISSOCK(path.lstat().st_mode)]
+    left = [path for path in node.kubelet.rglob("*") if stat.S_ISSOCK(path.lstat().st_mode)
+            and path.parent.name != "pod-resources"]
     assert not left, left
     assert len(node.held()) == 4 and node.held() == node.records
 

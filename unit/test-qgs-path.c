@@ -13,6 +13,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 /* A root where nothing exists: what is said of a path then comes from its text alone. */
 #define NOWHERE "/nonexistent/root"
@@ -285,9 +286,143 @@ START_TEST(the_default_is_fit_on_this_very_host)
 }
 END_TEST
 
+static void ck_assert_seen(const char *path, const char *below)
+{
+        __attribute__((cleanup(cleanup_free))) char *seen = qgs_path_seen(root, path);
+
+        ck_assert_ptr_eq(strstr(seen, root), seen);
+        ck_assert_str_eq(seen + strlen(root), below);
+}
+
+START_TEST(run_and_var_run_are_one_place_by_name)
+{
+        ck_assert(qgs_path_is_same("/run/x/s", "/var/run/x/s"));
+        ck_assert(qgs_path_is_same("/var/run/x/s", "/var/run/x/s"));
+        ck_assert(qgs_path_is_same("/srv/x", "/srv/x"));
+        ck_assert(!qgs_path_is_same("/run/x/s", "/var/run/y/s"));
+        ck_assert(!qgs_path_is_same("/run/x/s", "/var/lib/x/s"));
+        ck_assert(!qgs_path_is_same("/runner/x", "/var/runner/x"));
+        ck_assert(qgs_path_is_within("/var/run/cdi/x", "/run/cdi"));
+        ck_assert(qgs_path_is_within("/run/cdi", "/var/run/cdi"));
+        ck_assert(!qgs_path_is_within("/run/cdi2/x", "/var/run/cdi"));
+        ck_assert(!qgs_path_is_within("/var/lib/kubelet", "/var/lib/kubelet/plugins"));
+}
+END_TEST
+
+START_TEST(in_a_pod_that_has_only_var_run_mounted_run_is_looked_for_there)
+{
+        enter();
+        make_directory("/var/run/tdx-qgs");
+
+        ck_assert_seen("/run/tdx-qgs/qgs.socket", "/var/run/tdx-qgs/qgs.socket");
+        ck_assert_seen("/var/run/tdx-qgs/qgs.socket", "/var/run/tdx-qgs/qgs.socket");
+        ck_assert_seen("/run", "/var/run");
+        ck_assert_seen("/srv/qgs/s", "/srv/qgs/s");
+        ck_assert_seen("/runner/qgs/s", "/runner/qgs/s");
+        leave();
+}
+END_TEST
+
+START_TEST(where_var_run_is_a_link_out_of_the_root_it_is_looked_for_below_run)
+{
+        enter();
+        make_directory("/run/tdx-qgs");
+        make_directory("/var");
+        ck_assert_seen("/var/run/tdx-qgs/s", "/run/tdx-qgs/s");
+        make_link("/run", "/var/run");
+
+        ck_assert_seen("/var/run/tdx-qgs/s", "/run/tdx-qgs/s");
+        ck_assert_seen("/run/tdx-qgs/s", "/run/tdx-qgs/s");
+        leave();
+}
+END_TEST
+
+START_TEST(two_real_directories_are_two_and_none_is_taken_as_written)
+{
+        enter();
+        ck_assert_seen("/var/run/x/s", "/var/run/x/s");
+        ck_assert_seen("/run/x/s", "/run/x/s");
+        make_directory("/run");
+        make_directory("/var/run");
+
+        ck_assert_seen("/var/run/x/s", "/var/run/x/s");
+        ck_assert_seen("/run/x/s", "/run/x/s");
+        leave();
+}
+END_TEST
+
+START_TEST(what_is_there_under_the_other_name_is_judged_too)
+{
+        enter();
+        make_directory("/var/run/data");
+        make_directory("/var/run/containerd");
+        make_link("containerd", "/var/run/linked");
+        ck_assert_fit("/run/data/s", root);
+        make_file("/var/run/data/containerd.sock");
+
+        ck_assert_refused("/run/data/s", root, "containerd.sock");
+        ck_assert_refused("/var/run/data/s", root, "containerd.sock");
+        ck_assert_refused("/run/linked/s", root, "containerd's");
+        leave();
+}
+END_TEST
+
+static bool is_visible(const char *path)
+{
+        __attribute__((cleanup(cleanup_free))) char *seen = qgs_path_seen(root, path);
+
+        return qgs_path_is_visible(root, seen);
+}
+
+static void give(const char *path, uid_t uid, mode_t mode)
+{
+        __attribute__((cleanup(cleanup_free))) char *full = xasprintf("%s%s", root, path);
+
+        ck_assert_int_eq(chown(full, uid, 0), 0);
+        ck_assert_int_eq(chmod(full, mode), 0);
+}
+
+/* As a user to whom permissions apply, which are to this what a read-only root is to the pod. */
+START_TEST(a_directory_that_is_there_or_can_be_created_is_visible_and_no_other)
+{
+        if (geteuid() != 0)
+                return;
+        enter();
+        make_directory("/var/run");
+        make_directory("/srv/there");
+        make_directory("/closed/there");
+        make_file("/file");
+        give("", 0, 0755);
+        give("/var/run", 1, 0755);
+        give("/srv", 0, 0555);
+        give("/closed", 0, 0700);
+        ck_assert_int_eq(setresuid(1, 1, 0), 0);
+
+        ck_assert(is_visible("/run/tdx-qgs"));
+        ck_assert(is_visible("/run/tdx-qgs/deep"));
+        ck_assert(is_visible("/srv/there"));
+        ck_assert(!is_visible("/srv/qgs"));
+        ck_assert(!is_visible("/srv/qgs/deep"));
+        ck_assert(!is_visible("/nowhere/qgs"));
+        ck_assert(!is_visible("/closed/there"));
+        /* A file is in the way: that is the host's own fault. */
+        ck_assert(is_visible("/file/qgs"));
+        ck_assert(qgs_path_is_visible("", "/proc/qgs"));
+
+        ck_assert_int_eq(setresuid(0, 0, 0), 0);
+        leave();
+}
+END_TEST
+
 SUITE("qgs", directories_of_its_own_are_fit, malformed_paths_are_refused_with_their_fault,
       a_path_must_fit_a_socket_address,
       shared_directories_are_refused_by_name_even_where_they_do_not_exist,
       links_are_followed_below_the_root_and_judged_where_they_lead,
       links_that_lead_nowhere_or_round_and_round_are_refused,
-      a_directory_with_a_sensitive_neighbour_is_refused, the_default_is_fit_on_this_very_host);
+      a_directory_with_a_sensitive_neighbour_is_refused, run_and_var_run_are_one_place_by_name,
+      in_a_pod_that_has_only_var_run_mounted_run_is_looked_for_there,
+      where_var_run_is_a_link_out_of_the_root_it_is_looked_for_below_run,
+      two_real_directories_are_two_and_none_is_taken_as_written,
+      what_is_there_under_the_other_name_is_judged_too,
+      a_directory_that_is_there_or_can_be_created_is_visible_and_no_other,
+      the_default_is_fit_on_this_very_host);

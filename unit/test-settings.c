@@ -31,8 +31,10 @@ static void on_changed(void *owner, const struct kubevirt_attestation *in_force)
         ck_assert_ptr_eq(owner, &story);
         ck_assert(settings_is_known(settings));
         ck_assert_ptr_eq(in_force, settings_in_force(settings));
-        text_addf(&story, "[%s %s] ", in_force->is_enforced ? "true" : "false",
-                  in_force->qgs_socket);
+        /* "!" after a value: it is kept, for the CR's is refused. */
+        text_addf(&story, "[%s%s %s%s] ", in_force->is_enforced ? "true" : "false",
+                  in_force->enforced_refusal ? "!" : "", in_force->qgs_socket,
+                  in_force->qgs_socket_refusal ? "!" : "");
         ++n_told;
 }
 
@@ -60,6 +62,8 @@ static const struct kube_watch_timing trusting = { .first_ms = 1,
                                                    .opening_ms = 100000,
                                                    .silence_ms = 100000 };
 
+static const struct kubevirt_attestation *last_known; /* NULL: nothing */
+
 static void set_up_timed(const struct stub_answer *answers, size_t n_answers,
                          const struct kube_watch_timing *timing)
 {
@@ -71,12 +75,14 @@ static void set_up_timed(const struct stub_answer *answers, size_t n_answers,
         settings = settings_new(&(struct settings_options){ .loop = &loop,
                                                             .api = api,
                                                             .check_path = check_path,
+                                                            .last_known = last_known,
                                                             .timing = *timing,
                                                             .on_changed = on_changed,
                                                             .on_news = on_news,
                                                             .owner = &story });
         ck_assert(!settings_is_known(settings));
-        ck_assert_str_eq(settings_in_force(settings)->qgs_socket, KUBEVIRT_QGS_SOCKET);
+        ck_assert_str_eq(settings_in_force(settings)->qgs_socket,
+                         last_known ? last_known->qgs_socket : KUBEVIRT_QGS_SOCKET);
         settings_start(settings);
 }
 
@@ -119,6 +125,7 @@ static void cut_standing_watch(void)
 }
 
 #define DEFAULTS "[false " KUBEVIRT_QGS_SOCKET "] "
+#define KEPT     "[false! " KUBEVIRT_QGS_SOCKET "] " /* enforced is refused */
 
 #define LIST(version, items)                                                            \
         {                                                                               \
@@ -376,30 +383,132 @@ START_TEST(a_bad_value_keeps_the_previous_one_until_it_is_corrected)
 
         set_up(answers, 2);
         stub_run_until_requests(&server, 2);
-        send_line(LINE("MODIFIED", "11", "a", BAD));
-        run_until_told(3);
-        ck_assert(settings_in_force(settings)->is_enforced);
-        ck_assert_str_eq(settings_in_force(settings)->qgs_socket, "/run/a/s");
-        /* The same trouble again, then another one. */
-        send_line(LINE("MODIFIED", "12", "a", BAD) LINE("MODIFIED", "13", "a", GOOD("/etc/s")));
+        send_line(LINE("MODIFIED", "11", "a",
+                       "{\"enforced\":\"no\",\"qgsSocketPath\":\"/run/b/s\"}"));
         run_until_told(4);
-        send_line(LINE("MODIFIED", "14", "a", GOOD("/run/a/s")));
-        run_until_told(5);
+        /* The same trouble again, then another one. */
+        send_line(
+                LINE("MODIFIED", "12", "a", "{\"enforced\":\"no\",\"qgsSocketPath\":\"/run/b/s\"}")
+                        LINE("MODIFIED", "13", "a", GOOD("/etc/s")));
+        run_until_told(6);
+        send_line(LINE("MODIFIED", "14", "a", GOOD("/run/b/s")));
+        run_until_told(8);
 
-        ck_assert_str_eq(story.bytes, "<one CR> [true /run/a/s] <invalid> <invalid> <one CR> ");
+        ck_assert_str_eq(story.bytes, "<one CR> [true /run/a/s] "
+                                      "<invalid> [true! /run/b/s] "
+                                      "<invalid> [true /run/b/s!] "
+                                      "<one CR> [true /run/b/s] ");
         ck_assert_ptr_nonnull(strstr(
-                texts.bytes,
-                "KubeVirt CR ns/a is refused, the values in force stay: " KUBEVIRT_ENFORCED_FIELD
-                ": \"yes\" is not a boolean"));
-        ck_assert_ptr_nonnull(strstr(
-                texts.bytes,
-                "KubeVirt CR ns/a is refused, the values in force stay: " KUBEVIRT_QGS_SOCKET_FIELD
-                ": \"/etc/s\" is shared"));
+                texts.bytes, "a value of KubeVirt CR ns/a is refused, its last one stays "
+                             "in force beside what else the CR says: " KUBEVIRT_ENFORCED_FIELD
+                             ": \"no\" is not a boolean"));
+        ck_assert_ptr_nonnull(strstr(texts.bytes, "CR says: " KUBEVIRT_QGS_SOCKET_FIELD
+                                                  ": \"/etc/s\" is shared"));
         tear_down();
 }
 END_TEST
 
-START_TEST(a_bad_value_from_the_start_leaves_the_defaults)
+START_TEST(one_change_that_enforces_and_moves_to_a_refused_path_enforces)
+{
+        static const struct stub_answer answers[] = {
+                LIST("10", CR("a", "{\"enforced\":false,\"qgsSocketPath\":\"/run/a/s\"}")), STREAM
+        };
+
+        set_up(answers, 2);
+        stub_run_until_requests(&server, 2);
+        send_line(LINE("MODIFIED", "11", "a", GOOD("/etc/s")));
+        run_until_told(4);
+
+        ck_assert_str_eq(story.bytes, "<one CR> [false /run/a/s] <invalid> [true /run/a/s!] ");
+        tear_down();
+}
+END_TEST
+
+START_TEST(what_is_enforced_beside_a_refused_path_is_in_force_from_the_start)
+{
+        static const struct stub_answer answers[] = { LIST("10", CR("a", GOOD("/etc/s"))), STREAM };
+
+        set_up(answers, 2);
+        stub_run_until_requests(&server, 2);
+
+        ck_assert_str_eq(story.bytes, "<invalid> [true " KUBEVIRT_QGS_SOCKET "!] ");
+        tear_down();
+}
+END_TEST
+
+START_TEST(a_cr_that_is_wrong_on_the_way_to_both_fields_keeps_both_and_is_told_once)
+{
+        static const struct stub_answer answers[] = { LIST("10", CR("a", GOOD("/run/a/s"))),
+                                                      STREAM };
+
+        set_up(answers, 2);
+        stub_run_until_requests(&server, 2);
+        send_line(LINE("MODIFIED", "11", "a", "7"));
+        run_until_told(4);
+        send_line(LINE("MODIFIED", "12", "a", "{\"enforced\":0,\"qgsSocketPath\":0}"));
+        run_until_told(6);
+
+        ck_assert_str_eq(story.bytes, "<one CR> [true /run/a/s] <invalid> [true! /run/a/s!] "
+                                      "<invalid> [true! /run/a/s!] ");
+        ck_assert_ptr_nonnull(strstr(texts.bytes, "KubeVirt CR ns/a is refused, the last values "
+                                                  "stay in force: " KUBEVIRT_ATTESTATION_FIELD
+                                                  ": 7 is not an object; correct or remove it\n"));
+        ck_assert_ptr_nonnull(strstr(texts.bytes, "both values of KubeVirt CR ns/a are refused"));
+        tear_down();
+}
+END_TEST
+
+/* ---- after an earlier run ---- */
+
+static const struct kubevirt_attestation known_before = { .is_enforced = true,
+                                                          .qgs_socket = (char *)"/run/k/s" };
+
+START_TEST(a_refused_field_at_the_start_has_the_value_of_the_last_run)
+{
+        static const struct stub_answer answers[] = { LIST("10", CR("a", BAD)), STREAM };
+
+        last_known = &known_before;
+        set_up(answers, 2);
+        stub_run_until_requests(&server, 2);
+        send_line(LINE("MODIFIED", "11", "a", "{\"enforced\":false,\"qgsSocketPath\":7}"));
+        run_until_told(4);
+        ck_assert_str_eq(story.bytes, "<invalid> [true! " KUBEVIRT_QGS_SOCKET "] "
+                                      "<invalid> [false " KUBEVIRT_QGS_SOCKET "!] ");
+        tear_down();
+}
+END_TEST
+
+START_TEST(what_the_last_run_knew_is_in_force_while_the_cr_may_not_be_read)
+{
+        static const struct stub_answer answers[] = { FORBIDDEN, LIST("10", ""), STREAM };
+
+        last_known = &known_before;
+        set_up_timed(answers, 3, &trusting);
+        run_until_told(5);
+
+        /* No CR is something else: then the defaults are. */
+        ck_assert_str_eq(story.bytes,
+                         "<forbidden> [true /run/k/s] <no CR> " DEFAULTS "<readable> ");
+        tear_down();
+}
+END_TEST
+
+START_TEST(two_crs_at_the_start_leave_what_the_last_run_knew)
+{
+        static const struct stub_answer answers[] = {
+                LIST("10", CR("a", GOOD("/run/a/s")) "," CR("b", "null")), STREAM
+        };
+
+        last_known = &known_before;
+        set_up(answers, 2);
+        stub_run_until_requests(&server, 2);
+
+        ck_assert_str_eq(story.bytes, "<several> [true /run/k/s] ");
+        tear_down();
+}
+END_TEST
+
+START_TEST(a_bad_value_from_the_start_leaves_its_default)
 {
         static const struct stub_answer answers[] = { LIST("10", CR("a", BAD)), STREAM };
 
@@ -409,7 +518,7 @@ START_TEST(a_bad_value_from_the_start_leaves_the_defaults)
         send_line(LINE("MODIFIED", "11", "a", GOOD("/run/a/s")));
         run_until_told(4);
 
-        ck_assert_str_eq(story.bytes, "<invalid> " DEFAULTS "<one CR> [true /run/a/s] ");
+        ck_assert_str_eq(story.bytes, "<invalid> " KEPT "<one CR> [true /run/a/s] ");
         tear_down();
 }
 END_TEST
@@ -422,9 +531,10 @@ START_TEST(a_bad_cr_after_a_deletion_does_not_bring_back_old_values)
         set_up(answers, 2);
         stub_run_until_requests(&server, 2);
         send_line(LINE("DELETED", "11", "a", GOOD("/run/a/s")) LINE("ADDED", "12", "a", BAD));
-        run_until_told(5);
+        run_until_told(6);
 
-        ck_assert_str_eq(story.bytes, "<one CR> [true /run/a/s] <no CR> " DEFAULTS "<invalid> ");
+        ck_assert_str_eq(story.bytes,
+                         "<one CR> [true /run/a/s] <no CR> " DEFAULTS "<invalid> " KEPT);
         ck_assert_str_eq(settings_in_force(settings)->qgs_socket, KUBEVIRT_QGS_SOCKET);
         tear_down();
 }
@@ -613,7 +723,7 @@ START_TEST(what_was_said_of_a_bad_cr_is_not_said_again_after_a_lost_connection)
         cut_standing_watch();
         run_until_told(4);
 
-        ck_assert_str_eq(story.bytes, "<invalid> " DEFAULTS "<forbidden> <readable> ");
+        ck_assert_str_eq(story.bytes, "<invalid> " KEPT "<forbidden> <readable> ");
         tear_down();
 }
 END_TEST
@@ -737,7 +847,13 @@ SUITE("settings", without_a_crd_the_defaults_are_known_and_told_once,
       a_cr_that_changes_elsewhere_is_no_change, a_cr_that_is_being_deleted_counts_until_it_is_gone,
       a_cr_of_a_megabyte_is_read_from_list_and_watch,
       a_bad_value_keeps_the_previous_one_until_it_is_corrected,
-      a_bad_value_from_the_start_leaves_the_defaults,
+      one_change_that_enforces_and_moves_to_a_refused_path_enforces,
+      what_is_enforced_beside_a_refused_path_is_in_force_from_the_start,
+      a_cr_that_is_wrong_on_the_way_to_both_fields_keeps_both_and_is_told_once,
+      a_refused_field_at_the_start_has_the_value_of_the_last_run,
+      what_the_last_run_knew_is_in_force_while_the_cr_may_not_be_read,
+      two_crs_at_the_start_leave_what_the_last_run_knew,
+      a_bad_value_from_the_start_leaves_its_default,
       a_bad_cr_after_a_deletion_does_not_bring_back_old_values,
       with_two_crs_the_last_good_value_stays_until_one_is_left,
       two_crs_from_the_start_leave_the_defaults, crs_of_one_name_in_two_namespaces_are_two,

@@ -88,10 +88,19 @@ static void print_attestation(const struct metrics *metrics, struct text *page)
         if (metrics->is_qgs_known)
                 add(page, "tdx_attesting", metrics->is_attesting);
         begin(page, "tdx_schedulable", "gauge",
-              "0 while no new VM is placed here, because attestation is enforced and QGS does not "
-              "answer.");
+              "0 while no new VM is placed here, because attestation is enforced and VMs would not "
+              "attest, or because VMs cannot be given their devices; the device taint's value, "
+              "the node's Events and the log say why.");
         if (metrics->is_qgs_known)
                 add(page, "tdx_schedulable", metrics->is_schedulable);
+        begin(page, "tdx_settings_refused", "gauge",
+              "1 while a field of the KubeVirt CR is not followed and its last value stays in "
+              "force; "
+              "the log says what is wrong with it. qgsSocketPath: no VM attests until it is "
+              "corrected.");
+        text_addf(page, "tdx_settings_refused{field=\"enforced\"} %d\n", metrics->refuses_enforced);
+        text_addf(page, "tdx_settings_refused{field=\"qgsSocketPath\"} %d\n",
+                  metrics->refuses_path);
 }
 
 static void print_capacity(const struct metrics *metrics, struct text *page)

@@ -92,6 +92,8 @@ static void measure_node(const struct node_status *node, struct metrics *metrics
 
         metrics->is_active = node->is_active;
         metrics->is_qgs_known = node->is_attestation_known;
+        metrics->refuses_path = node->refuses_path;
+        metrics->refuses_enforced = node->refuses_enforced;
         metrics->is_attesting = node->is_attesting;
         metrics->is_schedulable = node->is_schedulable;
         metrics->is_capacity_known = node->is_total_known;

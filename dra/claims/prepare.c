@@ -9,8 +9,10 @@
 #include "base/table.h"
 #include "base/text.h"
 #include "cdi/store.h"
+#include "claims/allocation.h"
 #include "claims/leftovers.h"
 #include "claims/records.h"
+#include "claims/rewrite.h"
 #include "config.h"
 #include "device.h"
 #include "kube/api.h"
@@ -63,9 +65,7 @@ struct prepare {
         struct table jobs;
         struct list waiting; /* jobs, the longest wait first */
         struct leftovers leftovers;
-        bool is_behind;       /* claims are held that the disk does not have */
-        unsigned n_recording; /* saves of those on their way */
-        struct error record_error, told_record_error;
+        struct rewrite rewrite;
 };
 
 static void job_advance(struct job *job);
@@ -144,22 +144,24 @@ static void job_fail(struct job *job, const struct error *error)
 }
 
 /* The claim is held and recorded: what is left is that the runtime finds the devices that the
- * answer names. */
-static void job_answer_held(struct job *job, const struct ledger_claim *claim)
+ * answer names. False: it does not, and the claim was refused; it stays held. */
+static bool job_answer_held(struct job *job, const struct ledger_claim *claim)
 {
         struct error error = ERROR_NULL;
         int r;
 
         r = cdi_store_verify(job->prepare->options.cdi, &error);
-        if (r >= 0 && cdi_ensure_mount_source(job->prepare->mount_source, &error) < 0)
+        if (r >= 0 && job->prepare->mount_source &&
+            cdi_ensure_mount_source(job->prepare->mount_source, &error) < 0)
                 r = error.code;
         if (r < 0) {
                 job_fail(job, &error);
-                return;
+                return false;
         }
         if (r == CDI_STORE_WRITTEN)
                 log_warn("the CDI spec was missing or changed, restored");
         answer_all(&job->prepares, claim, &error);
+        return true;
 }
 
 /* Stop whatever can be stopped (reading, waiting), leaving the job settled. */
@@ -198,6 +200,12 @@ static void explain_full(struct job *job, int outcome, struct error *error)
         if (!ledger_is_total_known(ledger)) {
                 error_set(error, -EAGAIN,
                           "it is not known yet how many TDs are free here (see the driver's log); "
+                          "kubelet tries again by itself");
+                return;
+        }
+        if (ledger_is_incomplete(ledger)) {
+                error_set(error, -EAGAIN,
+                          "kubelet has not told yet which claims it has prepared (podresources); "
                           "kubelet tries again by itself");
                 return;
         }
@@ -291,12 +299,12 @@ static void on_saved(void *owner, const struct error *error)
                 const struct ledger_claim *claim = ledger_find(ledger, job->uid);
 
                 ledger_set_recorded(ledger, job->uid);
-                job_answer_held(job, claim);
-                log_info("claim prepared", log_str("claim", job->name),
-                         log_str("namespace", job->namespace_), log_str("uid", job->uid),
-                         log_int("tds", ledger_claim_weight(claim)),
-                         log_int("held", ledger_held(ledger)),
-                         log_int("total", ledger_total(ledger)));
+                if (job_answer_held(job, claim))
+                        log_info("claim prepared", log_str("claim", job->name),
+                                 log_str("namespace", job->namespace_), log_str("uid", job->uid),
+                                 log_int("tds", ledger_claim_weight(claim)),
+                                 log_int("held", ledger_held(ledger)),
+                                 log_int("total", ledger_total(ledger)));
         }
         job_advance(job);
 }
@@ -317,12 +325,16 @@ static void inherit_slots(struct ledger_claim *claim, const struct ledger_claim 
 }
 
 /* Take the claim into the ledger, in place of what it holds already: from before a reboot, by an
- * unreadable record, or unrecorded. What is held is held, also where there is room for less now. */
+ * unreadable record, by its name alone, or unrecorded. What is held is held, also where there is
+ * room for less now. */
 static int job_hold(struct job *job)
 {
         struct ledger *ledger = job->prepare->options.ledger;
         _cleanup_(ledger_claim) struct ledger_claim *previous = ledger_release(ledger, job->uid);
         int r;
+
+        if (!previous)
+                previous = ledger_release_unidentified(ledger, job->namespace_, job->name);
 
         job->is_replacing = previous != NULL;
         job->claim->is_unrecorded = true;
@@ -368,8 +380,10 @@ static void job_find_room(struct job *job)
         if (!r)
                 return;
         if (r == LEDGER_FULL) {
-                log_info("claim waits for a TD", log_str("claim", job->name),
-                         log_str("namespace", job->namespace_),
+                log_info(ledger_is_incomplete(prepare->options.ledger)
+                                 ? "claim waits until kubelet tells which claims it has prepared"
+                                 : "claim waits for a TD",
+                         log_str("claim", job->name), log_str("namespace", job->namespace_),
                          log_int("held", ledger_held(prepare->options.ledger)),
                          log_int("total", ledger_total(prepare->options.ledger)));
                 job->state = JOB_WAITING;
@@ -400,63 +414,6 @@ void prepare_retry_waiting(struct prepare *prepare)
 
 /* ---- reading the claim ---- */
 
-/* The claim as the API server has it, checked against what kubelet and this node say. */
-static int job_check(const struct job *job, const struct claim *claim, struct error *error)
-{
-        const char *pool = job->prepare->options.pool;
-        unsigned index;
-
-        if (!claim->uid || strcmp(claim->uid, job->uid) != 0)
-                return error_set(
-                        error, -ESTALE,
-                        "the claim was deleted and made anew (UID is %.64s now); delete the pod",
-                        claim->uid ? claim->uid : "none");
-        if (!claim->is_allocated)
-                return error_set(error, -EAGAIN,
-                                 "the claim is not allocated; the scheduler has to do that first");
-        if (!claim->n_results)
-                return error_set(error, -EINVAL,
-                                 "the claim's allocation has no device of driver " DRIVER_NAME);
-        for (size_t i = 0; i < claim->n_results; ++i) {
-                const struct claim_result *result = &claim->results[i];
-
-                if (strcmp(result->pool, pool) != 0)
-                        return error_set(error, -EINVAL,
-                                         "device %.63s is of pool %.253s, this node's pool is %s",
-                                         result->device, result->pool, pool);
-                if (device_parse(result->device, &index) < 0)
-                        return error_set(error, -EINVAL,
-                                         "there is no device %.63s in pool %s: devices are named "
-                                         "tdx0 to tdx%u",
-                                         result->device, pool, DEVICE_INDEX_MAX - 1);
-        }
-        return 0;
-}
-
-static struct ledger_claim *to_ledger_claim(const struct job *job, const struct claim *claim)
-{
-        struct ledger_claim *held =
-                ledger_claim_new(job->uid, job->namespace_, job->name, claim->n_results);
-
-        held->boot_id = xstrdup(job->prepare->boot_id);
-        for (size_t i = 0; i < claim->n_results; ++i) {
-                const struct claim_result *result = &claim->results[i];
-                struct ledger_device *device = &held->devices[i];
-
-                device->request = xstrdup(result->request);
-                device->pool = xstrdup(result->pool);
-                device->device = xstrdup(result->device);
-                device->is_admin_access = result->is_admin_access;
-                device->slot = LEDGER_NO_SLOT;
-        }
-        held->pod_uids = xcalloc(claim->n_pods, sizeof(*held->pod_uids));
-        while (held->n_pods < claim->n_pods) {
-                held->pod_uids[held->n_pods] = xstrdup(claim->pod_uids[held->n_pods]);
-                ++held->n_pods;
-        }
-        return held;
-}
-
 static void on_retry(uv_timer_t *timer)
 {
         job_read(timer->data);
@@ -485,11 +442,12 @@ static void on_claim(void *owner, const struct kube_reply *reply)
                 return;
         }
         if (claim_parse(reply->object, DRIVER_NAME, &claim, &error) < 0 ||
-            job_check(job, &claim, &error) < 0) {
+            allocation_check(&claim, job->uid, job->prepare->options.pool, &error) < 0) {
                 job_give_up(job, &error);
                 return;
         }
-        job->claim = to_ledger_claim(job, &claim);
+        job->claim = allocation_to_ledger(&claim, job->uid, job->namespace_, job->name,
+                                          job->prepare->boot_id);
         job_find_room(job);
 }
 
@@ -517,6 +475,10 @@ static void job_release_in_ledger(struct job *job)
         struct prepare *prepare = job->prepare;
 
         ledger_claim_free(ledger_release(prepare->options.ledger, job->uid));
+        ledger_claim_free(
+                ledger_release_unidentified(prepare->options.ledger, job->namespace_, job->name));
+        if (prepare->options.on_released)
+                prepare->options.on_released(prepare->options.owner, job->namespace_, job->name);
         log_info("claim unprepared", log_str("claim", job->name),
                  log_str("namespace", job->namespace_), log_str("uid", job->uid),
                  log_int("held", ledger_held(prepare->options.ledger)),
@@ -537,58 +499,29 @@ void prepare_retry_removals(struct prepare *prepare)
         leftovers_retry(&prepare->leftovers, prepare->records, is_claimed, prepare);
 }
 
-static void on_recorded(void *owner, const struct error *error)
+/* What is being removed has its order already. */
+static bool is_leaving(void *owner, const char *uid)
 {
-        struct prepare *prepare = owner;
+        const struct prepare *prepare = owner;
+        const struct table_node *node = table_find(&prepare->jobs, uid);
 
-        --prepare->n_recording;
-        if (error->code)
-                prepare->record_error = *error;
-        if (prepare->n_recording)
-                return;
-        if (!prepare->record_error.code)
-                log_info("every claim is recorded again");
-        else if (strcmp(prepare->record_error.text, prepare->told_record_error.text) != 0)
-                log_error("claims that are held cannot be recorded again, trying at each poll",
-                          log_str("reason", prepare->record_error.text));
-        prepare->told_record_error = prepare->record_error;
-        prepare->is_behind = prepare->record_error.code != 0;
-}
-
-/* Save each claim that the ledger holds. */
-static void record_all(struct prepare *prepare)
-{
-        const struct ledger *ledger = prepare->options.ledger;
-
-        prepare->record_error = (struct error)ERROR_NULL;
-        prepare->is_behind = false;
-        for (const struct ledger_claim *claim = ledger_next(ledger, NULL); claim;
-             claim = ledger_next(ledger, claim)) {
-                const struct table_node *node = table_find(&prepare->jobs, claim->uid);
-
-                /* What is being removed has its order already. */
-                if (node && container_of(node, struct job, node)->state == JOB_REMOVING)
-                        continue;
-                ++prepare->n_recording;
-                records_save(prepare->records, claim, on_recorded, prepare);
-        }
+        return node && container_of(node, struct job, node)->state == JOB_REMOVING;
 }
 
 void prepare_keep_records(struct prepare *prepare)
 {
-        if (records_take_lost(prepare->records)) {
-                log_error("the directory of claims' records was taken away while the driver runs; "
-                          "what is held is still known, writing it again",
-                          log_int("claims", (int64_t)ledger_n_claims(prepare->options.ledger)));
-                prepare->is_behind = true;
-        }
-        if (prepare->is_behind && !prepare->n_recording)
-                record_all(prepare);
+        rewrite_look(&prepare->rewrite);
+}
+
+void prepare_record_held(struct prepare *prepare)
+{
+        rewrite_all(&prepare->rewrite);
+        rewrite_look(&prepare->rewrite);
 }
 
 const char *prepare_record_trouble(const struct prepare *prepare)
 {
-        return prepare->is_behind ? prepare->told_record_error.text : NULL;
+        return rewrite_trouble(&prepare->rewrite);
 }
 
 static void on_removed(void *owner, const struct error *error)
@@ -598,8 +531,9 @@ static void on_removed(void *owner, const struct error *error)
         struct prepare *prepare = job->prepare;
 
         /* Refusing would keep the pod in Terminating for as long as the disk is broken. A record
-         * that stays behind is removed later, or found out after the next start, when restored
-         * claims are compared with the API server's. */
+         * that stays behind is removed at a later poll. If the driver is killed before that, the
+         * next start holds the claim again: one TD too many is held, never one too few, until
+         * reconcile finds that the API server has the claim no more, or allocated elsewhere. */
         if (error->code) {
                 log_error("the record of an unprepared claim cannot be removed, trying again later",
                           log_str("uid", job->uid), log_str("reason", error->text));
@@ -651,6 +585,8 @@ static void job_advance(struct job *job)
                         records_remove(prepare->records, job->uid, on_removed, job);
                         return;
                 }
+                if (ledger_find_unidentified(prepare->options.ledger, job->namespace_, job->name))
+                        job_release_in_ledger(job);
                 answer_all(&job->releases, NULL, &success);
                 list_splice_tail(&job->prepares, &job->again);
         }
@@ -659,7 +595,7 @@ static void job_advance(struct job *job)
                         job_read(job);
                         return;
                 }
-                job_answer_held(job, held);
+                (void)job_answer_held(job, held);
         }
         job_free(job);
 }
@@ -709,13 +645,17 @@ static void advance_all(struct prepare *prepare)
 void prepare_set_mount_source(struct prepare *prepare, const char *directory)
 {
         free(prepare->mount_source);
-        prepare->mount_source = xstrdup(directory);
+        prepare->mount_source = directory ? xstrdup(directory) : NULL;
 }
 
 void prepare_activate(struct prepare *prepare, struct records *records, const char *boot_id)
 {
         prepare->records = records;
         prepare->boot_id = xstrdup(boot_id);
+        prepare->rewrite = (struct rewrite){ .ledger = prepare->options.ledger,
+                                             .records = records,
+                                             .is_leaving = is_leaving,
+                                             .owner = prepare };
         prepare->is_active = true;
         advance_all(prepare);
 }

@@ -40,6 +40,8 @@ struct prepare_options {
         const char *pool;     /* the node's name */
         uint64_t wait_ms;     /* for room, and for an API server that does not answer */
         void (*on_held_changed)(void *owner); /* what claims hold has changed */
+        /* A claim was unprepared or released; NULL: not wanted. */
+        void (*on_released)(void *owner, const char *namespace_, const char *name);
         void *owner;
 };
 
@@ -47,8 +49,9 @@ struct prepare *prepare_new(const struct prepare_options *options);
 /* Only when it is idle. */
 void prepare_free(struct prepare *prepare);
 
-/* The directory that the CDI devices mount, from now on; copied. To be called before the first
- * claim is answered. */
+/* The directory that the CDI devices mount, from now on, as this process sees it; copied. It is
+ * created before an answer if it is missing. NULL: this process cannot see it, and leaves it to the
+ * container runtime. To be called before the first claim is answered. */
 void prepare_set_mount_source(struct prepare *prepare, const char *directory);
 
 /* From now on requests are served, those held so far first. The checkpoint was loaded into the
@@ -90,6 +93,8 @@ void prepare_cancel(struct prepare_request *request);
 /* For a slow timer: if the records' directory has been taken away, save again all that is held, at
  * each call until it is on disk. What is in memory is never given up for what is not on disk. */
 void prepare_keep_records(struct prepare *prepare);
+/* Claims were added to the ledger that have no record: save all that is held. */
+void prepare_record_held(struct prepare *prepare);
 /* Why claims that are held are not on disk; NULL: they are. Borrowed until the next call. */
 const char *prepare_record_trouble(const struct prepare *prepare);
 /* Remove the records that could not be removed when their claims were unprepared; for a slow timer.

@@ -14,6 +14,7 @@
 #pragma once
 
 #include "base/memory.h"
+#include "claims/record.h"
 
 #include <stdbool.h>
 #include <stddef.h>

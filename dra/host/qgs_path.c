@@ -11,6 +11,7 @@
 #include <stdint.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #define REMEDY "give QGS a directory of its own, as its default " QGS_PATH_DEFAULT " has"
 
@@ -138,7 +139,7 @@ static int check_form(const char *what, const char *path, struct error *err)
 
 /* ---- whose the directory is ---- */
 
-bool qgs_path_is_within(const char *path, const char *directory)
+static bool is_within(const char *path, const char *directory)
 {
         size_t n = strlen(directory);
 
@@ -147,9 +148,64 @@ bool qgs_path_is_within(const char *path, const char *directory)
 
 /* A container image may lack the host's link from /var/run to /run, so these two are one place by
  * name already. */
-const char *qgs_path_usual_name(const char *directory)
+const char *qgs_path_usual_name(const char *path)
 {
-        return qgs_path_is_within(directory, "/var/run") ? directory + strlen("/var") : directory;
+        return is_within(path, "/var/run") ? path + strlen("/var") : path;
+}
+
+bool qgs_path_is_within(const char *path, const char *directory)
+{
+        return is_within(qgs_path_usual_name(path), qgs_path_usual_name(directory));
+}
+
+bool qgs_path_is_same(const char *a, const char *b)
+{
+        return strcmp(qgs_path_usual_name(a), qgs_path_usual_name(b)) == 0;
+}
+
+static bool is_real_directory(const char *root, const char *path)
+{
+        __attribute__((cleanup(cleanup_free))) char *full = xasprintf("%s%s", root, path);
+        struct stat file;
+
+        return lstat(full, &file) == 0 && S_ISDIR(file.st_mode);
+}
+
+/* The same place by the name that leads there below root; the caller's. */
+static char *spell(const char *root, const char *path)
+{
+        const char *usual = qgs_path_usual_name(path);
+        bool is_var = usual != path;
+
+        if (!is_within(usual, "/run") || is_real_directory(root, is_var ? "/var/run" : "/run") ||
+            !is_real_directory(root, is_var ? "/run" : "/var/run"))
+                return xstrdup(path);
+        return is_var ? xstrdup(usual) : xasprintf("/var%s", usual);
+}
+
+char *qgs_path_seen(const char *root, const char *path)
+{
+        __attribute__((cleanup(cleanup_free))) char *below = spell(root, path);
+
+        return xasprintf("%s%s", root, below);
+}
+
+bool qgs_path_is_visible(const char *root, const char *seen_directory)
+{
+        __attribute__((cleanup(cleanup_free))) char *nearest = xstrdup(seen_directory);
+        size_t n_root = strlen(root);
+        char *slash;
+
+        if (!n_root)
+                return true;
+        while (access(nearest, F_OK) < 0) {
+                slash = strrchr(nearest, '/');
+                if (errno != ENOENT || !slash || slash < nearest + n_root)
+                        return errno == ENOTDIR || errno == ELOOP;
+                *slash = '\0';
+        }
+        return strlen(nearest) == strlen(seen_directory) || access(nearest, W_OK | X_OK) == 0 ||
+               errno == ENOTDIR;
 }
 
 /* directory is absolute, without a final slash except for "/" itself. */
@@ -165,10 +221,10 @@ static int check_shared(const char *what, const char *path, const char *director
                                  "the whole host; " REMEDY,
                                  what, path, directory);
         for (size_t i = 0; i < array_size(shared); ++i) {
-                bool is_below = qgs_path_is_within(name, shared[i].path);
+                bool is_below = is_within(name, shared[i].path);
 
                 if (is_below ? shared[i].is_tree || strlen(name) == strlen(shared[i].path)
-                             : qgs_path_is_within(shared[i].path, name))
+                             : is_within(shared[i].path, name))
                         return error_set(err, -EINVAL,
                                          "%s: the directory of \"%s\" is mounted into the VMs' "
                                          "containers, and %.100s %s "
@@ -190,7 +246,9 @@ static int find_below(void *owner, const char *path, char **ret_file)
 
 int qgs_path_resolve(const char *root, const char *path, char **ret)
 {
-        return links_resolve(path, find_below, (void *)(uintptr_t)root, ret);
+        __attribute__((cleanup(cleanup_free))) char *below = spell(root, path);
+
+        return links_resolve(below, find_below, (void *)(uintptr_t)root, ret);
 }
 
 /* ---- what is there already ---- */

@@ -26,10 +26,29 @@ struct error;
 int qgs_path_check(const char *what, const char *path, const char *root, struct error *err);
 
 /* Where path, absolute below root, leads with every link followed below root (see host/links.h for
- * the outcomes). *ret is the caller's, and below root as path is. */
+ * the outcomes), under the name that exists there (see qgs_path_seen()). *ret is the caller's, and
+ * below root as path is. */
 int qgs_path_resolve(const char *root, const char *path, char **ret);
 
-/* Is path directory, or below it? Both as written, without final slashes. */
-bool qgs_path_is_within(const char *path, const char *directory);
-/* The same path with /run for /var/run, which are one place on a host; points into path. */
+/* ---- one place, two names: /run/X and /var/run/X (FHS 3.0, 3.15; systemd's hosts link them) ----
+ */
+
+/* The same path with /run for /var/run; points into path. */
 const char *qgs_path_usual_name(const char *path);
+/* path is directory or lies below it, by name; also if one says /run and the other /var/run. */
+bool qgs_path_is_within(const char *path, const char *directory);
+/* Both name one place. */
+bool qgs_path_is_same(const char *a, const char *b);
+
+/* Where this process finds path, which the host has: below root ("": it is on the host), and there
+ * under the name that exists. The manifests mount the host's /var/run at /host/var/run alone, and
+ * if the host's / is what is mounted, its absolute link /var/run would lead out of root. So /run/X
+ * is looked for below /var/run, and /var/run/X below /run, if only that one is a real directory.
+ * The caller's. */
+char *qgs_path_seen(const char *root, const char *path);
+
+/* Of a directory of the host, as qgs_path_seen() gives it: it is there, or can be made. false: what
+ * this process has at root is not the host's file system at that place, but (as in the manifests'
+ * pod) its own read-only root, or one it may not search or write to. Always true where root is "":
+ * then nobody but the host itself is to blame. */
+bool qgs_path_is_visible(const char *root, const char *seen_directory);

@@ -159,8 +159,9 @@ static bool hear(int fd, struct answer *answer, bool was_silent, enum qgs_probe_
         if (n <= 0) {
                 /* QGS up to 1.25 closes after 30 s what it has not answered: that is silence. */
                 *ret = was_silent ? QGS_PROBE_SILENT : QGS_PROBE_FAILING;
-                (void)snprintf(ret_failure, n_failure, "it closes connections without an answer%s",
-                               was_silent ? ", after a long silence" : "");
+                (void)snprintf(ret_failure, n_failure, "%s",
+                               was_silent ? "no answer in time"
+                                          : "it closes connections without an answer");
                 return true;
         }
         answer->n += (size_t)n;
@@ -200,7 +201,7 @@ static void on_timeout(void *owner)
         struct qgs_probe *probe = owner;
 
         if (probe->is_silent || !probe->on_told) {
-                finish(probe, QGS_PROBE_SILENT, "no answer in 30 s");
+                finish(probe, QGS_PROBE_SILENT, "no answer in time");
                 return;
         }
         probe->is_silent = true;

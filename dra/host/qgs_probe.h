@@ -6,9 +6,9 @@
  * little-endian message. The request goes out in one write, as QGS up to 1.25 misreads one that
  * comes in pieces.
  *
- * No connection is closed before QGS has answered or closed it, or its own 30 s are over: QGS up to
- * 1.25 keeps a connection that was closed without a request until its timer, and then uses memory
- * that it has freed. What is late is told at once and waited for nevertheless.
+ * No connection is closed before QGS has answered or closed it, or its own 30 s are certainly over:
+ * QGS up to 1.25 keeps a connection that was closed without a request until its timer, and then
+ * uses memory that it has freed. What is late is told at once and waited for nevertheless.
  */
 #pragma once
 
@@ -20,8 +20,9 @@
 
 /* Without an answer for so long QGS counts as hung. */
 #define QGS_PROBE_SILENCE_MS 5000
-/* QGS's own time for a connection (qgs_server.cpp), after which it closes it. */
-#define QGS_PROBE_SERVER_TIMEOUT_MS 30000
+/* QGS closes a connection 30 s after it accepts it (qgs_server.cpp), which may be later than our
+ * request. Waiting for exactly 30 s would close most of them before QGS does. */
+#define QGS_PROBE_SERVER_TIMEOUT_MS 35000
 /* How long an orderly stop waits for an answer. */
 #define QGS_PROBE_STOP_MS 2000
 

@@ -310,8 +310,6 @@ static bool enforce(struct qgs_verdict *verdict, uint64_t now_ms)
         if (is_in_force(verdict) || (is_recovery && !verdict->n_recoveries))
                 return false;
         verdict->n_recoveries -= is_recovery;
-        if (verdict->latest.state != before)
-                verdict->since_ms = now_ms;
         verdict->in_force = verdict->latest;
         return true;
 }
@@ -329,7 +327,6 @@ void qgs_verdict_init(struct qgs_verdict *verdict, const char *socket, uint64_t 
         *verdict = (struct qgs_verdict){ .next_probe_ms = now_ms,
                                          .n_recoveries = QGS_VERDICT_RECOVERIES,
                                          .refilled_ms = now_ms,
-                                         .since_ms = now_ms,
                                          .in_force.group = QGS_VERDICT_NO_GROUP,
                                          .latest.group = QGS_VERDICT_NO_GROUP };
         (void)snprintf(verdict->socket, sizeof(verdict->socket), "%s", socket);

@@ -93,7 +93,6 @@ struct qgs_verdict {
         unsigned n_recoveries; /* tokens left */
         uint64_t refilled_ms;
         struct qgs_verdict_state in_force, latest;
-        uint64_t since_ms; /* in_force */
 };
 
 /* socket: as a person knows it. */

@@ -5,6 +5,7 @@
 #include "base/timer.h"
 #include "host/dirwatch.h"
 #include "host/qgs_look.h"
+#include "host/qgs_path.h"
 #include "host/qgs_probe.h"
 
 #include <string.h>
@@ -166,11 +167,15 @@ struct qgs_watch *qgs_watch_new(const struct qgs_watch_options *options)
 
 void qgs_watch_set_socket(struct qgs_watch *watch, const char *socket, const char *vm_socket)
 {
-        if (watch->socket && strcmp(watch->socket + strlen(watch->options.root), socket) == 0 &&
-            strcmp(watch->vm_socket, vm_socket) == 0)
+        __attribute__((cleanup(cleanup_free))) char *seen =
+                qgs_path_seen(watch->options.root, socket);
+
+        /* Another spelling of the same place is another name in what a person reads. */
+        if (watch->socket && strcmp(watch->socket, seen) == 0 &&
+            strcmp(watch->verdict.socket, socket) == 0 && strcmp(watch->vm_socket, vm_socket) == 0)
                 return;
         let_go(watch);
-        watch->socket = xasprintf("%s%s", watch->options.root, socket);
+        watch->socket = take_ptr(seen);
         watch->vm_socket = xstrdup(vm_socket);
         qgs_verdict_init(&watch->verdict, socket, now(watch));
         watch->probed_socket = 0;
@@ -183,11 +188,6 @@ void qgs_watch_set_socket(struct qgs_watch *watch, const char *socket, const cha
 const struct qgs_verdict_state *qgs_watch_state(const struct qgs_watch *watch)
 {
         return &watch->verdict.in_force;
-}
-
-uint64_t qgs_watch_age_ms(const struct qgs_watch *watch)
-{
-        return now(watch) - watch->verdict.since_ms;
 }
 
 void qgs_watch_free(struct qgs_watch *watch)

@@ -33,8 +33,6 @@ void qgs_watch_set_socket(struct qgs_watch *watch, const char *socket, const cha
 
 /* What is in force; QGS_UNKNOWN before there is anything. */
 const struct qgs_verdict_state *qgs_watch_state(const struct qgs_watch *watch);
-/* For how long it has been that. */
-uint64_t qgs_watch_age_ms(const struct qgs_watch *watch);
 
 /* The loop then waits for a connection that is under way, QGS_PROBE_STOP_MS at most. NULL is
  * fine. */

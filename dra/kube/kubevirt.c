@@ -14,6 +14,8 @@
 void kubevirt_attestation_deinit(struct kubevirt_attestation *attestation)
 {
         free(attestation->qgs_socket);
+        free(attestation->enforced_refusal);
+        free(attestation->qgs_socket_refusal);
         *attestation = (struct kubevirt_attestation)KUBEVIRT_ATTESTATION_NULL;
 }
 
@@ -22,21 +24,50 @@ struct kubevirt_attestation kubevirt_attestation_defaults(void)
         return (struct kubevirt_attestation){ .qgs_socket = xstrdup(KUBEVIRT_QGS_SOCKET) };
 }
 
+static char *copy(const char *string)
+{
+        return string ? xstrdup(string) : NULL;
+}
+
 struct kubevirt_attestation kubevirt_attestation_copy(
         const struct kubevirt_attestation *attestation)
 {
         return (struct kubevirt_attestation){
                 .is_enforced = attestation->is_enforced,
-                .qgs_socket = attestation->qgs_socket ? xstrdup(attestation->qgs_socket) : NULL,
+                .qgs_socket = copy(attestation->qgs_socket),
+                .enforced_refusal = copy(attestation->enforced_refusal),
+                .qgs_socket_refusal = copy(attestation->qgs_socket_refusal),
         };
+}
+
+static bool is_same(const char *a, const char *b)
+{
+        return a && b ? strcmp(a, b) == 0 : a == b;
 }
 
 bool kubevirt_attestation_equal(const struct kubevirt_attestation *a,
                                 const struct kubevirt_attestation *b)
 {
-        if (a->is_enforced != b->is_enforced || !a->qgs_socket != !b->qgs_socket)
-                return false;
-        return !a->qgs_socket || strcmp(a->qgs_socket, b->qgs_socket) == 0;
+        return a->is_enforced == b->is_enforced && is_same(a->qgs_socket, b->qgs_socket) &&
+               is_same(a->enforced_refusal, b->enforced_refusal) &&
+               is_same(a->qgs_socket_refusal, b->qgs_socket_refusal);
+}
+
+static void replace(char **string, const char *by)
+{
+        free(*string);
+        *string = copy(by);
+}
+
+void kubevirt_attestation_follow(struct kubevirt_attestation *in_force,
+                                 const struct kubevirt_attestation *cr)
+{
+        if (!cr->enforced_refusal)
+                in_force->is_enforced = cr->is_enforced;
+        if (!cr->qgs_socket_refusal)
+                replace(&in_force->qgs_socket, cr->qgs_socket);
+        replace(&in_force->enforced_refusal, cr->enforced_refusal);
+        replace(&in_force->qgs_socket_refusal, cr->qgs_socket_refusal);
 }
 
 static bool is_unset(const struct json *value)
@@ -64,8 +95,7 @@ static int refuse(const char *field, const struct json *value, const char *what,
                          what, remedy);
 }
 
-/* The attestation object; *ret stays where the CR has none. Outcomes as
- * kubevirt_attestation_parse(). */
+/* The attestation object; *ret stays where the CR has none. 0, or -EINVAL naming the field. */
 static int find_attestation(const struct json *cr, const struct json **ret, struct error *err)
 {
         static const char *const levels[] = { "spec", "configuration", "confidentialCompute", "tdx",
@@ -95,9 +125,7 @@ static int read_enforced(const struct json *value, bool *ret, struct error *err)
                       "write true or false, without quotes", err);
 }
 
-/* *ret is freed where the CR has another path. */
-static int read_qgs_socket(const struct json *value, kubevirt_check_path *check, char **ret,
-                           struct error *err)
+static int check_qgs_socket(const struct json *value, kubevirt_check_path *check, struct error *err)
 {
         const char *path = json_string(value);
 
@@ -107,30 +135,30 @@ static int read_qgs_socket(const struct json *value, kubevirt_check_path *check,
                 return refuse(KUBEVIRT_QGS_SOCKET_FIELD, value, "a string",
                               "write a path such as \"" KUBEVIRT_QGS_SOCKET "\", or remove it",
                               err);
-        if (check(path, err) < 0) {
-                if (err)
-                        err->code = -EINVAL;
-                return -EINVAL;
-        }
-        free(*ret);
-        *ret = xstrdup(path);
-        return 0;
+        return check(path, err);
 }
 
 int kubevirt_attestation_parse(const struct json *cr, kubevirt_check_path *check,
-                               struct kubevirt_attestation *ret, struct error *err)
+                               struct kubevirt_attestation *ret)
 {
-        __attribute__((cleanup(cleanup_kubevirt_attestation))) struct kubevirt_attestation found =
-                kubevirt_attestation_defaults();
-        const struct json *attestation = NULL;
-        int r;
+        struct kubevirt_attestation found = KUBEVIRT_ATTESTATION_NULL;
+        const struct json *attestation = NULL, *path;
+        struct error error = ERROR_NULL;
 
-        if ((r = find_attestation(cr, &attestation, err)) < 0 ||
-            (r = read_enforced(json_get(attestation, "enforced"), &found.is_enforced, err)) < 0 ||
-            (r = read_qgs_socket(json_get(attestation, "qgsSocketPath"), check, &found.qgs_socket,
-                                 err)) < 0)
-                return r;
-        ret->is_enforced = found.is_enforced;
-        ret->qgs_socket = take_ptr(found.qgs_socket);
-        return 0;
+        if (find_attestation(cr, &attestation, &error) < 0) {
+                found.enforced_refusal = xstrdup(error.text);
+                found.qgs_socket_refusal = xstrdup(error.text);
+                *ret = found;
+                return KUBEVIRT_REFUSED;
+        }
+        if (read_enforced(json_get(attestation, "enforced"), &found.is_enforced, &error) < 0)
+                found.enforced_refusal = xstrdup(error.text);
+        path = json_get(attestation, "qgsSocketPath");
+        if (check_qgs_socket(path, check, &error) < 0)
+                found.qgs_socket_refusal = xstrdup(error.text);
+        else
+                found.qgs_socket =
+                        xstrdup(is_unset(path) ? KUBEVIRT_QGS_SOCKET : json_string(path));
+        *ret = found;
+        return found.enforced_refusal || found.qgs_socket_refusal ? KUBEVIRT_REFUSED : 0;
 }

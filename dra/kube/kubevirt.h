@@ -19,9 +19,18 @@ struct json;
 #define KUBEVIRT_ENFORCED_FIELD    KUBEVIRT_ATTESTATION_FIELD ".enforced"
 #define KUBEVIRT_QGS_SOCKET_FIELD  KUBEVIRT_ATTESTATION_FIELD ".qgsSocketPath"
 
+/* Each field stands for itself: a path that cannot be followed does not switch enforcement off, and
+ * `enforced: "yes"` does not lose the path. */
 struct kubevirt_attestation {
         bool is_enforced; /* no new TD where QGS is not there */
-        char *qgs_socket; /* owned; absolute, and whatever else kubevirt_check_path asks for */
+        char *qgs_socket; /* owned; absolute, and whatever else kubevirt_check_path asks for. NULL:
+                             the CR's is refused, and there is no other yet */
+
+        /* Why the CR's value of a field is not followed, so that the one above is an earlier or the
+         * default one: the field by its path in the CR, the value (quoted, bounded) and what to do,
+         * in one line. Owned; NULL: the value above is the CR's. */
+        char *enforced_refusal;
+        char *qgs_socket_refusal;
 };
 
 /* Empty, and not yet the defaults. */
@@ -35,11 +44,19 @@ struct kubevirt_attestation {
  * remedy, as qgs_path_check() does when what is that field. */
 typedef int kubevirt_check_path(const char *path, struct error *err);
 
-/* Read one CR. The defaults stand for what is absent or null; an explicit path is checked also
- * where it is the default one. 0, or -EINVAL naming the field by its path in the CR, the value
- * (quoted, bounded) and what to do. */
+enum kubevirt_outcome {
+        KUBEVIRT_REFUSED = 1 /* at least one field is refused, and says why */
+};
+
+/* Read one CR. The defaults stand for what is absent or null; an explicit path is checked even if
+ * it is the default one. An object on the way that is of another type refuses both fields. A
+ * refused field has no value in *ret, which is the caller's. 0, or KUBEVIRT_REFUSED. */
 int kubevirt_attestation_parse(const struct json *cr, kubevirt_check_path *check,
-                               struct kubevirt_attestation *ret, struct error *err);
+                               struct kubevirt_attestation *ret);
+
+/* Put in force what a CR says: a field that is refused keeps its value and gets the reason. */
+void kubevirt_attestation_follow(struct kubevirt_attestation *in_force,
+                                 const struct kubevirt_attestation *cr);
 
 /* VEP 107's: not enforced, KUBEVIRT_QGS_SOCKET. The caller's, as the copy is. */
 struct kubevirt_attestation kubevirt_attestation_defaults(void);

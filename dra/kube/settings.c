@@ -20,7 +20,7 @@
 struct cr {
         char *name; /* "namespace/name" */
         struct kubevirt_attestation attestation;
-        char *reason; /* why it is refused; NULL: it is valid */
+        bool is_refused; /* at least one field of it */
 };
 
 struct settings {
@@ -64,7 +64,6 @@ bool settings_news_is_warning(enum settings_news news)
 static void cr_deinit(struct cr *cr)
 {
         free(cr->name);
-        free(cr->reason);
         kubevirt_attestation_deinit(&cr->attestation);
 }
 
@@ -103,7 +102,6 @@ static bool is_at(const struct settings *settings, size_t at, const char *name)
 static void take_in(struct settings *settings, const struct json *object)
 {
         __attribute__((cleanup(cleanup_free))) char *name = name_of(object);
-        struct error error = ERROR_NULL;
         size_t at = find(settings, name);
         struct cr *cr;
 
@@ -117,9 +115,8 @@ static void take_in(struct settings *settings, const struct json *object)
         }
         cr = &settings->crs[at];
         *cr = (struct cr){ .name = take_ptr(name) };
-        if (kubevirt_attestation_parse(object, settings->options.check_path, &cr->attestation,
-                                       &error) < 0)
-                cr->reason = xstrdup(error.text);
+        cr->is_refused = kubevirt_attestation_parse(object, settings->options.check_path,
+                                                    &cr->attestation) == KUBEVIRT_REFUSED;
 }
 
 static void forget(struct settings *settings, const struct json *object)
@@ -160,17 +157,17 @@ static void tell_crs(struct settings *settings, enum settings_news news, char *t
         tell_news(settings, news, text);
 }
 
-/* Values are copied; NULL: those in force stay. Whether the owner is to be told. */
+/* Values are copied, field by field; NULL: those in force stay. Whether the owner is to be told. */
 static bool put_in_force(struct settings *settings, const struct kubevirt_attestation *values)
 {
+        __attribute__((cleanup(cleanup_kubevirt_attestation))) struct kubevirt_attestation before =
+                kubevirt_attestation_copy(&settings->in_force);
         bool is_first = !settings->is_known;
 
         settings->is_known = true;
-        if (!values || kubevirt_attestation_equal(values, &settings->in_force))
-                return is_first;
-        kubevirt_attestation_deinit(&settings->in_force);
-        settings->in_force = kubevirt_attestation_copy(values);
-        return true;
+        if (values)
+                kubevirt_attestation_follow(&settings->in_force, values);
+        return is_first || !kubevirt_attestation_equal(&before, &settings->in_force);
 }
 
 static void tell_changed(struct settings *settings)
@@ -197,6 +194,23 @@ static char *describe_several(const struct settings *settings)
         return text_take(&text);
 }
 
+static char *describe_refusal(const struct cr *cr)
+{
+        const char *enforced = cr->attestation.enforced_refusal,
+                   *socket = cr->attestation.qgs_socket_refusal;
+
+        if (enforced && socket && strcmp(enforced, socket) != 0)
+                return xasprintf("both values of KubeVirt CR %.*s are refused, the last ones stay "
+                                 "in force: %s; and %s",
+                                 NAME_LENGTH_MAX, cr->name, enforced, socket);
+        if (enforced && socket)
+                return xasprintf("KubeVirt CR %.*s is refused, the last values stay in force: %s",
+                                 NAME_LENGTH_MAX, cr->name, enforced);
+        return xasprintf("a value of KubeVirt CR %.*s is refused, its last one stays in force "
+                         "beside what else the CR says: %s",
+                         NAME_LENGTH_MAX, cr->name, enforced ? enforced : socket);
+}
+
 static char *describe(const struct settings *settings, enum settings_news news)
 {
         const struct cr *cr = settings->crs;
@@ -209,8 +223,7 @@ static char *describe(const struct settings *settings, enum settings_news news)
         if (news == SETTINGS_SEVERAL)
                 return describe_several(settings);
         if (news == SETTINGS_INVALID)
-                return xasprintf("KubeVirt CR %.*s is refused, the values in force stay: %s",
-                                 NAME_LENGTH_MAX, cr->name, cr->reason);
+                return describe_refusal(cr);
         return xasprintf("the values of KubeVirt CR %.*s are in force", NAME_LENGTH_MAX, cr->name);
 }
 
@@ -226,10 +239,8 @@ static void decide(struct settings *settings)
 
         if (settings->n_crs > 1) {
                 news = SETTINGS_SEVERAL;
-        } else if (settings->n_crs && settings->crs[0].reason) {
-                news = SETTINGS_INVALID;
         } else if (settings->n_crs) {
-                news = SETTINGS_ONE_CR;
+                news = settings->crs[0].is_refused ? SETTINGS_INVALID : SETTINGS_ONE_CR;
                 values = &settings->crs[0].attestation;
         } else {
                 news = settings->is_served ? SETTINGS_NO_CR : SETTINGS_NOT_SERVED;
@@ -333,7 +344,9 @@ struct settings *settings_new(const struct settings_options *options)
         if (!watch_options.timing.not_served_ms)
                 watch_options.timing.not_served_ms = NOT_SERVED_MS;
         settings->options = *options;
-        settings->in_force = kubevirt_attestation_defaults();
+        settings->in_force = options->last_known ? kubevirt_attestation_copy(options->last_known)
+                                                 : kubevirt_attestation_defaults();
+        settings->options.last_known = NULL;
         settings->watch =
                 kube_watch_new(options->loop, options->api, &watch_options, &callbacks, settings);
         return settings;

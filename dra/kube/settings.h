@@ -3,12 +3,12 @@
  * The cluster's settings for TDX attestation: follows the KubeVirt CRs of all namespaces by one
  * list+watch and decides which values are in force.
  *
- *     exactly one CR, valid         its values
- *     exactly one CR, refused       what was in force stays
+ *     exactly one CR                its values; of a field that it has wrong, what was in force
  *     two or more CRs               what was in force stays: KubeVirt allows one
  *     no CR, or no KubeVirt at all  the defaults (kubevirt.h)
- *     the CRs cannot be read        what was in force stays; without permission from the start on,
- *                                   the defaults
+ *     the CRs cannot be read        what was in force stays
+ *
+ * What was in force at the start is what the owner knows from an earlier run, or the defaults.
  *
  * A CR that is being deleted counts until it is gone: KubeVirt goes by it as long.
  *
@@ -33,7 +33,8 @@ enum settings_news {
         SETTINGS_NOT_SERVED, /* there is no CRD: KubeVirt is not installed */
         SETTINGS_NO_CR,
         SETTINGS_ONE_CR,  /* the values are those of a CR; the text has its name, not the values */
-        SETTINGS_INVALID, /* warn: the one CR is refused; has its name, the field and the remedy */
+        SETTINGS_INVALID, /* warn: a field of the one CR, or both; has its name, the field and the
+                             remedy */
         SETTINGS_SEVERAL, /* warn: has the names */
         /* Whether they can be read. Told when another of these is the case. */
         SETTINGS_FORBIDDEN,   /* warn: RBAC, or (401) the credentials */
@@ -50,6 +51,8 @@ struct settings_options {
         uv_loop_t *loop;
         struct kube_api *api; /* outlives the settings */
         kubevirt_check_path *check_path;
+        /* In force until the cluster says otherwise; copied. NULL: the defaults. */
+        const struct kubevirt_attestation *last_known;
         /* Zeros: as kube_watch, but a KubeVirt that is not installed is looked for every 30 s. */
         struct kube_watch_timing timing;
         /* Either may be NULL. Inside them settings_free() may not be called. */
@@ -71,8 +74,8 @@ void settings_start(struct settings *settings);
 void settings_free(struct settings *settings);
 
 /* Whether the API server has said what there is: it answered a list, does not serve the CRs or
- * forbids to read them. Until then the defaults are what settings_in_force() has, for an owner who
- * does not want to wait any longer. Once known, always known. */
+ * forbids to read them. Until then settings_in_force() has last_known or the defaults, for an
+ * owner who does not want to wait any longer. Once known, always known. */
 bool settings_is_known(const struct settings *settings);
 /* Borrowed until the next on_changed. */
 const struct kubevirt_attestation *settings_in_force(const struct settings *settings);

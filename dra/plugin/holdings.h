@@ -34,8 +34,9 @@ struct plugin_holder;
 #define HOLDINGS_SAME_POD_MS 100
 /* A pod in admission keeps its device for so long, as long as kubelet's checkpoint names it: other
  * device plugins are asked between its containers, and podresources does not list init containers
- * (pkg/kubelet/apis/podresources/server_v1.go). The checkpoint still names a pod that was refused or
- * deleted in that time, so this and HOLDINGS_LINGER_MS are less than a claim waits in Prepare. */
+ * (pkg/kubelet/apis/podresources/server_v1.go). The checkpoint still names a pod that was refused
+ * or deleted in that time, so this and HOLDINGS_LINGER_MS are less than a claim waits in Prepare.
+ */
 #define HOLDINGS_ADMISSION_MS 20000
 
 /* is_running: whether a container of the pod with this cgroup may still run. Once false it stays

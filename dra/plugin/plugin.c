@@ -5,6 +5,7 @@
 #include "base/file.h"
 #include "base/log.h"
 #include "base/memory.h"
+#include "config.h"
 #include "device.h"
 #include "host/kubelet.h"
 #include "host/podcgroup.h"
@@ -269,11 +270,22 @@ static void confirm_in_flight(struct plugin *side, const char *const *ids, size_
                 sharing_confirm(side->sharing, ids[i], true);
 }
 
+static void on_claims(void *owner, const struct device_prepared *devices, size_t n, bool has_pods,
+                      const struct error *error)
+{
+        struct plugin *side = owner;
+
+        if (side->options.on_claims)
+                side->options.on_claims(side->options.owner, devices, n, has_pods, error);
+}
+
 static void on_list(void *owner, const char *const *ids, size_t n, bool has_pods,
                     const struct error *error)
 {
         struct plugin *side = owner;
 
+        if (!side->sharing)
+                return; /* asked for the claims' sake */
         if (!error->code) {
                 side->is_silent = false;
                 take_in(side,
@@ -449,6 +461,8 @@ struct plugin *plugin_new(const struct plugin_options *options)
                                                .socket = kubelet_podresources_socket(side->kubelet),
                                                .resource = PLUGIN_SERVICE_RESOURCE,
                                                .on_list = on_list,
+                                               .driver = DRIVER_NAME,
+                                               .on_claims = on_claims,
                                                .owner = side };
         side->podresources = podresources_new(&podresources_options);
         plugin_options = (struct plugin_service_options){ .loop = options->loop,
@@ -528,6 +542,11 @@ void plugin_update(struct plugin *side)
                 return;
         sharing_update(side->sharing);
         offer_soon(side);
+}
+
+void plugin_ask(struct plugin *side)
+{
+        podresources_ask(side->podresources);
 }
 
 void plugin_check(struct plugin *side)

@@ -16,6 +16,7 @@
 struct error;
 struct ledger;
 struct plugin_holder;
+struct device_prepared;
 struct rpc_pump;
 struct rpc_server;
 struct plugin;
@@ -38,6 +39,10 @@ struct plugin_options {
          * runtime will find them; or a negative errno with the reason, and the pod is refused. */
         int (*on_allocating)(void *owner, unsigned n, struct error *err);
         void (*on_changed)(void *owner); /* what plugin devices hold has changed */
+        /* kubelet's list was read, for whatever reason: the claims that it has prepared with this
+         * driver, as podresources_options has it. */
+        void (*on_claims)(void *owner, const struct device_prepared *devices, size_t n,
+                          bool has_pods, const struct error *error);
         void *owner;
 };
 
@@ -57,6 +62,8 @@ void plugin_set_mount(struct plugin *side, const char *host_path, const char *co
 void plugin_close(struct plugin *side, bool is_closed);
 /* The total or what claims hold has changed. */
 void plugin_update(struct plugin *side);
+/* Read kubelet's list now, also where the plugin path has no use for it: on_claims() is called. */
+void plugin_ask(struct plugin *side);
 /* For a slow timer. */
 void plugin_check(struct plugin *side);
 

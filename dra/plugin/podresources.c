@@ -3,6 +3,7 @@
 
 #include "base/error.h"
 #include "base/memory.h"
+#include "device.h"
 #include "podresources.pb-c.h"
 #include "rpc/client.h"
 
@@ -52,6 +53,57 @@ const char **podresources_collect(const Podresources__ListPodResourcesResponse *
         return ids;
 }
 
+static void add_claim(const Podresources__DynamicResource *claim, const char *driver,
+                      struct device_prepared **devices, size_t *n)
+{
+        for (size_t i = 0; i < claim->n_claim_resources; ++i) {
+                const Podresources__ClaimResource *resource = claim->claim_resources[i];
+
+                if (strcmp(resource->driver_name, driver) != 0)
+                        continue;
+                *devices = xreallocarray(*devices, *n + 1, sizeof(**devices));
+                (*devices)[(*n)++] = (struct device_prepared){
+                        .namespace_ = claim->claim_namespace,
+                        .claim = claim->claim_name,
+                        .pool = resource->pool_name,
+                        .device = resource->device_name,
+                        .cdi = resource->n_cdi_devices ? resource->cdi_devices[0]->name : "",
+                };
+        }
+}
+
+struct device_prepared *podresources_collect_claims(
+        const Podresources__ListPodResourcesResponse *list, const char *driver, size_t *ret_n)
+{
+        struct device_prepared *devices = NULL;
+
+        *ret_n = 0;
+        for (size_t i = 0; i < list->n_pod_resources; ++i) {
+                const Podresources__PodResources *pod = list->pod_resources[i];
+
+                for (size_t j = 0; j < pod->n_containers; ++j)
+                        for (size_t k = 0; k < pod->containers[j]->n_dynamic_resources; ++k)
+                                add_claim(pod->containers[j]->dynamic_resources[k], driver,
+                                          &devices, ret_n);
+        }
+        return devices;
+}
+
+static void tell_claims(const struct podresources *podresources,
+                        const Podresources__ListPodResourcesResponse *list,
+                        const struct error *error)
+{
+        __attribute__((cleanup(cleanup_free))) struct device_prepared *devices = NULL;
+        const struct podresources_options *options = &podresources->options;
+        size_t n = 0;
+
+        if (!options->on_claims)
+                return;
+        if (list)
+                devices = podresources_collect_claims(list, options->driver, &n);
+        options->on_claims(options->owner, devices, n, list && list->n_pod_resources, error);
+}
+
 static void on_reply(void *owner, const ProtobufCMessage *reply, const struct error *error)
 {
         const Podresources__ListPodResourcesResponse *list = (const void *)reply;
@@ -64,6 +116,7 @@ static void on_reply(void *owner, const ProtobufCMessage *reply, const struct er
         rpc_client_free(take_ptr(podresources->client));
         if (list)
                 ids = podresources_collect(list, podresources->options.resource, &n);
+        tell_claims(podresources, list, error);
         podresources->options.on_list(podresources->options.owner, ids, n,
                                       list && list->n_pod_resources, error);
         if (podresources->should_ask_again) {

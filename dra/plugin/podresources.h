@@ -11,6 +11,7 @@
 #include <uv.h>
 
 struct Podresources__ListPodResourcesResponse;
+struct device_prepared;
 struct error;
 struct podresources;
 struct rpc_pump;
@@ -23,6 +24,11 @@ struct podresources_options {
          * there was no answer. has_pods: a pod was listed, with devices or without. */
         void (*on_list)(void *owner, const char *const *ids, size_t n_ids, bool has_pods,
                         const struct error *error);
+        const char *driver; /* claims' devices of this DRA driver only */
+        /* The same list's claims, before on_list(): devices is borrowed, possibly with repetitions.
+         */
+        void (*on_claims)(void *owner, const struct device_prepared *devices, size_t n,
+                          bool has_pods, const struct error *error);
         void *owner;
 };
 
@@ -39,3 +45,8 @@ void podresources_free(struct podresources *podresources);
  * caller's, the strings are the list's. */
 const char **podresources_collect(const struct Podresources__ListPodResourcesResponse *list,
                                   const char *resource, size_t *ret_n);
+/* The claims' devices of the driver in the order of the list, possibly repeated: pure. Ownership as
+ * above. */
+struct device_prepared *podresources_collect_claims(
+        const struct Podresources__ListPodResourcesResponse *list, const char *driver,
+        size_t *ret_n);

@@ -127,7 +127,7 @@ int sharing_allocate(struct sharing *sharing, const char *const *ids, size_t n, 
 {
         size_t n_new = holdings_n_new(sharing->holdings, ids, n, now_ms);
 
-        if (!sharing->is_known)
+        if (!sharing->is_known || ledger_is_incomplete(sharing->ledger))
                 return error_set(err, -EAGAIN,
                                  "the driver has just started and does not know yet what is free");
         if (n_new &&
@@ -256,7 +256,8 @@ struct sharing_device *sharing_offer(struct sharing *sharing, size_t *ret_n)
                 xcalloc(total + holdings_n(sharing->holdings), sizeof(*devices));
         size_t n = 0;
 
-        if (sharing->is_known && !sharing->is_closed && n_offered > sharing_n_held(sharing))
+        if (sharing->is_known && !sharing->is_closed && !ledger_is_incomplete(sharing->ledger) &&
+            n_offered > sharing_n_held(sharing))
                 n_free = n_offered - sharing_n_held(sharing);
         name_devices(sharing, total);
         for (unsigned i = 0; i < total; ++i) {

@@ -360,6 +360,7 @@ void driver_start(void *unused)
         if (driver.flags.serves_dra)
                 clock_cancel(&publisher.wipe);
         truth_disturbed();
+        driver.is_spec_refused = false;
         set_up();
         read_capacity();
         if (node_activate(driver.node, &error) < 0)

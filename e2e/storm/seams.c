@@ -267,14 +267,25 @@ static uint64_t devices_named(const char *spec, const char *prefix)
         return devices;
 }
 
+/* While the driver has it that no spec can be written it offers nothing, until it tries again. */
+static void set_spec_refused(bool is_refused)
+{
+        if (driver.is_spec_refused && !is_refused)
+                truth_disturbed();
+        driver.is_spec_refused = is_refused;
+}
+
 static int write_spec(const struct cdi_store *store, struct error *err)
 {
         if (!store->bytes) {
                 host_remove_spec();
                 return 0;
         }
-        if (host.spec && strcmp(host.spec, store->bytes) == 0)
+        if (host.spec && strcmp(host.spec, store->bytes) == 0) {
+                set_spec_refused(false);
                 return 0;
+        }
+        set_spec_refused(host.is_spec_stuck);
         if (host.is_spec_stuck)
                 return error_set(err, -ENOSPC, "the CDI spec cannot be written");
         host_remove_spec();
@@ -308,11 +319,49 @@ struct podresources {
         struct podresources_options options;
         struct event event;
         uint64_t listed;
+        struct listed_claim {
+                char name[16];
+                char device[DEVICE_NAME_SIZE];
+        } * claims;
+        size_t n_claims;
         unsigned n_waited; /* for a kubelet that hangs */
         bool is_failed;
         bool has_pods;
         bool should_ask_again;
 };
+
+/* As kubelet lists it: by name, once it is prepared, and until its pod goes. */
+static void list_claim(struct podresources *podresources, const struct pod *pod)
+{
+        for (unsigned i = 0; i < N_IDS; ++i)
+                if (pod->allocated >> i & 1) {
+                        struct listed_claim *claim;
+
+                        podresources->claims =
+                                xreallocarray(podresources->claims, podresources->n_claims + 1,
+                                              sizeof(*podresources->claims));
+                        claim = &podresources->claims[podresources->n_claims++];
+                        snprintf(claim->name, sizeof(claim->name), "%s", pod->name);
+                        device_print(claim->device, i);
+                }
+}
+
+static void tell_claims(struct podresources *podresources, bool has_pods, const struct error *error)
+{
+        __attribute__((cleanup(cleanup_free))) struct device_prepared *devices =
+                xcalloc(podresources->n_claims, sizeof(*devices));
+
+        for (size_t i = 0; i < podresources->n_claims; ++i)
+                devices[i] = (struct device_prepared){
+                        .namespace_ = NAMESPACE,
+                        .claim = podresources->claims[i].name,
+                        .pool = NODE,
+                        .device = podresources->claims[i].device,
+                        .cdi = "",
+                };
+        podresources->options.on_claims(podresources->options.owner, devices,
+                                        error->code ? 0 : podresources->n_claims, has_pods, error);
+}
 
 static void on_told(void *owner)
 {
@@ -323,6 +372,8 @@ static void on_told(void *owner)
         const char *names[N_IDS];
         size_t n = names_of(podresources->listed, names);
 
+        tell_claims(podresources, !is_failed && podresources->has_pods,
+                    is_failed ? &refused : &none);
         if (is_failed && driver.fault == FAULT_RELEASE_ON_MISSING)
                 podresources->options.on_list(podresources->options.owner, NULL, 0, true, &none);
         else if (is_failed)
@@ -351,11 +402,15 @@ static void on_asked(void *owner)
         podresources->is_failed = !kubelet.is_up || kubelet.is_silent;
         podresources->has_pods = kubelet.is_aware; /* the driver's own, to say the least */
         podresources->listed = 0;
+        podresources->n_claims = 0;
         list_for_each (position, &pods) {
                 const struct pod *pod = container_of(position, struct pod, link);
 
                 if (kubelet.is_aware && pod->is_listed)
                         podresources->listed |= pod->ids;
+                if (kubelet.is_aware && pod->is_claim && pod->has_claim_info &&
+                    pod->stage == POD_RUNNING)
+                        list_claim(podresources, pod);
         }
         clock_plan(&podresources->event, chance_between(0, 10), on_told, podresources);
 }
@@ -383,6 +438,7 @@ void podresources_stop(struct podresources *podresources)
 
 void podresources_free(struct podresources *podresources)
 {
+        free(podresources->claims);
         free(podresources);
 }
 

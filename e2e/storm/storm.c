@@ -260,6 +260,7 @@ static void change_taints(void)
 static void on_spec_repaired(void *unused)
 {
         host.is_spec_stuck = false;
+        host.spec_repaired_ms = clock_now();
         trace("CDI specs can be written again");
         truth_disturbed();
 }

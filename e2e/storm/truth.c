@@ -141,8 +141,9 @@ bool truth_is_quiet(void)
 {
         return cluster.is_up && kubelet.is_up && kubelet.is_aware && !kubelet.is_silent &&
                driver.is_up && driver.is_capacity_known && host.is_readable && !host.is_disk_full &&
-               host.capacity == truth.total && !host.is_spec_stuck && driver.is_judged &&
-               driver.qgs == host.qgs && driver.is_enforced == cluster.is_enforced &&
+               host.capacity == truth.total && !host.is_spec_stuck && !driver.is_spec_refused &&
+               driver.is_judged && driver.qgs == host.qgs &&
+               driver.is_enforced == cluster.is_enforced &&
                clock_now() - truth.disturbed_ms >= RETURN_MS;
 }
 
@@ -376,6 +377,10 @@ static void check_spec(void)
         if (!host.spec && truth.total && truth_is_quiet() &&
             clock_now() - truth.disturbed_ms >= SPEC_BACK_MS)
                 trace_violation("the CDI spec has been missing for %u s", SPEC_BACK_MS / 1000);
+        if (driver.is_spec_refused && !host.is_spec_stuck &&
+            clock_now() - host.spec_repaired_ms >= SPEC_BACK_MS)
+                trace_violation("the driver has not tried for %u s to write the CDI spec",
+                                SPEC_BACK_MS / 1000);
         if (!host.spec || host.is_spec_stuck)
                 return;
         list_for_each (position, &pods) {

@@ -188,6 +188,7 @@ struct host {
         uint64_t spec_plugins; /* "plugin-tdx5" */
         bool is_spec_stuck;    /* nothing can be written there */
         struct event spec_repair;
+        uint64_t spec_repaired_ms;
 };
 
 extern struct host host;
@@ -219,9 +220,10 @@ struct driver {
         bool is_taint_wanted;
         bool is_withdrawing; /* taints are dropped, and nothing may be placed */
         bool is_wanted_known;
-        bool is_judged;   /* what it was told of attestation is: */
-        enum qgs qgs;     /* QGS's state */
-        bool is_enforced; /* and the last known setting, also over a restart */
+        bool is_spec_refused; /* its last try to write the CDI spec failed */
+        bool is_judged;       /* what it was told of attestation is: */
+        enum qgs qgs;         /* QGS's state */
+        bool is_enforced;     /* and the last known setting, also over a restart */
         struct event start;
         struct event housekeeping;
         struct event settling;
