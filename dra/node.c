@@ -277,6 +277,11 @@ void node_set_module_version(struct node *node, const char *version)
         publish(node);
 }
 
+void node_set_runtime(struct node *node, const char *version)
+{
+        injection_set_runtime(node->injection, version);
+}
+
 /* ---- the total ---- */
 
 /* Not before it is known who holds what. Whether the offer may differ. */

@@ -389,7 +389,7 @@ split_of_one_path() {
 }
 
 no_spec_no_pod() {
-        rmdir "$CDI"
+        rm -rf "$CDI"
         : >"$CDI"
         both --plugin-inject cdi --listen 127.0.0.1:0
         refused "a file is where a directory should be" pod one

@@ -428,7 +428,10 @@ static void on_node(void *owner, const struct kube_reply *reply)
         backoff_reset(&publisher->backoff);
         free(publisher->node_uid);
         publisher->node_uid = xstrdup(uid);
-        publisher->options.on_node_uid(publisher->options.owner, uid);
+        publisher->options.on_node(
+                publisher->options.owner, uid,
+                json_string(json_get(json_get(json_get(reply->object, "status"), "nodeInfo"),
+                                     "containerRuntimeVersion")));
         for (size_t i = 0; i < publisher->n_observed; ++i)
                 compare_with_wanted(publisher, &publisher->observed[i]);
         work(publisher);
