@@ -493,7 +493,8 @@ void attestation_facts(struct attestation *attestation, struct attestation_facts
                 ret->seen_directory = attestation->seen_directory;
         for (int means = 0; means < ATTESTATION_N_MEANS; ++means) {
                 ret->works[means] = works(attestation, state, (enum attestation_means)means);
-                ret->is_schedulable[means] = !attestation->is_enforced || ret->works[means];
+                ret->is_schedulable[means] =
+                        attestation->is_settled && (!attestation->is_enforced || ret->works[means]);
         }
 }
 

@@ -17,10 +17,12 @@ enum attestation_means {
 
 /* All strings are borrowed, but for a copy. */
 struct attestation_facts {
-        bool is_known;                            /* false: offer nothing yet */
-        bool works[ATTESTATION_N_MEANS];          /* a VM that starts now will reach QGS */
-        bool is_schedulable[ATTESTATION_N_MEANS]; /* a VM may be placed here */
-        gid_t group;                              /* that a VM needs besides its own; 0: none */
+        bool is_known;                   /* false: offer nothing yet */
+        bool works[ATTESTATION_N_MEANS]; /* a VM that starts now will reach QGS */
+        /* A VM may be placed here. If nothing enforces attestation that is so before is_known: it
+         * does not take a QGS. */
+        bool is_schedulable[ATTESTATION_N_MEANS];
+        gid_t group;       /* that a VM needs besides its own; 0: none */
         const char *state; /* of QGS in one word: "stale"; or what else keeps VMs from attesting:
                               "path-refused" (the KubeVirt CR's qgsSocketPath), "not-seen"
                               (its directory is not mounted into the driver's pod) */

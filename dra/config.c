@@ -105,6 +105,17 @@ static int parse_poll_interval(const struct option *option, const char *value, v
         return 0;
 }
 
+static int parse_reconcile_after(const struct option *option, const char *value, void *field,
+                                 struct error *err)
+{
+        uint64_t ms;
+
+        if (parse_duration_ms(value, &ms) < 0 || ms < 1000 || ms > 3600000)
+                return invalid(option, value, "a duration from 1s to 1h", err);
+        *(uint64_t *)field = ms;
+        return 0;
+}
+
 static int parse_yes_no(const struct option *option, const char *value, void *field,
                         struct error *err)
 {
@@ -248,6 +259,7 @@ static const struct option options[] = {
         { "client-key", "FILE", NULL, "private key of the client certificate (PEM)", parse_string, field(client_key) },
 
         { .meaning = "Operation" },
+        { "reconcile-after", "TIME", "60s", "how long kubelet has to clean up after a start, and between two looks at a claim that the API server does not have, before the claim's TD is taken back", parse_reconcile_after, field(reconcile_after_ms) },
         { "poll-interval", "TIME", "30s", "how often misc.capacity is read and files are verified", parse_poll_interval, field(poll_interval_ms) },
         { "listen", "ADDR:PORT", NULL, "serve /metrics, /healthz and /readyz there (:8080, 127.0.0.1:8080, [::1]:8080); off if not given", parse_listen, field(listen) },
         { "log-level", "LEVEL", "info", "error, warn, info or debug", parse_log_level, field(log_level) },

@@ -45,7 +45,8 @@ struct config {
         bool is_injecting_cdi; /* the plugin answers with CDI names, not with mounts */
 
         uint64_t prepare_wait_ms;
-        uint64_t poll_interval_ms; /* of the facts that do not notify */
+        uint64_t reconcile_after_ms; /* kubelet's own time to clean up */
+        uint64_t poll_interval_ms;   /* of the facts that do not notify */
 
         char *api_server; /* NULL: the in-cluster convention */
         char *ca_file;

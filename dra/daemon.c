@@ -139,13 +139,13 @@ static void read_module(struct daemon *daemon)
 }
 
 /* With --capacity the host may run more than is given to us. */
-static void read_running(struct daemon *daemon)
+static const struct misc_tree *read_running(void *owner, uint64_t *ret_now_ms)
 {
+        struct daemon *daemon = owner;
         uint64_t limit = daemon->config->capacity < 0 ? daemon->total.n_host : DEVICE_INDEX_MAX;
-        const struct misc_tree *tree = limit ? measuring_read(&daemon->measuring, limit) : NULL;
 
-        if (tree)
-                node_set_running(daemon->node, tree, uv_now(&daemon->loop));
+        *ret_now_ms = uv_now(&daemon->loop);
+        return limit ? measuring_read(&daemon->measuring, limit) : NULL;
 }
 
 static void read_capacity(struct daemon *daemon)
@@ -153,7 +153,7 @@ static void read_capacity(struct daemon *daemon)
         read_module(daemon);
         if (capacity_read(&daemon->total))
                 node_set_total(daemon->node, daemon->total.tds);
-        read_running(daemon);
+        node_measure(daemon->node);
 }
 
 /* ---- kubelet ---- */
@@ -364,6 +364,7 @@ static void set_up_node(struct daemon *daemon)
                                               .pump = daemon->pump,
                                               .server = daemon->server,
                                               .kubelet_age_ms = age_of_kubelet_ms,
+                                              .read_running = read_running,
                                               .on_offer = on_offer,
                                               .on_event = on_event,
                                               .owner = daemon };

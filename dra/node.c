@@ -32,8 +32,6 @@ struct node {
         char *module_version; /* NULL: not known */
         struct attestation_facts attestation;
         bool are_taints_dropped;
-        const struct misc_tree *running; /* borrowed; NULL: it was weighed, or there is none */
-        uint64_t running_read_ms;
         struct foreign foreign;
 
         /* What is held. */
@@ -141,8 +139,7 @@ static void close_plugin(struct node *node)
         enum attestation_means means =
                 node->options.config->is_injecting_cdi ? ATTESTATION_CDI : ATTESTATION_MOUNTS;
 
-        plugin_close(node->plugin,
-                     !node->attestation.is_known || obstacle(node, means) != OBSTACLE_NONE);
+        plugin_close(node->plugin, obstacle(node, means) != OBSTACLE_NONE);
 }
 
 void node_taints_dropped(struct node *node)
@@ -287,29 +284,24 @@ void node_set_runtime(struct node *node, const char *version)
 
 /* ---- the total ---- */
 
-/* Each reading is weighed once, and not before it is known who holds what. Whether the offer may
- * differ. */
-static bool weigh_running(struct node *node)
+/* Not before it is known who holds what. Whether the offer may differ. */
+static bool measure(struct node *node)
 {
-        const struct misc_tree *running = node->running;
+        const struct misc_tree *running;
+        uint64_t now_ms = 0;
 
-        if (!running || !node->is_active || !is_total_in_force(node))
+        if (!node->is_active || node->is_stopping || !is_total_in_force(node))
                 return false;
-        node->running = NULL;
-        if (!foreign_take(&node->foreign, running, node->ledger, node->plugin,
-                          node->running_read_ms))
+        running = node->options.read_running(node->options.owner, &now_ms);
+        if (!running || !foreign_take(&node->foreign, running, node->ledger, node->plugin, now_ms))
                 return false;
         ledger_set_foreign(node->ledger, foreign_withheld(&node->foreign));
         return true;
 }
 
-void node_set_running(struct node *node, const struct misc_tree *tree, uint64_t now_ms)
+void node_measure(struct node *node)
 {
-        if (node->is_stopping)
-                return;
-        node->running = tree;
-        node->running_read_ms = now_ms;
-        if (!weigh_running(node))
+        if (!measure(node))
                 return;
         plugin_update(node->plugin);
         publish(node);
@@ -320,7 +312,8 @@ static void put_total_in_force(struct node *node)
         if (!node->is_active || !is_total_in_force(node))
                 return;
         write_cdi_spec(node);
-        (void)weigh_running(node);
+        if (!node->foreign.measure.is_known)
+                (void)measure(node);
         ledger_set_total(node->ledger, node->total);
         plugin_update(node->plugin);
         prepare_retry_waiting(node->prepare);
@@ -410,6 +403,25 @@ static void start_rebuild(struct node *node, const char *boot_id)
                 node->rebuild = rebuild_start(&rebuild_options);
 }
 
+static void start_reconcile(struct node *node, const char *boot_id)
+{
+        const struct node_options *options = &node->options;
+        const struct reconcile_options reconcile_options = {
+                .loop = options->loop,
+                .api = options->api,
+                .ledger = node->ledger,
+                .prepare = node->prepare,
+                .rebuild = node->rebuild,
+                .pool = options->config->node_name,
+                .boot_id = boot_id,
+                .after_ms = options->config->reconcile_after_ms,
+                .kubelet_age_ms = options->kubelet_age_ms,
+                .owner = options->owner,
+        };
+
+        node->reconcile = reconcile_start(&reconcile_options);
+}
+
 /* ---- becoming the node's active instance ---- */
 
 static void on_damaged(void *owner, const char *uid, const struct error *reason)
@@ -423,7 +435,7 @@ static void on_damaged(void *owner, const char *uid, const struct error *reason)
         tell(node, true, "TDXCheckpointDamaged", reason->text);
 }
 
-static int load(struct node *node, struct error *err)
+static int load(struct node *node, const char *boot_id, struct error *err)
 {
         const struct config *config = node->options.config;
         int r;
@@ -431,7 +443,7 @@ static int load(struct node *node, struct error *err)
         r = records_open(node->options.loop, config->state_dir, config->is_durable, &node->records,
                          err);
         if (!r)
-                r = records_load(node->records, node->ledger, on_damaged, node, err);
+                r = records_load(node->records, node->ledger, boot_id, on_damaged, node, err);
         if (!r && ledger_n_claims(node->ledger))
                 log_info("claims held from before",
                          log_int("claims", (int64_t)ledger_n_claims(node->ledger)),
@@ -449,7 +461,7 @@ int node_activate(struct node *node, struct error *err)
 
         r = boot_id_read(NULL, boot_id, err);
         if (!r)
-                r = load(node, err);
+                r = load(node, boot_id, err);
         if (r < 0)
                 return r;
         node->is_active = true;
@@ -459,9 +471,7 @@ int node_activate(struct node *node, struct error *err)
         put_total_in_force(node);
         prepare_activate(node->prepare, node->records, boot_id);
         if (node->options.api)
-                node->reconcile = reconcile_start(
-                        node->options.loop, node->options.api, node->ledger, node->prepare, boot_id,
-                        RECONCILE_AFTER_MS, node->options.kubelet_age_ms, node->options.owner);
+                start_reconcile(node, boot_id);
         publish(node);
         return 0;
 }
@@ -470,7 +480,8 @@ int node_activate(struct node *node, struct error *err)
 
 static void look(struct node *node)
 {
-        prepare_keep_records(node->prepare);
+        if (prepare_keep_records(node->prepare))
+                plugin_write_again(node->plugin);
         plugin_check(node->plugin);
 }
 
@@ -622,6 +633,7 @@ void node_status(const struct node *node, struct node_status *ret)
                 .n_waiting = prepare_n_waiting(node->prepare),
                 .is_attestation_known = node->attestation.is_known,
                 .is_attesting = node->attestation.works[ATTESTATION_CDI],
+                .attestation_state = node->attestation.state,
                 .is_schedulable = obstacle(node, ATTESTATION_CDI) == OBSTACLE_NONE,
                 .refuses_path = node->attestation.refuses_path,
                 .refuses_enforced = node->attestation.refuses_enforced,

@@ -44,6 +44,10 @@ struct node_options {
 
         /* How long ago kubelet started, in ms; 0: it is not there. */
         uint64_t (*kubelet_age_ms)(void *owner);
+        /* Where the host's TDs run now, borrowed for the call, and the loop's time; NULL: not
+         * known, or as before. A reading is never kept: beside what is held later it would be
+         * wrong. */
+        const struct misc_tree *(*read_running)(void *owner, uint64_t *ret_now_ms);
         /* The offer of the DRA path, after each change of a fact. is_schedulable: a VM may be
          * placed on free devices; words says why or why not. All borrowed for the call. */
         void (*on_offer)(void *owner, const struct inventory *inventory, bool is_schedulable,
@@ -59,8 +63,6 @@ struct node *node_new(const struct node_options *options);
 
 /* TDs this node may run, both paths together. */
 void node_set_total(struct node *node, unsigned tds);
-/* Where the host's TDs run, as read at now_ms of the loop's clock. Borrowed until the next call. */
-void node_set_running(struct node *node, const struct misc_tree *tree, uint64_t now_ms);
 /* Copied. To be called before the first request comes. */
 void node_set_attestation(struct node *node, const struct attestation_facts *facts);
 /* A semantic version, copied; NULL: not known. */
@@ -80,6 +82,9 @@ int node_activate(struct node *node, struct error *err);
 void node_look(struct node *node);
 /* For a slow timer: node_look(), and what failed before is tried again. */
 void node_check(struct node *node);
+/* For the same, after node_set_total(): call read_running(), and offer no TDs that others use. The
+ * node calls it, too, when it has become known what is held. */
+void node_measure(struct node *node);
 
 /* Refuse requests that have not reached the disk; writes in flight complete. No callback comes
  * after this. */
@@ -109,6 +114,7 @@ struct node_status {
         size_t n_waiting;                    /* claims that wait for a TD */
         bool is_attestation_known;           /* the next two by ATTESTATION_CDI */
         bool is_attesting;                   /* QGS answers a VM */
+        const char *attestation_state;       /* of QGS, one word; static */
         bool is_schedulable;                 /* VMs may be placed here */
         bool refuses_path, refuses_enforced; /* fields of the KubeVirt CR, not followed */
         struct plugin_status plugin;

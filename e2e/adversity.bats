@@ -123,7 +123,7 @@ is_alive() { kill -0 "$(pid_of driver)"; }
         api claim default/three tdx0,tdx1,tdx2
         kubelet prepare default/three
         kill_driver
-        printf X | dd of="$(ls "$STATE"/claims/*)" bs=1 seek=80 conv=notrunc 2>/dev/null
+        printf X | dd of="$(find "$STATE/claims" -type f)" bs=1 seek=80 conv=notrunc 2>/dev/null
         driver --serve dra --prepare-wait 0
         api claim default/x tdx3
         api claim default/y tdx3

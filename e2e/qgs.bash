@@ -7,7 +7,7 @@ QGSD=991:990 # the user and group that its packages make
 
 start_qgs() { # [FLAG...]
         start qgs "$SIM/qgs-sim" --socket "$QGS" --control "$T/qgs.ctl" "$@"
-        eventually 10 qgs requests >/dev/null
+        eventually 40 qgs requests >/dev/null
 }
 # As its packages have it: a user of its own, in a directory that systemd has made (RuntimeDirectory=).
 start_packaged_qgs() { # VERSION [FLAG...]

@@ -4,7 +4,7 @@
 # harm. Bounds are those of the driver's own log, with SLACK_MS for a machine that has other things to do.
 
 export RIGHTS=manifest
-AT_ONCE=24 # hardly anything but waiting
+AT_ONCE=12 # hardly anything but waiting
 
 setup_file() {
         load scenario
@@ -37,6 +37,72 @@ qgs_ended_with() { # STATUS
         wait "$(pid_of qgs)" || status=$?
         rm "$T/qgs.pid"
         [ $status = "$1" ]
+}
+
+# ---- the longest first ----
+
+silent() { # VERSION
+        answering "$1"
+        qgs hang
+        eventually 60 is_in_state hung
+        # Until QGS's own 30 s have ended the first connection and there was another.
+        eventually 120 counts_at_least connections 3
+        is_in_state hung
+        never_said 'qgs=failing'
+        qgs ok
+        eventually 120 is_answering
+        has_done_no_harm
+}
+@test "QGS 1.25 that takes requests and never replies is hung, not failing, and each connection is waited for" {
+        went_well silent 1.25
+}
+@test "QGS 1.26 that takes requests and never replies is hung, not failing, and each connection is waited for" {
+        went_well silent 1.26
+}
+
+# A launcher or VM that is hostile, or merely broken.
+open_connections() { # N [SECONDS]: and close them, without a request
+        python3 - "$QGS" "$1" "${2:-0}" <<'END'
+import socket, sys, time
+connections = [socket.socket(socket.AF_UNIX) for _ in range(int(sys.argv[2]))]
+for connection in connections:
+    connection.connect(sys.argv[1])
+time.sleep(float(sys.argv[3]))
+END
+}
+
+killed_by_a_vm() {
+        answering 1.25
+        open_connections 24
+        eventually 30 counts_at_least closed-early 24
+        [ "$(count closed-early)" = 24 ]
+        qgs_ended_with 139
+        eventually 60 is_in_state stale
+}
+@test "24 connections that a VM closes early kill QGS 1.25, and the driver sees it" {
+        went_well killed_by_a_vm
+}
+
+out_of_descriptors() { # VERSION
+        answering "$1"
+        qgs max-open 5
+        # They stay until the driver has seen what they do.
+        open_connections 6 40 &
+        local vm=$!
+        said qgs 'Too many open files' 30
+        eventually 60 is_in_state hung
+        qgs_ended_with 0
+        eventually 60 is_in_state absent
+        kill $vm 2>/dev/null || true
+        wait $vm || true
+        start_qgs --user $QGSD --mode 0666 --version "$1"
+        eventually 60 is_answering
+}
+@test "QGS 1.25 that ran out of descriptors is hung, then it ends and is absent, until it is started again" {
+        went_well out_of_descriptors 1.25
+}
+@test "QGS 1.26 that ran out of descriptors is hung, then it ends and is absent, until it is started again" {
+        went_well out_of_descriptors 1.26
 }
 
 stopped() { # VERSION
@@ -149,25 +215,6 @@ slow_once() {
         went_well slow_once
 }
 
-silent() { # VERSION
-        answering "$1"
-        qgs hang
-        eventually 60 is_in_state hung
-        # Until QGS's own 30 s have ended the first connection and there was another.
-        eventually 120 counts_at_least connections 3
-        is_in_state hung
-        never_said 'qgs=failing'
-        qgs ok
-        eventually 120 is_answering
-        has_done_no_harm
-}
-@test "QGS 1.25 that takes requests and never replies is hung, not failing, and each connection is waited for" {
-        went_well silent 1.25
-}
-@test "QGS 1.26 that takes requests and never replies is hung, not failing, and each connection is waited for" {
-        went_well silent 1.26
-}
-
 failing() {
         answering 1.26
         qgs error 0x12001
@@ -212,29 +259,6 @@ no_quotes() { # HOW TEXT
         went_well no_quotes 0x12001 0x12001
 }
 
-# A launcher or VM that is hostile, or merely broken.
-open_connections() { # N [SECONDS]: and close them, without a request
-        python3 - "$QGS" "$1" "${2:-0}" <<'END'
-import socket, sys, time
-connections = [socket.socket(socket.AF_UNIX) for _ in range(int(sys.argv[2]))]
-for connection in connections:
-    connection.connect(sys.argv[1])
-time.sleep(float(sys.argv[3]))
-END
-}
-
-killed_by_a_vm() {
-        answering 1.25
-        open_connections 24
-        eventually 30 counts_at_least closed-early 24
-        [ "$(count closed-early)" = 24 ]
-        qgs_ended_with 139
-        eventually 60 is_in_state stale
-}
-@test "24 connections that a VM closes early kill QGS 1.25, and the driver sees it" {
-        went_well killed_by_a_vm
-}
-
 not_killed_by_a_vm() {
         answering 1.26
         open_connections 64
@@ -245,28 +269,6 @@ not_killed_by_a_vm() {
 }
 @test "they do QGS 1.26 no harm" {
         went_well not_killed_by_a_vm
-}
-
-out_of_descriptors() { # VERSION
-        answering "$1"
-        qgs max-open 5
-        # They stay until the driver has seen what they do.
-        open_connections 6 40 &
-        local vm=$!
-        said qgs 'Too many open files' 30
-        eventually 60 is_in_state hung
-        qgs_ended_with 0
-        eventually 60 is_in_state absent
-        kill $vm 2>/dev/null || true
-        wait $vm || true
-        start_qgs --user $QGSD --mode 0666 --version "$1"
-        eventually 60 is_answering
-}
-@test "QGS 1.25 that ran out of descriptors is hung, then it ends and is absent, until it is started again" {
-        went_well out_of_descriptors 1.25
-}
-@test "QGS 1.26 that ran out of descriptors is hung, then it ends and is absent, until it is started again" {
-        went_well out_of_descriptors 1.26
 }
 
 vanishes_while_asked() {

@@ -128,7 +128,7 @@ launch_driver() { # NAME [FLAG...]: does not wait
 
 driver() { # [FLAG...]: until kubelet has registered it
         launch_driver driver "$@"
-        kubelet wait-registered tdx.kubevirt.io 15s >/dev/null || { cat "$T/driver.log"; return 1; }
+        kubelet wait-registered tdx.kubevirt.io 40s >/dev/null || { cat "$T/driver.log"; return 1; }
 }
 
 # An orderly stop succeeds; sanitizers report at exit, so their findings fail the test here.

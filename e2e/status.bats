@@ -59,9 +59,11 @@ listening() { launch_driver driver --listen 127.0.0.1:0 "$@"; said driver "healt
         driver --listen 127.0.0.1:0 --attestation enforced
         metric tdx_attesting 0
         metric tdx_schedulable 0
+        metric 'tdx_qgs_state{state="absent"}' 1
         start qgs "$SIM/qgs-sim" --socket "$QGS" --control "$T/qgs.ctl"
         eventually 5 metric tdx_attesting 1
         metric tdx_schedulable 1
+        metric 'tdx_qgs_state{state="answering"}' 1
 }
 
 has_unanswered() { page /metrics | grep -q 'unanswered"} [1-9]'; }

@@ -46,6 +46,10 @@ is_found() {
         is_found no-taint
 }
 
+@test "a driver that offers what others use is found out" {
+        is_found ignore-foreign
+}
+
 @test "a driver that answers without its CDI spec is found out" {
         is_found no-spec
 }

@@ -1,6 +1,6 @@
 #!/usr/bin/env bats
 # SPDX-License-Identifier: Apache-2.0
-# check and inspect say what run would do: the same settings, socket, probe and capacity.
+# check and inspect say what run would do: the same settings, socket and probe (survey_host.bats has the rest).
 
 setup() {
         load scenario
@@ -13,73 +13,6 @@ teardown() { leave_node; }
 check() { # [FLAG...]
         driver_flags
         "$DRIVER" check "${FLAGS[@]}" "$@"
-}
-
-# The driver with a /sys of its own: $T/sys/module and $T/sys/devices are seen as the kernel's.
-with_sys() { # COMMAND...
-        # shellcheck disable=SC2016  # for the inner shell
-        unshare -m --propagation private sh -c '
-                mount --bind "$0/module" /sys/module && mount --bind "$0/devices" /sys/devices && exec "$@"' \
-                "$T/sys" "$@"
-}
-enter_sys() {
-        [ "$(id -u)" = 0 ] || skip "needs root to show the driver another /sys"
-        mkdir -p "$T/sys/module/kvm_intel/parameters" "$T/sys/devices/faux/tdx_host"
-        with_sys true || skip "cannot mount"
-        VERSION=$T/sys/devices/faux/tdx_host/version
-        PARAMETER=$T/sys/module/kvm_intel/parameters/tdx
-}
-driver_with_sys() { # [FLAG...]
-        driver_flags
-        # exec'ed by unshare and sh, so the pid is the driver's.
-        # shellcheck disable=SC2016
-        start driver unshare -m --propagation private sh -c '
-                mount --bind "$0/module" /sys/module && mount --bind "$0/devices" /sys/devices && exec "$@"' \
-                "$T/sys" "$DRIVER" run "${FLAGS[@]}" "$@"
-        kubelet wait-registered tdx.kubevirt.io 15s >/dev/null || { cat "$T/driver.log"; return 1; }
-}
-
-published_version() { # VERSION, or null: of every device
-        api slices-json | jq -e --arg v "$1" '[.. | objects | select(.spec?.devices?) | .spec.devices[]] |
-                length == 4 and all(.[]; .attributes.moduleVersion.version // "null" == $v)'
-}
-
-@test "the module's version in the slice follows an update at run time, and goes when it cannot be read" {
-        enter_sys
-        echo 1.5.20 >"$VERSION"
-        driver_with_sys --serve dra
-        eventually 15 published_version 1.5.20
-
-        echo 1.5.24 >"$VERSION"
-        eventually 15 published_version 1.5.24
-
-        rm "$VERSION"
-        eventually 15 published_version null
-        said driver "WARN .*TDX module's version cannot be read any more"
-        stop_driver
-}
-
-@test "the remedy for a host without a tdx line says what the kernel says" {
-        local parameter words
-        enter_sys
-        echo 'sev 509' >"$MISC"
-        for parameter in Y N absent; do
-                case $parameter in
-                Y) words='this kernel does not count TDs: give --capacity N' ;;
-                N) words="kvm_intel's parameter tdx is N.*dmesg" ;;
-                absent) words='load kvm_intel with tdx=1' ;;
-                esac
-                if [ "$parameter" = absent ]; then rm "$PARAMETER"; else echo "$parameter" >"$PARAMETER"; fi
-                driver_flags
-                run with_sys "$DRIVER" check "${FLAGS[@]}"
-                [ "$status" -eq 1 ]
-                grep -E "^FAIL  capacity .*no tdx line: .*$words" <<<"$output"
-                run with_sys "$DRIVER" inspect "${FLAGS[@]}"
-                grep -E "^capacity .*no tdx line: .*$words" <<<"$output"
-                driver_with_sys
-                said driver "WARN .*offers no TDs.*no tdx line: .*$words"
-                stop_driver
-        done
 }
 
 # ---- settings and QGS ----
@@ -178,6 +111,23 @@ publishes() { [ "$(published_state)" = "$1" ]; }
         grep -E "^attest +not enforced, socket /var/run/tdx-qgs/qgs.socket .*the defaults are in force" <<<"$output"
 }
 
+@test "check fails for a path of the CR that run refuses if QGS is enforced, and only then" {
+        enter_cr enforced=true
+        api kubevirt-set kubevirt/kubevirt qgs=/run/qgs.socket
+        cr_check
+        echo "$output"
+        [ "$status" -eq 1 ]
+        grep -E '^FAIL  attestation +enforced, .*qgsSocketPath.*/run/qgs.socket' <<<"$output"
+        cr_inspect
+        echo "$output"
+        grep -E '^attest +enforced, a setting is refused, .*/run/qgs.socket' <<<"$output"
+        api kubevirt-set kubevirt/kubevirt enforced=false
+        cr_check
+        echo "$output"
+        [ "$status" -eq 0 ]
+        grep -E '^ok    attestation +not enforced, .*qgsSocketPath.*/run/qgs.socket' <<<"$output"
+}
+
 @test "check and inspect write nothing" {
         local before
         enter_cr enforced=true
@@ -186,53 +136,6 @@ publishes() { [ "$(published_state)" = "$1" ]; }
         [ "$status" -eq 0 ]
         cr_inspect
         [ "$(find "$STATE" "$CDI" 2>/dev/null | sort)" = "$before" ]
-}
-
-# ---- capacity ----
-
-capacity_fails() { # WORDS [FLAG...]
-        local words=$1
-        shift
-        run check --attestation optional "$@"
-        echo "$output"
-        [ "$status" -eq 1 ] && grep -E "^FAIL  capacity +.*$words" <<<"$output"
-}
-
-@test "check fails if no TD is left to offer" {
-        run check --attestation optional
-        echo "$output"
-        [ "$status" -eq 0 ]
-        grep -E "^ok    capacity +4 TDs left to offer" <<<"$output"
-        capacity_fails 'reserve 20 leaves none of the 4 TDs' --reserve 20
-        capacity_fails 'reserve 4 leaves none' --reserve 4
-        capacity_fails 'runs 0 TDs' --capacity 0
-        printf 'tdx 0\n' >"$MISC"
-        capacity_fails 'runs 0 TDs'
-        printf 'sev max\ntdx max\n' >"$MISC"
-        capacity_fails 'misc.max'
-        printf 'tdx 3\n' >"$MISC"
-        driver --serve dra
-        api claim default/three tdx0,tdx1,tdx2
-        kubelet prepare default/three
-        capacity_fails '0 TDs left to offer: 3 of the host .*3 held by 1 claims'
-        kubelet unprepare default/three
-        run check --attestation optional
-        [ "$status" -eq 0 ]
-}
-
-@test "inspect tells how many TDs a damaged record holds" {
-        driver --serve dra
-        api claim default/three tdx0,tdx1,tdx2
-        kubelet prepare default/three
-        stop_driver
-        local record
-        record=$(find "$STATE/claims" -type f)
-        printf 'damaged' >"$record"
-        run inspect
-        echo "$output"
-        grep -E "^  uid ${record##*/}  damaged, held as 3 TDs" <<<"$output"
-        grep -E "^held       3 TDs by 1 claims" <<<"$output"
-        [ "$(cat "$record")" = damaged ]
 }
 
 # ---- what run would not start with ----
@@ -247,19 +150,6 @@ capacity_fails() { # WORDS [FLAG...]
         echo "$output"
         [ "$status" -eq 0 ]
         grep -E '^ok    API server .*--serve=plugin works without' <<<"$output"
-}
-
-@test "check fails if a directory that run needs takes no files" {
-        : >"$T/file"
-        run check --attestation optional --cdi-dir "$T/file/cdi"
-        echo "$output"
-        [ "$status" -eq 1 ]
-        grep -E '^FAIL  CDI .*Not a directory' <<<"$output"
-        mkdir -p "$STATE/lock"
-        run check --attestation optional
-        echo "$output"
-        [ "$status" -eq 1 ]
-        grep -E '^FAIL  lock .*not a file' <<<"$output"
 }
 
 @test "check and inspect name a socket that run refuses, and go on" {

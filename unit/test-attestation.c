@@ -16,7 +16,9 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <ftw.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/un.h>
 
 /* ---- the record ---- */
 
@@ -250,6 +252,68 @@ START_TEST(with_both_flags_the_crs_path_decides_nothing_but_enforced_does)
 }
 END_TEST
 
+/* A QGS that takes requests and says nothing, at /var/run/tdx-qgs/qgs.socket. */
+static int make_silent_qgs(void)
+{
+        static const char *const below[] = { "/var", "/var/run", "/var/run/tdx-qgs" };
+        struct sockaddr_un address = { .sun_family = AF_UNIX };
+        int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+        for (size_t i = 0; i < array_size(below); ++i) {
+                __attribute__((cleanup(cleanup_free))) char *path =
+                        xasprintf("%s%s", directory, below[i]);
+
+                ck_assert_int_eq(mkdir(path, 0755), 0);
+        }
+        snprintf(address.sun_path, sizeof(address.sun_path), "%s/var/run/tdx-qgs/qgs.socket",
+                 directory);
+        ck_assert_int_eq(bind(fd, (struct sockaddr *)&address, sizeof(address)), 0);
+        ck_assert_int_eq(chmod(address.sun_path, 0666), 0);
+        ck_assert_int_eq(listen(fd, 8), 0);
+        return fd;
+}
+
+static bool is_schedulable(void)
+{
+        return facts.is_schedulable[ATTESTATION_MOUNTS];
+}
+
+START_TEST(while_qgs_was_not_heard_yet_vms_are_placed_as_soon_as_nothing_enforces_it)
+{
+        static const struct stub_answer answers[] = { CR("{\"enforced\":false}"), STREAM };
+        int qgs_fd;
+
+        enter(NULL);
+        qgs_fd = make_silent_qgs();
+        start(answers, 2);
+        /* The cluster may enforce it. */
+        ck_assert(!facts.is_schedulable[ATTESTATION_CDI]);
+        run_until(is_schedulable);
+
+        ck_assert(!facts.is_known);
+        ck_assert(!facts.works[ATTESTATION_CDI]);
+        close(qgs_fd);
+        leave();
+}
+END_TEST
+
+START_TEST(while_qgs_was_not_heard_yet_no_vm_is_placed_if_it_is_enforced)
+{
+        static const struct stub_answer answers[] = { CR("{\"enforced\":true}"), STREAM };
+        int qgs_fd;
+
+        enter(NULL);
+        qgs_fd = make_silent_qgs();
+        start(answers, 2);
+        run_until(is_settled_by_the_cluster); /* after its five seconds */
+
+        ck_assert_str_eq(facts.state, "hung");
+        ck_assert(!is_schedulable());
+        close(qgs_fd);
+        leave();
+}
+END_TEST
+
 START_TEST(a_flag_that_settles_enforcement_is_not_overruled_by_a_refused_value)
 {
         static const struct stub_answer answers[] = { CR("{\"enforced\":\"yes\"}"), STREAM };
@@ -338,6 +402,8 @@ SUITE("attestation", what_is_recorded_is_read_again_by_field,
       half_a_record_gives_the_half_that_is_right, what_is_no_record_gives_nothing,
       enforced_beside_a_refused_path_is_in_force_and_recorded,
       with_both_flags_the_crs_path_decides_nothing_but_enforced_does,
+      while_qgs_was_not_heard_yet_vms_are_placed_as_soon_as_nothing_enforces_it,
+      while_qgs_was_not_heard_yet_no_vm_is_placed_if_it_is_enforced,
       a_flag_that_settles_enforcement_is_not_overruled_by_a_refused_value,
       a_cr_that_may_not_be_read_leaves_the_last_known_settings_and_their_record,
       a_cr_that_may_not_be_read_with_nothing_known_is_a_doubt_and_no_record,

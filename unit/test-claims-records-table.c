@@ -103,6 +103,8 @@ START_TEST(every_truncation_of_a_record_and_every_byte_behind_it_is_damage)
 }
 END_TEST
 
+#define BOOT "b7ad2f1e-8c2e-4a9e-9f57-0d6a3c1f4e55"
+
 /* ---- what is not a regular file ---- */
 
 static char state[64];
@@ -247,7 +249,7 @@ static unsigned load(bool *ret_is_uncertain)
         n_damaged = 0;
         ck_assert_int_eq(uv_loop_init(&loop), 0);
         ck_assert_int_eq(records_open(&loop, state, true, &records, &error), 0);
-        ck_assert_msg(records_load(records, ledger, on_damaged, NULL, &error) == 0, "%s",
+        ck_assert_msg(records_load(records, ledger, BOOT, on_damaged, NULL, &error) == 0, "%s",
                       error.text);
         *ret_is_uncertain =
                 ledger_find(ledger, REC_UID) && ledger_find(ledger, REC_UID)->is_uncertain;

@@ -23,6 +23,8 @@
 #include <sys/wait.h>
 #include <sys/xattr.h>
 
+#define BOOT "b7ad2f1e-8c2e-4a9e-9f57-0d6a3c1f4e55"
+
 /* ---- the system calls that a record passes through, ours to break ---- */
 
 static int n_calls_to_live = -1; /* SIGKILL instead of the next one at 0; -1: never */
@@ -138,7 +140,7 @@ static void start(void)
         ledger = ledger_new();
         damaged[0] = '\0';
         ck_assert_msg(records_open(&loop, state, true, &records, &error) == 0, "%s", error.text);
-        ck_assert_msg(records_load(records, ledger, on_damaged, damaged, &error) == 0, "%s",
+        ck_assert_msg(records_load(records, ledger, BOOT, on_damaged, damaged, &error) == 0, "%s",
                       error.text);
 }
 

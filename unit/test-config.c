@@ -108,6 +108,7 @@ START_TEST(values_that_fit_are_taken)
                 { "--share split=4096", offsetof(struct config, split), 4096 },
                 { "--prepare-wait 0", offsetof(struct config, prepare_wait_ms), 0 },
                 { "--prepare-wait 40s", offsetof(struct config, prepare_wait_ms), 40000 },
+                { "--reconcile-after 1s", offsetof(struct config, reconcile_after_ms), 1000 },
                 { "--poll-interval 100ms", offsetof(struct config, poll_interval_ms), 100 },
                 { "--poll-interval 30s", offsetof(struct config, poll_interval_ms), 30000 },
         };
@@ -140,6 +141,7 @@ START_TEST(a_value_out_of_its_range_is_refused_with_what_the_flag_takes)
                 { "--plugin-inject env", "mounts or cdi" },
                 { "--attestation yes", "from-kubevirt, enforced, optional" },
                 { "--prepare-wait 41s", "0 to 40s" },
+                { "--reconcile-after 0", "1s to 1h" },
                 { "--poll-interval 99ms", "100ms to 30s" },
                 { "--poll-interval 31s", "100ms to 30s" },
                 { "--durable maybe", "yes or no" },

@@ -33,6 +33,18 @@ static bool mentions(const char *string)
         return strstr(page.bytes, string) != NULL;
 }
 
+START_TEST(the_state_of_qgs_is_in_a_label_once_it_is_known)
+{
+        print(&(struct metrics){ .version = "1", .qgs_state = "unknown" });
+        ck_assert(!mentions("tdx_qgs_state{"));
+
+        print(&(struct metrics){ .version = "1", .is_qgs_known = true, .qgs_state = "not-tried" });
+        ck_assert(has("tdx_qgs_state{state=\"not-tried\"} 1"));
+        ck_assert(has("tdx_attesting 0"));
+        text_deinit(&page);
+}
+END_TEST
+
 START_TEST(counters_are_there_with_zero_before_anything_has_happened)
 {
         static const char *const zeros[] = {
@@ -198,7 +210,8 @@ START_TEST(every_metric_has_help_and_type_and_a_name_by_the_rules)
 }
 END_TEST
 
-SUITE("metrics", counters_are_there_with_zero_before_anything_has_happened,
+SUITE("metrics", the_state_of_qgs_is_in_a_label_once_it_is_known,
+      counters_are_there_with_zero_before_anything_has_happened,
       a_capacity_that_is_not_known_is_absent_and_one_of_zero_is_zero, what_is_held_is_told_by_path,
       only_paths_that_are_served_can_lack_a_registration,
       slices_are_told_of_only_where_they_are_published,

@@ -216,6 +216,28 @@ START_TEST(links_above_the_socket_are_the_hosts)
 }
 END_TEST
 
+/* The manifests' pod has the host's /var/run alone, which is /run there. */
+START_TEST(a_link_of_the_hosts_to_run_is_followed_in_a_pod_that_has_var_run)
+{
+        __attribute__((cleanup(cleanup_free))) char *path = NULL;
+        struct qgs_sight sight;
+
+        make_host();
+        ck_assert_int_eq(rmdir(below("/run/tdx-qgs")), 0);
+        ck_assert_int_eq(rmdir(below("/run")), 0);
+        ck_assert_int_eq(mkdir(below("/var"), 0755), 0);
+        ck_assert_int_eq(mkdir(below("/var/run"), 0755), 0);
+        ck_assert_int_eq(mkdir(below("/var/run/other"), 0755), 0);
+        ck_assert_int_eq(symlink("/run/other", below("/var/run/tdx-qgs")), 0);
+        make_socket("/var/run/other/qgs.socket");
+
+        path = look(&sight);
+
+        ck_assert_int_eq(sight.code, 0);
+        ck_assert_str_eq(path, below("/var/run/other/qgs.socket"));
+}
+END_TEST
+
 static void give_to_qgs(mode_t directory)
 {
         make_host();
@@ -318,5 +340,7 @@ END_TEST
 SUITE("look", a_socket_is_seen_with_its_directory,
       what_is_missing_or_not_a_socket_is_told_and_the_directory_is_seen_nevertheless,
       a_link_in_the_place_of_the_socket_is_followed_as_in_the_vms_container,
-      links_above_the_socket_are_the_hosts, with_setgid_alone_the_driver_sees_what_the_vm_sees,
+      links_above_the_socket_are_the_hosts,
+      a_link_of_the_hosts_to_run_is_followed_in_a_pod_that_has_var_run,
+      with_setgid_alone_the_driver_sees_what_the_vm_sees,
       a_vms_groups_are_taken_by_the_thread_and_given_back, without_setgid_nothing_changes);

@@ -6,6 +6,7 @@
 #include "base/memory.h"
 #include "cdi/conflict.h"
 #include "config.h"
+#include "host/qgs_path.h"
 
 #include <errno.h>
 #include <limits.h>
@@ -114,9 +115,9 @@ static bool check_capacity(const struct config *config, const struct survey *sur
                 return report(false, "capacity", held->error.text);
         snprintf(text, sizeof(text),
                  "%u TDs left to offer: %llu of the host (%s), %u reserved, %u held by %u claims, "
-                 "%u by plain pods",
+                 "%u by plain pods, %u run by others besides the reserve",
                  survey->n_left, (unsigned long long)capacity->n_host, capacity->source,
-                 config->reserve, held->by_claims, held->n_claims, held->by_plugin);
+                 config->reserve, held->by_claims, held->n_claims, held->by_plugin, held->withheld);
         return report(survey->n_left, "capacity", text);
 }
 
@@ -165,6 +166,32 @@ static bool check_api(const struct config *config, const struct survey *survey)
         return report(survey->api.is_ok || !config->serves_dra, "API server", text);
 }
 
+/* The directory that VMs mount: run makes it, and places no VM if it cannot. */
+static bool check_mount(const struct config *config, const struct survey *survey)
+{
+        const char *socket = survey->settings.host_socket;
+        __attribute__((cleanup(cleanup_free))) char *directory = NULL, *seen = NULL;
+        char text[PATH_MAX];
+        struct stat file;
+
+        if (!socket)
+                return true; /* reported as a flag */
+        directory = xstrndup(socket, (size_t)(strrchr(socket, '/') - socket));
+        seen = qgs_path_seen(config->host_root, directory);
+        if (!qgs_path_is_visible(config->host_root, seen)) {
+                snprintf(
+                        text, sizeof(text),
+                        "%.1000s is not seen from here: mount it at %.1000s%.1000s in the driver's "
+                        "pod",
+                        directory, config->host_root, directory);
+                return report(!survey->settings.is_enforced, "mount", text);
+        }
+        if (stat(seen, &file) < 0 || !S_ISDIR(file.st_mode))
+                return check_directory("mount", seen);
+        snprintf(text, sizeof(text), "%.2000s is there", seen);
+        return report(true, "mount", text);
+}
+
 int check_run(const struct config *config)
 {
         const struct survey_options options = { .asks_for_node = true };
@@ -175,6 +202,7 @@ int check_run(const struct config *config)
         is_ok &= check_capacity(config, &survey);
         is_ok &= check_files(config);
         is_ok &= check_settings(&survey);
+        is_ok &= check_mount(config, &survey);
         is_ok &= check_qgs(&survey);
         is_ok &= check_api(config, &survey);
         return is_ok ? 0 : 1;

@@ -87,6 +87,13 @@ static void print_attestation(const struct metrics *metrics, struct text *page)
               "`dra-driver-tdx inspect` and the log say why. Absent: nothing was tried yet.");
         if (metrics->is_qgs_known)
                 add(page, "tdx_attesting", metrics->is_attesting);
+        begin(page, "tdx_qgs_state", "gauge",
+              "Always 1; the label is what keeps VMs from attesting: absent, refused, stale, hung, "
+              "failing, not-tried (the driver may not open QGS's socket, though VMs may), not-seen "
+              "(its directory is not mounted into the driver's pod) or path-refused; or "
+              "answering.");
+        if (metrics->is_qgs_known)
+                text_addf(page, "tdx_qgs_state{state=\"%s\"} 1\n", metrics->qgs_state);
         begin(page, "tdx_schedulable", "gauge",
               "0 while no new VM is placed here, because attestation is enforced and VMs would not "
               "attest, or because VMs cannot be given their devices; the device taint's value, "

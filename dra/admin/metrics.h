@@ -37,8 +37,9 @@ struct metrics {
         bool is_foreign_plugin;
 
         bool is_qgs_known;
-        bool is_attesting;                   /* QGS answers a VM */
-        bool is_schedulable;                 /* false: no new VM is placed here */
+        const char *qgs_state; /* one word: "stale"; NULL is fine while it is not known */
+        bool is_attesting;     /* QGS answers a VM */
+        bool is_schedulable;   /* false: no new VM is placed here */
         bool refuses_path, refuses_enforced; /* fields of the KubeVirt CR, not followed */
 
         bool is_capacity_known;

@@ -92,6 +92,7 @@ static void measure_node(const struct node_status *node, struct metrics *metrics
 
         metrics->is_active = node->is_active;
         metrics->is_qgs_known = node->is_attestation_known;
+        metrics->qgs_state = node->attestation_state;
         metrics->refuses_path = node->refuses_path;
         metrics->refuses_enforced = node->refuses_enforced;
         metrics->is_attesting = node->is_attesting;

@@ -6,6 +6,9 @@
 #include "base/memory.h"
 #include "claims/recordfile.h"
 #include "config.h"
+#include "device.h"
+#include "host/measure.h"
+#include "host/misc_tree.h"
 #include "host/qgs_probe.h"
 #include "kube/api.h"
 #include "kube/credentials.h"
@@ -193,29 +196,30 @@ static void ask_api(const struct config *config, bool asks_for_node, struct surv
 
 struct counting {
         struct survey_held *held;
+        struct ledger *ledger;
         const struct survey_options *options;
 };
 
-static void on_found(void *owner, struct ledger_claim *found, int r, struct error *reason)
+static void on_found(void *owner, struct ledger_claim *claim, int r, struct error *reason)
 {
-        _cleanup_(ledger_claim) struct ledger_claim *claim = found;
         const struct counting *counting = owner;
 
         ++counting->held->n_claims;
         counting->held->by_claims += ledger_claim_weight(claim);
         if (counting->options->on_record)
                 counting->options->on_record(claim, r, reason);
+        ledger_restore(counting->ledger, claim);
 }
 
 /* No directory: this node's driver has never held a claim. */
 static void count_held(const struct config *config, const struct survey_options *options,
-                       struct survey_held *ret)
+                       struct ledger *ledger, struct survey_held *ret)
 {
         __attribute__((cleanup(cleanup_free))) char *path =
                 xasprintf("%s/claims", config->state_dir);
         __attribute__((cleanup(cleanup_close))) int fd =
                 open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-        struct counting counting = { ret, options };
+        struct counting counting = { ret, ledger, options };
 
         *ret = (struct survey_held){ .by_plugin = (unsigned)plugin_n_recorded(config->state_dir) };
         if (fd >= 0)
@@ -224,13 +228,55 @@ static void count_held(const struct config *config, const struct survey_options 
                 error_errno(&ret->error, -errno, "cannot read directory %s", path);
 }
 
+/* Who may run TDs: the claims, and the plugin's devices as one, wherever they run them. */
+static struct measure_holder *find_holders(const struct ledger *ledger, unsigned by_plugin,
+                                           size_t *ret_n)
+{
+        struct measure_holder *holders = xcalloc(ledger_n_claims(ledger) + 1, sizeof(*holders));
+        size_t n = 0;
+
+        holders[n++] = (struct measure_holder){ .tds = by_plugin };
+        for (const struct ledger_claim *claim = ledger_next(ledger, NULL); claim;
+             claim = ledger_next(ledger, claim))
+                holders[n++] = (struct measure_holder){
+                        .tds = ledger_claim_weight(claim),
+                        .pod_uids = (const char *const *)claim->pod_uids,
+                        .n_pods = claim->n_pods,
+                };
+        *ret_n = n;
+        return holders;
+}
+
+/* As run's first reading: what the host runs and nobody here holds is not offered. */
+static void count_foreign(const struct config *config, const struct capacity_sight *capacity,
+                          const struct ledger *ledger, struct survey_held *held)
+{
+        __attribute__((cleanup(cleanup_misc_tree))) struct misc_tree tree = MISC_TREE_NULL;
+        __attribute__((cleanup(cleanup_free))) struct measure_holder *holders = NULL;
+        __attribute__((cleanup(cleanup_free))) unsigned *foreign_at = NULL;
+        struct measure measure = MEASURE_NULL;
+        struct measure_found found;
+        uint64_t limit = DEVICE_INDEX_MAX;
+        size_t n;
+
+        if (config->capacity < 0 && capacity->n_host)
+                limit = capacity->n_host;
+        if (config->is_ignoring_foreign || capacity->outcome < 0 ||
+            misc_tree_read(config->cgroup_root, limit, &tree, NULL))
+                return;
+        holders = find_holders(ledger, held->by_plugin, &n);
+        measure_attribute(&tree, holders, n, &found, &foreign_at);
+        (void)measure_take(&measure, &found, 0);
+        held->withheld = measure_withheld(&measure, config->reserve);
+}
+
 static unsigned left(const struct survey *survey)
 {
+        const struct survey_held *held = &survey->held;
         unsigned n = survey->capacity.n_offered,
-                 n_held = survey->held.by_claims + survey->held.by_plugin;
+                 n_taken = held->by_claims + held->by_plugin + held->withheld;
 
-        return survey->capacity.outcome < 0 || survey->held.error.code || n_held >= n ? 0
-                                                                                      : n - n_held;
+        return survey->capacity.outcome < 0 || held->error.code || n_taken >= n ? 0 : n - n_taken;
 }
 
 /* ---- all of it ---- */
@@ -247,12 +293,15 @@ static void judge_qgs(const struct config *config, struct survey *survey)
 void survey_make(const struct config *config, const struct survey_options *options,
                  struct survey *ret)
 {
+        _cleanup_(ledger) struct ledger *ledger = ledger_new();
+
         *ret = (struct survey){ 0 };
         ask_api(config, options->asks_for_node, ret);
         if (ret->settings.host_socket)
                 judge_qgs(config, ret);
         capacity_look(config, KVM_TDX_FILE, &ret->capacity);
-        count_held(config, options, &ret->held);
+        count_held(config, options, ledger, &ret->held);
+        count_foreign(config, &ret->capacity, ledger, &ret->held);
         ret->n_left = left(ret);
 }
 

@@ -41,12 +41,13 @@ struct survey_settings {
         char source[2 * ERROR_TEXT_SIZE]; /* where they come from, and why from there */
 };
 
-/* TDs that are held, by the records. */
+/* TDs that others have, by the records and by the host's cgroups. */
 struct survey_held {
         struct error error; /* code 0: the next are known */
         unsigned n_claims;
         unsigned by_claims;
         unsigned by_plugin;
+        unsigned withheld; /* run outside Kubernetes, or leaked, beyond the reserve (--foreign) */
 };
 
 struct survey {
@@ -55,7 +56,8 @@ struct survey {
         struct qgs_verdict_state qgs; /* of settings.host_socket, by one probe */
         struct capacity_sight capacity;
         struct survey_held held;
-        unsigned n_left; /* TDs to offer: the capacity less reserve and held; 0 if not known */
+        unsigned n_left; /* TDs to offer: the capacity less reserve, held and withheld; 0: not known
+                          */
 };
 
 void survey_make(const struct config *config, const struct survey_options *options,

@@ -508,15 +508,15 @@ static bool is_leaving(void *owner, const char *uid)
         return node && container_of(node, struct job, node)->state == JOB_REMOVING;
 }
 
-void prepare_keep_records(struct prepare *prepare)
+bool prepare_keep_records(struct prepare *prepare)
 {
-        rewrite_look(&prepare->rewrite);
+        return rewrite_look(&prepare->rewrite);
 }
 
 void prepare_record_held(struct prepare *prepare)
 {
         rewrite_all(&prepare->rewrite);
-        rewrite_look(&prepare->rewrite);
+        (void)rewrite_look(&prepare->rewrite);
 }
 
 const char *prepare_record_trouble(const struct prepare *prepare)

@@ -91,8 +91,9 @@ void prepare_release(struct prepare *prepare, struct prepare_request *request,
 void prepare_cancel(struct prepare_request *request);
 
 /* For a slow timer: if the records' directory has been taken away, save again all that is held, at
- * each call until it is on disk. What is in memory is never given up for what is not on disk. */
-void prepare_keep_records(struct prepare *prepare);
+ * each call until it is on disk. What is in memory is never given up for what is not on disk. True:
+ * it was taken away since the last call. */
+bool prepare_keep_records(struct prepare *prepare);
 /* Claims were added to the ledger that have no record: save all that is held. */
 void prepare_record_held(struct prepare *prepare);
 /* Why claims that are held are not on disk; NULL: they are. Borrowed until the next call. */

@@ -323,7 +323,8 @@ static bool is_listed(const struct rebuild *rebuild, const char *namespace_, con
 enum rebuild_answer rebuild_lists(const struct rebuild *rebuild, const char *namespace_,
                                   const char *name)
 {
-        if (!rebuild->listed_ms || now(rebuild) - rebuild->listed_ms > 2 * REBUILD_REFRESH_MS)
+        if (!rebuild || !rebuild->listed_ms ||
+            now(rebuild) - rebuild->listed_ms > 2 * REBUILD_REFRESH_MS)
                 return REBUILD_UNKNOWN;
         return is_listed(rebuild, namespace_, name) ? REBUILD_LISTED : REBUILD_UNLISTED;
 }

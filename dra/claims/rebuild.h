@@ -71,7 +71,7 @@ enum rebuild_answer {
         REBUILD_UNLISTED
 };
 
-/* Whether kubelet has the claim prepared, by its last list. */
+/* Whether kubelet has the claim prepared, by its last list. rebuild NULL: not known. */
 enum rebuild_answer rebuild_lists(const struct rebuild *rebuild, const char *namespace_,
                                   const char *name);
 

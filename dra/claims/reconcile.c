@@ -2,9 +2,12 @@
 #include "claims/reconcile.h"
 
 #include "base/error.h"
+#include "base/list.h"
 #include "base/log.h"
 #include "base/memory.h"
+#include "claims/allocation.h"
 #include "claims/prepare.h"
+#include "claims/rebuild.h"
 #include "config.h"
 #include "kube/api.h"
 #include "kube/claim.h"
@@ -13,36 +16,37 @@
 #include <stdbool.h>
 #include <string.h>
 
-struct reconcile {
-        uv_timer_t timer;
-        struct kube_api *api;
-        const struct ledger *ledger;
-        struct prepare *prepare;
-        struct kube_call *get;
-        struct prepare_request release;
-        uint64_t after_ms;
-        char *boot_id;
-        uint64_t (*kubelet_age_ms)(void *owner);
-        void *owner;
-        char **uids; /* still to be looked at, from the last down: those of earlier boots come first
-                      */
-        size_t n_uids;
-        size_t n_of_this_boot; /* the first of them */
-        size_t n_gone; /* the first of those: did not exist, and are to be looked at once more */
-        bool has_waited;
-        bool is_second_look;
+/* A claim that looked gone once. */
+struct suspect {
+        struct list link;
+        char *uid;
+        uint64_t since_ms;
 };
 
-static void next(struct reconcile *reconcile);
+struct reconcile {
+        struct reconcile_options options;
+        char *pool;
+        char *boot_id;
+        uv_timer_t timer;
+        struct kube_call *get;
+        struct prepare_request release;
+        struct list suspects;
+        char **uids; /* of this round, still to be looked at, from the last down */
+        size_t n_uids;
+        bool has_begun;    /* there was a round: kubelet's list is there by now */
+        unsigned n_rounds; /* in which kubelet had had its time, since it started */
+        uint64_t kubelet_age_ms;
+};
+
+static void look_at_next(struct reconcile *reconcile);
+
+static void on_timer(uv_timer_t *timer)
+{
+        look_at_next(timer->data);
+}
 
 static void on_released(void *owner, const struct ledger_claim *claim, const struct error *error)
 {
-}
-
-/* One claim is done with. */
-static void skip(struct reconcile *reconcile)
-{
-        free(reconcile->uids[--reconcile->n_uids]);
 }
 
 static bool is_of_this_boot(const struct reconcile *reconcile, const struct ledger_claim *claim)
@@ -50,134 +54,199 @@ static bool is_of_this_boot(const struct reconcile *reconcile, const struct ledg
         return claim->boot_id && strcmp(claim->boot_id, reconcile->boot_id) == 0;
 }
 
-/* It was restored as one of an earlier boot, and kubelet has prepared it again since. */
-static bool is_prepared_again(const struct reconcile *reconcile, const struct ledger_claim *held)
+/* ---- suspects ---- */
+
+static void suspect_free(struct suspect *suspect)
 {
-        return reconcile->n_uids > reconcile->n_of_this_boot && is_of_this_boot(reconcile, held);
+        list_unlink(&suspect->link);
+        free(suspect->uid);
+        free(suspect);
 }
 
-/* It may have been deleted by force just now, and its container live on for seconds; kubelet will
- * unprepare it. */
-static void look_again_later(struct reconcile *reconcile)
+static struct suspect *find_suspect(const struct reconcile *reconcile, const char *uid)
 {
-        char **last = &reconcile->uids[reconcile->n_uids - 1];
-        char **gone = &reconcile->uids[reconcile->n_gone++], *uid = *gone;
+        struct list *position;
 
-        *gone = *last;
-        *last = uid;
+        list_for_each (position, &reconcile->suspects) {
+                struct suspect *suspect = container_of(position, struct suspect, link);
+
+                if (strcmp(suspect->uid, uid) == 0)
+                        return suspect;
+        }
+        return NULL;
 }
 
-static void on_timer(uv_timer_t *timer)
+static void clear_suspicion(struct reconcile *reconcile, const char *uid)
 {
-        next(timer->data);
+        struct suspect *suspect = find_suspect(reconcile, uid);
+
+        if (suspect)
+                suspect_free(suspect);
+}
+
+/* True: this is the second look that finds it gone. */
+static bool is_confirmed(struct reconcile *reconcile, const char *uid)
+{
+        uint64_t now_ms = uv_now(reconcile->options.loop);
+        struct suspect *suspect = find_suspect(reconcile, uid);
+
+        if (suspect)
+                return now_ms - suspect->since_ms >= reconcile->options.after_ms;
+        suspect = xcalloc(1, sizeof(*suspect));
+        suspect->uid = xstrdup(uid);
+        suspect->since_ms = now_ms;
+        list_add_tail(&reconcile->suspects, &suspect->link);
+        return false;
+}
+
+static void release(struct reconcile *reconcile, const struct ledger_claim *held, const char *why)
+{
+        const struct prepare_claim_id id = { held->namespace_, held->name, held->uid };
+
+        log_warn(why, log_str("namespace", held->namespace_), log_str("claim", held->name),
+                 log_str("uid", held->uid));
+        clear_suspicion(reconcile, held->uid);
+        prepare_cancel(&reconcile->release);
+        prepare_release(reconcile->options.prepare, &reconcile->release, &id);
+}
+
+/* ---- one claim ---- */
+
+static void skip(struct reconcile *reconcile)
+{
+        free(reconcile->uids[--reconcile->n_uids]);
+}
+
+static void judge(struct reconcile *reconcile, const struct ledger_claim *held,
+                  const struct claim *seen) /* NULL: there is none of that name */
+{
+        bool is_missing = !seen || (seen->uid && strcmp(seen->uid, held->uid) != 0);
+
+        if (!is_missing && allocation_is_here(seen, reconcile->pool)) {
+                clear_suspicion(reconcile, held->uid);
+                return;
+        }
+        /* Deleted by force just now, its container may live on for seconds, and kubelet will
+         * unprepare it. */
+        if (!(is_missing && !is_of_this_boot(reconcile, held)) &&
+            !is_confirmed(reconcile, held->uid))
+                return;
+        release(reconcile, held,
+                is_missing ? "a claim that is held does not exist any more, releasing it"
+                           : "a claim that is held has no device of this node any more, releasing "
+                             "it");
+}
+
+static void end_round(struct reconcile *reconcile)
+{
+        while (reconcile->n_uids)
+                skip(reconcile);
+        uv_timer_start(&reconcile->timer, on_timer, reconcile->options.after_ms, 0);
 }
 
 static void on_claim(void *owner, const struct kube_reply *reply)
 {
         _cleanup_(claim) struct claim seen = CLAIM_NULL;
         struct reconcile *reconcile = owner;
-        const char *uid = reconcile->uids[reconcile->n_uids - 1];
-        const struct ledger_claim *held = ledger_find(reconcile->ledger, uid);
-        bool is_gone = reply->outcome == KUBE_NOT_FOUND;
+        const struct ledger_claim *held =
+                ledger_find(reconcile->options.ledger, reconcile->uids[reconcile->n_uids - 1]);
 
         reconcile->get = NULL;
         /* Whatever else keeps us from reading it may pass, too: a permission, an upgrade. */
-        if (reply->outcome != KUBE_OK && !is_gone) {
-                uv_timer_start(&reconcile->timer, on_timer, reconcile->after_ms, 0);
+        if (reply->outcome != KUBE_OK && reply->outcome != KUBE_NOT_FOUND) {
+                end_round(reconcile);
                 return;
         }
-        if (reply->outcome == KUBE_OK && claim_parse(reply->object, DRIVER_NAME, &seen, NULL) == 0)
-                is_gone = seen.uid && strcmp(seen.uid, uid) != 0;
-        is_gone = is_gone && held && !is_prepared_again(reconcile, held);
-        if (is_gone && is_of_this_boot(reconcile, held) && !reconcile->is_second_look) {
-                look_again_later(reconcile);
-                uv_timer_start(&reconcile->timer, on_timer, 0, 0);
-                return;
-        }
-        if (is_gone) {
-                const struct prepare_claim_id id = { held->namespace_, held->name, uid };
-
-                log_warn("a claim held from before the restart does not exist any more, releasing "
-                         "it",
-                         log_str("namespace", held->namespace_), log_str("claim", held->name),
-                         log_str("uid", uid));
-                prepare_cancel(&reconcile->release);
-                prepare_release(reconcile->prepare, &reconcile->release, &id);
-        }
+        if (held && reply->outcome == KUBE_NOT_FOUND)
+                judge(reconcile, held, NULL);
+        else if (held && claim_parse(reply->object, DRIVER_NAME, &seen, NULL) == 0)
+                judge(reconcile, held, &seen);
         skip(reconcile);
-        uv_timer_start(&reconcile->timer, on_timer, 0, 0);
+        if (reconcile->n_uids)
+                uv_timer_start(&reconcile->timer, on_timer, 0, 0);
+        else
+                end_round(reconcile);
 }
 
-/* Nobody is asked before kubelet has had its time, neither at first nor for the second look. */
-static bool has_to_wait(struct reconcile *reconcile)
+/* Whether the API server is to be asked. */
+static bool is_to_be_compared(struct reconcile *reconcile, const struct ledger_claim *held)
 {
-        if (reconcile->n_uids > reconcile->n_of_this_boot)
+        bool has_had_its_time = reconcile->n_rounds > 0;
+        enum rebuild_answer answer;
+
+        if (held->is_unidentified)
+                return false; /* kubelet's list decides */
+        if (held->is_uncertain) {
+                if (has_had_its_time && held->boot_id && *held->boot_id &&
+                    !is_of_this_boot(reconcile, held) && is_confirmed(reconcile, held->uid))
+                        release(reconcile, held,
+                                "kubelet has not asked for a claim of an earlier boot whose record "
+                                "is not readable, releasing it");
                 return false;
-        if (!reconcile->has_waited)
-                return reconcile->has_waited = true;
-        if (reconcile->kubelet_age_ms(reconcile->owner) < reconcile->after_ms)
-                return true;
-        if (reconcile->n_uids > reconcile->n_gone)
-                return false;
-        reconcile->n_gone = 0;
-        return reconcile->is_second_look = true;
-}
-
-static void next(struct reconcile *reconcile)
-{
-        for (; reconcile->n_uids; skip(reconcile)) {
-                const struct ledger_claim *held;
-
-                if (has_to_wait(reconcile)) {
-                        uv_timer_start(&reconcile->timer, on_timer, reconcile->after_ms, 0);
-                        return;
-                }
-                held = ledger_find(reconcile->ledger, reconcile->uids[reconcile->n_uids - 1]);
-                /* An unreadable record names no claim to ask for; kubelet will, by its UID. */
-                if (held && !held->is_uncertain && !is_prepared_again(reconcile, held)) {
-                        __attribute__((cleanup(cleanup_free))) char *path =
-                                kube_path_claim(held->namespace_, held->name);
-
-                        reconcile->get = kube_get(reconcile->api, path, "ResourceClaim", on_claim,
-                                                  reconcile);
-                        return;
-                }
         }
+        if (!is_of_this_boot(reconcile, held))
+                return true;
+        answer = rebuild_lists(reconcile->options.rebuild, held->namespace_, held->name);
+        if (has_had_its_time && answer == REBUILD_UNLISTED)
+                return true;
+        if (has_had_its_time && answer == REBUILD_UNKNOWN)
+                return (reconcile->n_rounds - 1) % RECONCILE_BLIND_ROUNDS <= 1;
+        clear_suspicion(reconcile, held->uid);
+        return false;
 }
 
-static void remember(struct reconcile *reconcile, bool of_this_boot)
-{
-        const struct ledger *ledger = reconcile->ledger;
+/* ---- rounds ---- */
 
+static void begin_round(struct reconcile *reconcile)
+{
+        const struct ledger *ledger = reconcile->options.ledger;
+        uint64_t age_ms = reconcile->options.kubelet_age_ms(reconcile->options.owner);
+
+        if (!reconcile->has_begun || age_ms < reconcile->kubelet_age_ms ||
+            age_ms < reconcile->options.after_ms)
+                reconcile->n_rounds = 0;
+        else
+                ++reconcile->n_rounds;
+        reconcile->has_begun = true;
+        reconcile->kubelet_age_ms = age_ms;
+        free(reconcile->uids);
+        reconcile->uids = xcalloc(ledger_n_claims(ledger), sizeof(*reconcile->uids));
         for (const struct ledger_claim *claim = ledger_next(ledger, NULL); claim;
              claim = ledger_next(ledger, claim))
-                if (is_of_this_boot(reconcile, claim) == of_this_boot)
-                        reconcile->uids[reconcile->n_uids++] = xstrdup(claim->uid);
+                reconcile->uids[reconcile->n_uids++] = xstrdup(claim->uid);
 }
 
-struct reconcile *reconcile_start(uv_loop_t *loop, struct kube_api *api,
-                                  const struct ledger *ledger, struct prepare *prepare,
-                                  const char *boot_id, uint64_t after_ms,
-                                  uint64_t (*kubelet_age_ms)(void *owner), void *owner)
+static void look_at_next(struct reconcile *reconcile)
+{
+        if (!reconcile->n_uids)
+                begin_round(reconcile);
+        for (; reconcile->n_uids; skip(reconcile)) {
+                const struct ledger_claim *held = ledger_find(
+                        reconcile->options.ledger, reconcile->uids[reconcile->n_uids - 1]);
+                __attribute__((cleanup(cleanup_free))) char *path = NULL;
+
+                if (!held || !is_to_be_compared(reconcile, held))
+                        continue;
+                path = kube_path_claim(held->namespace_, held->name);
+                reconcile->get = kube_get(reconcile->options.api, path, "ResourceClaim", on_claim,
+                                          reconcile);
+                return;
+        }
+        end_round(reconcile);
+}
+
+struct reconcile *reconcile_start(const struct reconcile_options *options)
 {
         struct reconcile *reconcile = xcalloc(1, sizeof(*reconcile));
 
-        reconcile->api = api;
-        reconcile->ledger = ledger;
-        reconcile->prepare = prepare;
-        reconcile->after_ms = after_ms;
-        reconcile->boot_id = xstrdup(boot_id);
-        reconcile->kubelet_age_ms = kubelet_age_ms;
-        reconcile->owner = owner;
+        reconcile->options = *options;
+        reconcile->pool = xstrdup(options->pool);
+        reconcile->boot_id = xstrdup(options->boot_id);
         reconcile->release = (struct prepare_request){ .on_done = on_released };
-        reconcile->uids = xcalloc(ledger_n_claims(ledger), sizeof(*reconcile->uids));
-        remember(reconcile, true);
-        reconcile->n_of_this_boot = reconcile->n_uids;
-        remember(reconcile, false);
-        uv_timer_init(loop, &reconcile->timer);
+        list_init(&reconcile->suspects);
+        uv_timer_init(options->loop, &reconcile->timer);
         reconcile->timer.data = reconcile;
-        if (reconcile->n_uids)
-                uv_timer_start(&reconcile->timer, on_timer, 0, 0);
+        uv_timer_start(&reconcile->timer, on_timer, 0, 0);
         return reconcile;
 }
 
@@ -186,6 +255,7 @@ static void on_timer_closed(uv_handle_t *handle)
         struct reconcile *reconcile = handle->data;
 
         free(reconcile->uids);
+        free(reconcile->pool);
         free(reconcile->boot_id);
         free(reconcile);
 }
@@ -197,6 +267,8 @@ void reconcile_free(struct reconcile *reconcile)
         if (reconcile->get)
                 kube_cancel(reconcile->get);
         prepare_cancel(&reconcile->release);
+        while (!list_is_empty(&reconcile->suspects))
+                suspect_free(container_of(reconcile->suspects.next, struct suspect, link));
         while (reconcile->n_uids)
                 skip(reconcile);
         uv_close((uv_handle_t *)&reconcile->timer, on_timer_closed);

@@ -44,6 +44,7 @@ struct records {
 struct loading {
         const struct records *records;
         struct ledger *ledger;
+        const char *boot_id;
         records_on_damaged *on_damaged;
         void *owner;
 };
@@ -72,17 +73,22 @@ static void on_found(void *owner, struct ledger_claim *claim, int r, struct erro
         const struct loading *loading = owner;
 
         if (r) {
+                claim->boot_id = xstrdup(loading->boot_id);
                 keep_aside(loading->records, claim, r, reason);
                 loading->on_damaged(loading->owner, claim->uid, reason);
         }
         ledger_restore(loading->ledger, claim);
 }
 
-int records_load(struct records *records, struct ledger *ledger, records_on_damaged *on_damaged,
-                 void *owner, struct error *err)
+int records_load(struct records *records, struct ledger *ledger, const char *boot_id,
+                 records_on_damaged *on_damaged, void *owner, struct error *err)
 {
         struct loading loading = {
-                .records = records, .ledger = ledger, .on_damaged = on_damaged, .owner = owner
+                .records = records,
+                .ledger = ledger,
+                .boot_id = boot_id,
+                .on_damaged = on_damaged,
+                .owner = owner,
         };
 
         file_sweep_temporaries(records->directory_fd);

@@ -40,15 +40,16 @@ bool records_is_idle(const struct records *records);
 
 /* Read every record into the ledger. A damaged record (also a link or anything else that is not a
  * regular file) goes to state_dir/damaged/<uid>.<unix time>, one of a newer version to
- * state_dir/newer/<uid>.<unix time>; either way its claim goes into the ledger as is_uncertain, a
- * record that says so takes the old one's place (so that the next start knows, too), and on_damaged
- * hears of it, once; reason says whether it was moved aside. Where the disk takes no writes the
- * record stays where it is and is found again. Left-over temporary files are removed, foreign files
- * left alone. 0, or -errno where the directory or a record cannot be read for a reason that is not
- * the record's (descriptors, memory, permissions): what is held is then not known. */
+ * state_dir/newer/<uid>.<unix time>; either way its claim goes into the ledger as is_uncertain, of
+ * the boot boot_id (which is this one: after the next, no TD of it runs), a record that says so
+ * takes the old one's place (so that the next start knows, too), and on_damaged hears of it, once;
+ * reason says whether it was moved aside. Where the disk takes no writes the record stays where it
+ * is and is found again. Left-over temporary files are removed, foreign files left alone. 0, or
+ * -errno where the directory or a record cannot be read for a reason that is not the record's
+ * (descriptors, memory, permissions): what is held is then not known. */
 typedef void records_on_damaged(void *owner, const char *uid, const struct error *reason);
-int records_load(struct records *records, struct ledger *ledger, records_on_damaged *on_damaged,
-                 void *owner, struct error *err);
+int records_load(struct records *records, struct ledger *ledger, const char *boot_id,
+                 records_on_damaged *on_damaged, void *owner, struct error *err);
 
 /* Called on the loop thread when the write is durable (error->code 0) or has failed. It then left
  * the disk as it was, unless it was the directory's sync that failed: then all of a round fail, and

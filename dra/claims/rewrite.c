@@ -30,16 +30,18 @@ void rewrite_all(struct rewrite *rewrite)
         rewrite->is_behind = true;
 }
 
-void rewrite_look(struct rewrite *rewrite)
+bool rewrite_look(struct rewrite *rewrite)
 {
-        if (records_take_lost(rewrite->records)) {
+        bool is_lost = records_take_lost(rewrite->records);
+
+        if (is_lost) {
                 log_error("the directory of claims' records was taken away while the driver runs; "
                           "what is held is in memory, and is written again",
                           log_int("claims", (int64_t)ledger_n_claims(rewrite->ledger)));
                 rewrite->is_behind = true;
         }
         if (!rewrite->is_behind || rewrite->n_saving)
-                return;
+                return is_lost;
         rewrite->is_behind = false;
         rewrite->failure = (struct error)ERROR_NULL;
         for (const struct ledger_claim *claim = ledger_next(rewrite->ledger, NULL); claim;
@@ -49,6 +51,7 @@ void rewrite_look(struct rewrite *rewrite)
                 ++rewrite->n_saving;
                 records_save(rewrite->records, claim, on_saved, rewrite);
         }
+        return is_lost;
 }
 
 const char *rewrite_trouble(const struct rewrite *rewrite)

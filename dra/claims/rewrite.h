@@ -26,8 +26,8 @@ struct rewrite {
 
 /* From now on the disk may lack claims that are held. */
 void rewrite_all(struct rewrite *rewrite);
-/* For a slow timer: notices that the directory was taken away, and saves all that is held, at each
- * call until it is on disk. */
-void rewrite_look(struct rewrite *rewrite);
+/* For a slow timer: notices that the directory was taken away (true, once), and saves all that is
+ * held, at each call until it is on disk. */
+bool rewrite_look(struct rewrite *rewrite);
 /* Why claims that are held are not on disk; NULL: they are. Borrowed until the next call. */
 const char *rewrite_trouble(const struct rewrite *rewrite);

@@ -124,7 +124,7 @@ char *qgs_look(const struct qgs_place *place, struct qgs_sight *ret)
         *ret = (struct qgs_sight){ .code = qgs_path_resolve(place->root, directory, &real) };
         if (ret->code)
                 return NULL;
-        mounted = xasprintf("%s%s", place->root, real);
+        mounted = qgs_path_seen(place->root, real);
         if (stat(mounted, &file) < 0) {
                 ret->code = -errno;
                 return NULL;

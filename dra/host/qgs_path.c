@@ -240,7 +240,7 @@ static int check_shared(const char *what, const char *path, const char *director
 
 static int find_below(void *owner, const char *path, char **ret_file)
 {
-        *ret_file = xasprintf("%s%s", (const char *)owner, path);
+        *ret_file = qgs_path_seen(owner, path);
         return 0;
 }
 

@@ -549,8 +549,16 @@ void plugin_ask(struct plugin *side)
         podresources_ask(side->podresources);
 }
 
+void plugin_write_again(struct plugin *side)
+{
+        if (side->sharing)
+                write_down(side);
+}
+
 void plugin_check(struct plugin *side)
 {
+        if (side->sharing && side->is_unwritten)
+                write_down(side);
         plugin_service_check(side->plugin);
 }
 

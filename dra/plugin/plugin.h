@@ -64,6 +64,8 @@ void plugin_close(struct plugin *side, bool is_closed);
 void plugin_update(struct plugin *side);
 /* Read kubelet's list now, also where the plugin path has no use for it: on_claims() is called. */
 void plugin_ask(struct plugin *side);
+/* The state directory was taken away: what is held is written down where it is now. */
+void plugin_write_again(struct plugin *side);
 /* For a slow timer. */
 void plugin_check(struct plugin *side);
 

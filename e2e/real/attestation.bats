@@ -36,8 +36,21 @@ teardown() {
         running vm
         run quotes vm
         [ "$status" -ne 0 ]
-        qgs_start
+        QGS_MODE=0666 qgs_start
         eventually 10 quotes vm
+}
+
+@test "a VM that was started before QGS has not its group: beside a socket that is for the group alone it attests once it is started again" {
+        pod vm template=td
+        running vm
+        qgs_start
+        eventually 20 offers 4 node1 '.attributes.attestation.bool == true'
+        run quotes vm
+        [[ $status -ne 0 && $output == *"ermission denied"* ]]
+        gone vm
+        pod vm template=td
+        running vm
+        quotes vm
 }
 
 @test "the admin: enforced, a node without QGS takes no VM, says so, and does when QGS comes" {
@@ -50,7 +63,7 @@ teardown() {
         pending vm
         pending plain
         eventually 10 bash -c "$NODE_TOOL kubectl describe node node1 | grep TDXNotSchedulable"
-        qgs_start
+        QGS_MODE=0666 qgs_start
         running vm plain
         quotes vm
         quotes plain

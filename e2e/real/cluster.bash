@@ -41,7 +41,8 @@ driver_pod() { # [NODE]: not one that is ending
         k -n dra-driver-tdx get pods --field-selector "spec.nodeName=${1:-node1}" -o json |
                 jq -r '[.items[] | select(.metadata.deletionTimestamp == null) | "pod/" + .metadata.name][0] // ""'
 }
-driver_log() { k -n dra-driver-tdx logs "$(driver_pod "$@")" --tail=-1; }
+driver_log() { k -n dra-driver-tdx logs "$(driver_pod "$@")" --tail=-1; } # kubelet may have no file yet: see driver_says
+driver_says() { driver_log "${@:2}" | grep -q -- "$1"; }                  # PATTERN [NODE]
 driver_address() { k -n dra-driver-tdx get "$(driver_pod "$@")" -o jsonpath='{.status.podIP}'; } # [NODE]
 metrics_at() { on node1 curl -fsS -m 2 "http://$1:8080/metrics"; }                               # ADDRESS
 driver_metric() { metrics_at "$(driver_address)" | grep -qxF "$1 $2"; }                          # SERIES VALUE
@@ -60,13 +61,15 @@ allocatable() { # N [NODE [RESOURCE]]
 
 # ---- QGS on the node ----
 
+# As its packages have it: a user of its own, a socket for its group alone (0660). A claim's VM is given the group; a
+# plain pod is not, so QGS_MODE=0666, as an admin opens it, where such are to attest.
+QGSD=991:990
 qgs_start() { # [NODE]
         local node=${1:-node1}
-        on "$node" mkdir -p "$(dirname $QUOTE)"
-        on "$node" setsid "$ROOT/e2e/sim/qgs-sim" --socket $QUOTE --control "$E2E_DIR/$node/qgs.ctl" \
-                >"$E2E_DIR/$node/log/qgs.log" 2>&1 </dev/null 3>&- 4>&- &
-        eventually 10 on "$node" test -S $QUOTE
-        on "$node" chmod 666 $QUOTE
+        on "$node" install -d -o ${QGSD%:*} -g ${QGSD#*:} -m 0755 "$(dirname $QUOTE)"
+        on "$node" setsid "$ROOT/e2e/sim/qgs-sim" --socket $QUOTE --control "$E2E_DIR/$node/qgs.ctl" --version 1.26 \
+                --user $QGSD --mode "${QGS_MODE:-own}" >"$E2E_DIR/$node/log/qgs.log" 2>&1 </dev/null 3>&- 4>&- &
+        eventually 20 on "$node" test -S $QUOTE
 }
 qgs_stop() { # [NODE]: and its directory goes, as systemd does it
         on "${1:-node1}" pkill -f "qgs-sim --socket $QUOTE" || true

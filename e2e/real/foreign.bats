@@ -6,6 +6,8 @@
 
 PARKED=/run/dra-driver-tdx/qgs.socket
 
+export QGS_MODE=0666 # plain pods attest, too
+
 setup_file() {
         load cluster
         kubevirt_crd created
@@ -42,7 +44,7 @@ park() {
         only both "there is no device plugin of ours"
         in_tree_start node1 4 $QUOTE
         eventually 10 driver_metric tdx_foreign_plugin 1
-        driver_log | grep -q "another device plugin serves devices.kubevirt.io/tdx"
+        eventually 20 driver_says "another device plugin serves devices.kubevirt.io/tdx"
         pod theirs tdx=1
         running theirs
         in_tree_allocated node1 1

@@ -3,6 +3,8 @@
 # VEP 107's two nodes, one with QGS and one without: where VMs are placed with attestation enforced and not, and who
 # may attest.
 
+export QGS_MODE=0666 # plain pods attest, too
+
 setup_file() {
         load cluster
         "$NODE_TOOL" up node2 >/dev/null

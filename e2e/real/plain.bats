@@ -3,6 +3,8 @@
 # Unmodified KubeVirt pods, which ask for devices.kubevirt.io/tdx: through the device plugin (overlay both), or through
 # a claim that the scheduler makes (overlay dra).
 
+export QGS_MODE=0666 # plain pods attest, too
+
 setup_file() {
         load cluster
         set_up_node

@@ -145,7 +145,7 @@ token_file() {
 
 @test "the node reboots: what ran has its TD and its mount again, and the next pod starts" {
         "$NODE_TOOL" reboot >/dev/null
-        qgs_start
+        QGS_MODE=0666 qgs_start # it may be later than the pod, which then has not its group
         eventually 90 restarts held 1
         eventually 60 is_running held
         eventually 30 offers 4

@@ -174,8 +174,8 @@ bool records_is_idle(const struct records *unused)
 }
 
 /* What cannot be read is held by its UID. */
-int records_load(struct records *unused, struct ledger *ledger, records_on_damaged *on_damaged,
-                 void *owner, struct error *err)
+int records_load(struct records *unused, struct ledger *ledger, const char *boot_id,
+                 records_on_damaged *on_damaged, void *owner, struct error *err)
 {
         const struct list *position;
 
@@ -189,6 +189,7 @@ int records_load(struct records *unused, struct ledger *ledger, records_on_damag
                 if (claims_record_decode(record->bytes, record->n, &claim, &error) != 0) {
                         on_damaged(owner, record->uid, &error);
                         claim = ledger_claim_new(record->uid, "", "", 0);
+                        claim->boot_id = xstrdup(boot_id);
                         claim->is_uncertain = true;
                         claim->uncertain_tds = record->weight;
                 }

@@ -210,11 +210,24 @@ static void read_capacity(void)
         node_set_total(driver.node, driver.total);
 }
 
+static const struct misc_tree *read_running(void *unused, uint64_t *ret_now_ms)
+{
+        const struct misc_tree *running = host.is_readable ? host_running() : NULL;
+
+        if (!running)
+                return NULL;
+        truth_running_read(!driver.is_running_known, host.n_foreign, host.n_leaked);
+        driver.is_running_known = true;
+        *ret_now_ms = clock_now();
+        return running;
+}
+
 static void on_housekeeping(void *unused)
 {
         clock_plan(&driver.housekeeping, POLL_INTERVAL_MS, on_housekeeping, NULL);
         node_check(driver.node);
         read_capacity();
+        node_measure(driver.node);
 }
 
 /* kubelet has registered the driver: publisher_resync(). */
@@ -257,7 +270,8 @@ static void tell_attestation(void)
 
         for (int means = 0; means < ATTESTATION_N_MEANS; ++means) {
                 facts.works[means] = works((enum attestation_means)means);
-                facts.is_schedulable[means] = !driver.is_enforced || facts.works[means];
+                facts.is_schedulable[means] =
+                        driver.is_judged && (!driver.is_enforced || facts.works[means]);
         }
         node_set_attestation(driver.node, &facts);
 }
@@ -316,6 +330,7 @@ static void set_up(void)
                                               .config = &config,
                                               .api = (void *)&nothing,
                                               .kubelet_age_ms = kubelet_age_ms,
+                                              .read_running = read_running,
                                               .on_offer = on_offer,
                                               .on_event = on_event };
 
@@ -326,10 +341,12 @@ static void set_up(void)
                                   .cdi_dir = (char *)"/cdi",
                                   .host_root = (char *)"",
                                   .cgroup_root = (char *)"/cgroup",
+                                  .reconcile_after_ms = 60000,
                                   .serves_dra = driver.flags.serves_dra,
                                   .serves_plugin = driver.flags.serves_plugin,
                                   .split = driver.flags.split,
                                   .is_injecting_cdi = driver.flags.is_injecting_cdi,
+                                  .is_ignoring_foreign = driver.fault == FAULT_IGNORE_FOREIGN,
                                   .prepare_wait_ms = PREPARE_WAIT_MS,
                                   .poll_interval_ms = POLL_INTERVAL_MS };
         driver.node = node_new(&options);
@@ -348,6 +365,7 @@ void driver_start(void *unused)
         driver.is_up = true;
         driver.is_active = true;
         driver.is_capacity_known = false;
+        driver.is_running_known = false;
         driver.total = 0;
         publisher.backoff = (struct backoff){ .first_ms = 200, .cap_ms = PUBLISHER_RETRY_MAX_MS };
         publisher.watch_backoff =

@@ -394,6 +394,8 @@ void node_reboot(uint64_t down_ms)
                         truth_give_back(pod);
         }
         ++host.boot;
+        host.n_foreign = 0;
+        host.n_leaked = 0;
 }
 
 void kubelet_init(void)

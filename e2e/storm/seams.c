@@ -184,7 +184,8 @@ static struct json *claim_object(const struct pod *pod)
                           "%s{\"request\":\"td\",\"driver\":\"%s\",\"pool\":\"%s\",\"device\":"
                           "\"%s\"}",
                           i ? "," : "", DRIVER_NAME, NODE, names[i]);
-        text_add(&text, "]}}}}");
+        text_addf(&text, "]}},\"reservedFor\":[{\"resource\":\"pods\",\"uid\":\"%s\"}]}}",
+                  pod->uid);
         (void)json_parse(text.bytes, text.n, &object, NULL);
         return object;
 }

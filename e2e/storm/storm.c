@@ -25,10 +25,13 @@
  *   - While the driver knows that attestation is enforced and QGS does not answer, no free device
  * is in the slices without a taint (15 s later, if the API server answered), and none is Healthy
  *     that the driver can know to be free (1 s later).
+ *   - TDs of others and leaked key IDs that were there in the last three readings are offered on
+ *     neither path (on the plugin's 1 s later).
  *   - With --share=split no admission goes beyond the part of its path.
- *   - When it is quiet, a TD that was given back more than 15 s ago is offered on each path that
- *     may have it: to kubelet and, in a complete pool, to the scheduler. The 15 s begin when the
- *     container has gone, or the claim's record has.
+ *   - When it is quiet, a TD that was given back more than 15 s ago is offered, unless others were
+ *     seen to use it when the driver looked last, on each path that may have it: to kubelet and, in
+ * a complete pool, to the scheduler. The 15 s begin when the container has gone, or the claim's
+ * record has.
  *   - When it is quiet, no claim or pod is refused, neither by the driver nor by kubelet for want
  *     of a healthy device, while so many TDs as it wants have been free for its path for 15 s. So
  *     a plain pod that a node status of some seconds ago brought here may be refused only where the
@@ -44,6 +47,8 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/random.h>
+
+#define LEAKED_MAX 2U
 
 static struct {
         uint64_t n_operations;
@@ -280,6 +285,28 @@ static void remove_spec(void)
         clock_plan(&host.spec_repair, ms, on_spec_repaired, NULL);
 }
 
+/* Half of the time all of them end, so that most of the host is ours. */
+static void change_foreign(void)
+{
+        unsigned n_free = host_n_free();
+
+        if (host.n_foreign && chance_percent(50))
+                host.n_foreign = chance_percent(50) ? 0 : host.n_foreign - 1;
+        else if (n_free)
+                host.n_foreign += 1 + chance_below(n_free < 3 ? n_free : 3);
+        else
+                return;
+        trace_operation(TALLY_FOREIGN, "others run %u TDs now", host.n_foreign);
+}
+
+static void leak(void)
+{
+        if (!host_n_free() || host.n_leaked == LEAKED_MAX)
+                return;
+        ++host.n_leaked;
+        trace_operation(TALLY_LEAK, "%u key IDs are leaked now", host.n_leaked);
+}
+
 /* ---- the weather ---- */
 
 /* Shares of each operation, in calm weather and in a storm. */
@@ -294,7 +321,7 @@ static const struct {
         { TALLY_UNREADABLE, 0, 1 }, { TALLY_DISK, 0, 2 },         { TALLY_DAMAGE, 0, 5 },
         { TALLY_REBOOT, 0, 1 },     { TALLY_SERVE, 0, 2 },        { TALLY_INJECT, 0, 1 },
         { TALLY_QGS, 0, 3 },        { TALLY_ENFORCE, 0, 2 },      { TALLY_TAINTS, 0, 1 },
-        { TALLY_SPEC, 0, 3 },
+        { TALLY_SPEC, 0, 3 },       { TALLY_FOREIGN, 1, 3 },      { TALLY_LEAK, 0, 1 },
 };
 
 static bool is_stormy;
@@ -349,6 +376,10 @@ static void operate(void)
                 change_taints();
         else if (operation == TALLY_SPEC)
                 remove_spec();
+        else if (operation == TALLY_FOREIGN)
+                change_foreign();
+        else if (operation == TALLY_LEAK)
+                leak();
         else if (operation == TALLY_CAPACITY)
                 change_capacity();
         else if (operation == TALLY_UNREADABLE)
@@ -431,6 +462,7 @@ static void clean_up(void)
         }
         disk_deinit();
         host_remove_spec();
+        host_running_deinit();
         trace_deinit();
         clock_deinit();
 }
@@ -444,7 +476,7 @@ static const char usage[] =
         "  --trace      tell every operation and what comes of it\n"
         "  --fault F    plant a fault, which must be found: no-check-in-allocate,\n"
         "               release-on-missing-podresources, forget-on-restart, no-taint\n"
-        "               or no-spec\n"
+        "               no-spec or ignore-foreign\n"
         "Ends with 0, or with 1 where a promise was broken.\n";
 
 static bool parse_fault(const char *name)
@@ -454,7 +486,8 @@ static bool parse_fault(const char *name)
                                              "release-on-missing-podresources",
                                              "forget-on-restart",
                                              "no-taint",
-                                             "no-spec" };
+                                             "no-spec",
+                                             "ignore-foreign" };
 
         for (unsigned i = 0; i < array_size(names); ++i)
                 if (strcmp(names[i], name) == 0) {

@@ -15,8 +15,13 @@
 #define SPEC_BACK_MS   35000U /* a removed CDI spec is there again this long after */
 #define REPORTED_BY_MS 1000U  /* a held device is Healthy in kubelet's list this long after */
 
+#define READINGS 3U /* what is in all of them is in force in the driver */
+
 static struct {
-        unsigned total; /* as the driver has read it last */
+        unsigned foreign[READINGS]; /* TDs of others, the last reading first */
+        unsigned leaked[READINGS];
+        uint64_t healthy_wrong_ms; /* since when kubelet has too many of the plugin's; 0: not */
+        unsigned total;            /* as the driver has read it last */
         unsigned n_holders;
         uint64_t disturbed_ms;
         uint64_t slices_closed_ms; /* since when nothing free may be listed; 0: it may */
@@ -95,11 +100,30 @@ static bool is_split(void)
         return driver.flags.split >= 0 && driver.flags.serves_dra && driver.flags.serves_plugin;
 }
 
-static unsigned reserved(void)
+/* Of so many TDs. */
+static unsigned reserved(unsigned n)
 {
         if (!is_split())
                 return 0;
-        return driver.flags.split < truth.total ? (unsigned)driver.flags.split : truth.total;
+        return driver.flags.split < n ? (unsigned)driver.flags.split : n;
+}
+
+/* What is to be offered, held or not: what others were seen to use last may be left out. */
+static unsigned usable(void)
+{
+        return less(truth.total, truth.foreign[0] + truth.leaked[0]);
+}
+
+/* What others have used for so long that it must not be offered. */
+static unsigned withheld(void)
+{
+        unsigned foreign = truth.foreign[0], leaked = truth.leaked[0];
+
+        for (unsigned i = 1; i < READINGS; ++i) {
+                foreign = truth.foreign[i] < foreign ? truth.foreign[i] : foreign;
+                leaked = truth.leaked[i] < leaked ? truth.leaked[i] : leaked;
+        }
+        return foreign + leaked;
 }
 
 static bool is_served(bool is_claim)
@@ -110,12 +134,12 @@ static bool is_served(bool is_claim)
 /* What a path has left: the request's rule, written down a second time. */
 static unsigned room(bool is_claim, unsigned n_plain, unsigned n_claimed)
 {
-        unsigned kept = is_split() ? truth.total - reserved() : 0;
+        unsigned n = usable(), kept = is_split() ? n - reserved(n) : 0;
 
         if (!is_served(is_claim) || !driver_is_open(is_claim))
                 return 0;
-        return is_claim ? less(truth.total, larger(n_plain, kept) + n_claimed)
-                        : less(truth.total, larger(n_claimed, reserved()) + n_plain);
+        return is_claim ? less(n, larger(n_plain, kept) + n_claimed)
+                        : less(n, larger(n_claimed, reserved(n)) + n_plain);
 }
 
 /* As if the returns from `first` on had not been. */
@@ -211,6 +235,20 @@ void truth_capacity_read(unsigned total)
         truth.total = total;
 }
 
+void truth_running_read(bool is_first, unsigned n_foreign, unsigned n_leaked)
+{
+        bool is_less = n_foreign + n_leaked < truth.foreign[0] + truth.leaked[0];
+
+        for (unsigned i = READINGS; --i;) {
+                truth.foreign[i] = is_first ? n_foreign : truth.foreign[i - 1];
+                truth.leaked[i] = is_first ? n_leaked : truth.leaked[i - 1];
+        }
+        truth.foreign[0] = n_foreign;
+        truth.leaked[0] = n_leaked;
+        if (is_less || is_first)
+                truth_disturbed();
+}
+
 static void check_part(const char *what, unsigned n, unsigned part)
 {
         if (is_split() && n > part)
@@ -221,7 +259,7 @@ static void check_part(const char *what, unsigned n, unsigned part)
 
 void truth_claimed(void)
 {
-        check_part("claims", disk_claimed(), reserved());
+        check_part("claims", disk_claimed(), reserved(truth.total));
 }
 
 /* The CDI devices that this pod's containers have by name. */
@@ -249,7 +287,7 @@ void truth_take(struct pod *pod)
         pod->holds = true;
         pod->since_ms = clock_now();
         if (!pod->is_claim)
-                check_part("plain pods", n_held(false), truth.total - reserved());
+                check_part("plain pods", n_held(false), truth.total - reserved(truth.total));
 }
 
 /* How many of the devices that kubelet has chosen for this pod the driver takes for in use, though
@@ -432,6 +470,40 @@ static void check_closed(void)
         check_plugin_is_closed();
 }
 
+/* What the driver holds is its own word: that nothing is missing there is checked elsewhere. */
+static void check_foreign(void)
+{
+        unsigned n_plain = driver.sharing ? sharing_n_held(driver.sharing) : 0, n_free = 0;
+        const char *names[N_IDS];
+        uint64_t held = 0;
+
+        if (!driver.is_up || !driver.is_running_known || !driver.is_wanted_known ||
+            !driver.is_judged || (driver.sharing && !sharing_is_known(driver.sharing))) {
+                truth.healthy_wrong_ms = 0;
+                return;
+        }
+        (void)names_of(UINT64_MAX, names);
+        for (unsigned i = 0; i < N_IDS; ++i) {
+                held |= (uint64_t)ledger_is_device_held(driver.ledger, i) << i;
+                n_free += driver.sharing && (kubelet.healthy >> i & 1) &&
+                          holdings_state(driver.holdings, names[i]) == HOLDINGS_FREE;
+        }
+        if (count(driver.wanted & ~held) > less(truth.total, count(held) + n_plain + withheld()))
+                trace_violation("%u free devices are published, though of %u TDs %u are held and "
+                                "others use %u",
+                                count(driver.wanted & ~held), truth.total, count(held) + n_plain,
+                                withheld());
+        if (n_free <= less(truth.total, ledger_held(driver.ledger) + n_plain + withheld()))
+                truth.healthy_wrong_ms = 0;
+        else if (!truth.healthy_wrong_ms)
+                truth.healthy_wrong_ms = clock_now();
+        else if (clock_now() - truth.healthy_wrong_ms > REPORTED_BY_MS)
+                trace_violation("%u free devices are Healthy, though of %u TDs %u are held and "
+                                "others use %u",
+                                n_free, truth.total, ledger_held(driver.ledger) + n_plain,
+                                withheld());
+}
+
 static void check_returns(void)
 {
         const struct stock stock = take_stock();
@@ -456,6 +528,7 @@ void truth_check(void)
         check_nothing_is_forgotten();
         check_spec();
         check_closed();
+        check_foreign();
         check_returns();
 }
 

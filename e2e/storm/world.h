@@ -16,6 +16,7 @@
 struct error;
 struct holdings;
 struct ledger;
+struct misc_tree;
 struct sharing;
 
 #define TDS_MAX   24U    /* of the host, at most; device names have 64 bits' room */
@@ -29,7 +30,8 @@ enum fault {
         FAULT_RELEASE_ON_MISSING,
         FAULT_FORGET,
         FAULT_NO_TAINT,
-        FAULT_NO_SPEC
+        FAULT_NO_SPEC,
+        FAULT_IGNORE_FOREIGN
 };
 
 /* ---- pods ---- */
@@ -188,10 +190,19 @@ struct host {
         uint64_t spec_plugins; /* "plugin-tdx5" */
         bool is_spec_stuck;    /* nothing can be written there */
         struct event spec_repair;
+        unsigned n_foreign; /* TDs of others */
+        unsigned n_leaked;  /* key IDs, until the host boots again */
         uint64_t spec_repaired_ms;
 };
 
 extern struct host host;
+
+/* running.c: where TDs run. Borrowed until the next call; NULL: more are charged than the capacity
+ * allows, and host/misc_tree believes none of it. */
+const struct misc_tree *host_running(void);
+/* Key IDs that nobody has. */
+unsigned host_n_free(void);
+void host_running_deinit(void);
 
 void host_remove_spec(void);
 
@@ -210,6 +221,7 @@ struct driver {
         struct driver_flags flags;
         enum fault fault;
         bool is_capacity_known;
+        bool is_running_known; /* it was told where TDs run */
         unsigned total;
         struct node *node;
         struct prepare *prepare;         /* node's */
@@ -272,6 +284,8 @@ void truth_give_back(struct pod *pod); /* harmless where it holds nothing */
 /* A claim's record has gone: from now on its TDs must come back. */
 void truth_unprepared(unsigned n);
 void truth_capacity_read(unsigned total);
+/* The driver has read where TDs run, for the first time since its start or again. */
+void truth_running_read(bool is_first, unsigned n_foreign, unsigned n_leaked);
 /* Something is, or was until now, down. */
 void truth_disturbed(void);
 /* What closes the slices has to be done once more, or need not be. */
@@ -307,6 +321,8 @@ enum tally {
         TALLY_ENFORCE,
         TALLY_TAINTS,
         TALLY_SPEC,
+        TALLY_FOREIGN,
+        TALLY_LEAK,
         TALLY_WAIT,
         N_OPERATIONS,
         TALLY_ALLOCATED = N_OPERATIONS,

@@ -20,6 +20,7 @@
 
 #define REPORT_SIZE 1024
 #define HEADER_SIZE 16
+#define VERSION_1_1 0x10001u /* major and minor, which QEMU both insists on */
 
 static int fail(const char *what)
 {
@@ -59,7 +60,8 @@ static int quote(const char *path)
         while ((r = read(fd, answer + n, sizeof(answer) - n)) > 0)
                 n += (size_t)r;
         close(fd);
-        if (n < 4 + HEADER_SIZE + 8 || get(answer + 8) != 1 || get(answer + 16)) {
+        if (n < 4 + HEADER_SIZE + 8 || get(answer + 4) != VERSION_1_1 || get(answer + 8) != 1 ||
+            get(answer + 16)) {
                 printf("no quote: %zu bytes\n", n);
                 return 1;
         }

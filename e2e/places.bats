@@ -1,0 +1,148 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: Apache-2.0
+# Where the path of QGS's socket leads: /run and /var/run, the pod's view of the host, and mounts that cannot be made.
+
+setup() { load scenario; load kubevirt; enter_node 4; chmod 711 "$T"; }
+teardown() { leave_node; }
+
+# The host is below $T/host. In a pod the driver sees of it what is mounted at /host, on a read-only root: /var/run.
+pod_driver() { # [FLAG...]
+        mkdir -p "$T/pod/var/run" "$T/host/run"
+        plain_flags
+        start driver unshare -m --propagation private bash -c 'mount --bind "$0/pod" "$0/pod"
+                mount -o remount,bind,ro "$0/pod" && mount --bind "$0/host/run" "$0/pod/var/run" && exec "$@"' \
+                "$T" "$DRIVER" run "${FLAGS[@]}" --host-root "$T/pod" "$@"
+        registered
+}
+# On the host itself, where /var/run is a link to /run.
+on_host() { unshare -m --propagation private bash -c 'mount --bind "$0/host/run" /run && exec "$@"' "$T" "$@"; }
+host_driver() { # [FLAG...]
+        plain_flags
+        start driver unshare -m --propagation private bash -c 'mount --bind "$0/host/run" /run && exec "$@"' \
+                "$T" "$DRIVER" run "${FLAGS[@]}" "$@"
+        registered
+}
+
+# ---- one place, two names ----
+
+attests_at() { # PATH TD: as QEMU in the VM's container, on the host
+        on_host "$SIM/cdi-run" --cdi-dir "$CDI" --device "kubevirt.io/tdx=dra-$2" -- \
+                "$SIM/vm-sim" --socket "$1" --uid 107 --gid 107 | grep '^quote of'
+}
+
+@test "/run/tdx-qgs and /var/run/tdx-qgs mean the same place, in the CR and in the flag, in the pod and outside" {
+        start_qgs
+        local n=0 start spelling
+        for start in pod_driver host_driver; do
+                for spelling in /run /var/run; do
+                        cr '{"enforced":true,"qgsSocketPath":"'"$spelling"'/tdx-qgs/qgs.socket"}'
+                        $start --serve dra
+                        becomes "open, attesting"
+                        prepare "cr$n" "tdx$n"
+                        # The VM has it where KubeVirt tells QEMU to look.
+                        jq -e --arg path "$spelling/tdx-qgs" '.devices[0].containerEdits.mounts[0].containerPath == $path' \
+                                "$CDI/kubevirt.io-tdx.json"
+                        attests_at "$spelling/tdx-qgs/qgs.socket" "tdx$n"
+                        stop_driver
+                        n=$((n + 1))
+                done
+        done
+}
+
+@test "the flag in the one spelling and the CR in the other go together" {
+        start_qgs
+        cr '{"enforced":true,"qgsSocketPath":"/run/tdx-qgs/qgs.socket"}'
+        pod_driver --serve dra --qgs-socket /var/run/tdx-qgs/qgs.socket
+        becomes "open, attesting"
+        prepare one tdx0
+        attests_at /run/tdx-qgs/qgs.socket tdx0
+        stop_driver
+        cr '{"enforced":true,"qgsSocketPath":"/var/run/tdx-qgs/qgs.socket"}'
+        pod_driver --serve dra --qgs-socket /run/tdx-qgs/qgs.socket
+        becomes "open, attesting"
+        attests_at /var/run/tdx-qgs/qgs.socket tdx0
+}
+
+@test "if the pod does not see the path, VMs start without it unless enforced, and the reason says what to mount" {
+        local path=/srv/tdx-qgs-test
+        cr '{"enforced":false,"qgsSocketPath":"'$path'/qgs.socket"}'
+        pod_driver --serve dra
+        becomes "open, attesting not"
+        said driver "cannot see the host's $path: mount $path at $T/pod$path" 10
+        prepare one tdx0
+        jq -e --arg path "$path" '.devices[0].containerEdits.mounts[0].hostPath == $path' "$CDI/kubevirt.io-tdx.json"
+        if says driver "VMs cannot be given their devices"; then false; fi
+        cr '{"enforced":true,"qgsSocketPath":"'$path'/qgs.socket"}'
+        becomes "tainted not-seen, attesting not"
+        eventually 10 has_event "TDXNotSchedulable.*mount $path at $T/pod$path"
+}
+
+# ---- mounts that cannot be made ----
+
+# A file where the way to the directory should be, after the settings were taken.
+block() { rm -rf "$1" && touch "$1"; }
+
+@test "while the directory that VMs would mount cannot be created, no VM is placed; then they are" {
+        local parent=$T/host/run/parent
+        cr '{"enforced":false,"qgsSocketPath":"'"$parent"'/qgs/qgs.socket"}'
+        plain_driver --serve dra
+        becomes "open, attesting not"
+        eventually 10 test -d "$parent/qgs"
+        block "$parent"
+        becomes "tainted no-mount, attesting not"
+        eventually 10 has_event "TDXNotSchedulable.*the directory $parent/qgs, which VMs mount, cannot be created"
+        metric_is tdx_schedulable 0
+        run prepare one tdx0
+        [[ $output == *"$parent/qgs"* && $output != *--cdi-dir* ]]
+        rm "$parent"
+        becomes "open, attesting not"
+        eventually 10 has_event TDXSchedulable
+        kubelet prepare default/one
+        [ -d "$parent/qgs" ]
+}
+
+@test "while the CDI spec cannot be written, no VM is placed by a claim; then they are" {
+        CDI=$T/blocked/cdi
+        touch "$T/blocked"
+        plain_driver --serve dra
+        becomes "tainted no-mount, attesting not"
+        eventually 10 has_event "TDXNotSchedulable.*the CDI spec $CDI/kubevirt.io-tdx.json cannot be written"
+        rm "$T/blocked"
+        becomes "open, attesting not"
+        prepare one tdx0
+        [ -f "$CDI/kubevirt.io-tdx.json" ]
+}
+
+@test "where the API server keeps no taints, devices whose mount cannot be made are withdrawn" {
+        api drop-fields taints
+        CDI=$T/blocked/cdi
+        touch "$T/blocked"
+        plain_driver --serve dra
+        becomes withdrawn
+        rm "$T/blocked"
+        becomes "open, attesting not"
+}
+
+@test "the plugin's devices are Unhealthy as far as they need the mount or the spec" {
+        leave_node
+        KUBELET_DEVICES=yes enter_node 4
+        healthy_are() { [ "$(kubelet devices | grep -c ' Healthy')" = "$1" ]; }
+        local parent=$T/host/run/parent
+        CDI=$T/blocked/cdi
+        touch "$T/blocked"
+        cr '{"enforced":false,"qgsSocketPath":"'"$parent"'/qgs/qgs.socket"}'
+        plain_driver --serve both
+        becomes "tainted no-mount, attesting not"
+        # A plain mount needs no spec.
+        eventually 20 healthy_are 4
+        block "$parent"
+        eventually 20 healthy_are 0
+        rm "$parent"
+        eventually 20 healthy_are 4
+        stop_driver
+        plain_driver --serve both --plugin-inject cdi
+        kubelet wait-listed 30s >/dev/null
+        eventually 20 healthy_are 0
+        rm "$T/blocked"
+        eventually 20 healthy_are 4
+}
