@@ -36,6 +36,7 @@ KUBEVIRTS = "kubevirt.io", "kubevirts"
 CALLS = {
     ("dra/claims/prepare.c", "kube_get"): {CLAIM},
     ("dra/claims/reconcile.c", "kube_get"): {CLAIM},
+    ("dra/claims/rebuild.c", "kube_get"): {CLAIM},
     ("dra/offer/publisher.c", "kube_get"): {("", "nodes", "get", None)},
     ("dra/admin/survey.c", "kube_get"): {("", "nodes", "get", None)},
     ("dra/offer/publisher.c", "kube_create"): {(*SLICES, "create", None)},
@@ -49,6 +50,7 @@ CALLS = {
 }
 PATHS = {  # by file: which objects, so that a call for another kind does not go unnoticed
     "dra/claims/prepare.c": {"kube_path_claim"}, "dra/claims/reconcile.c": {"kube_path_claim"},
+    "dra/claims/rebuild.c": {"kube_path_claim"},
     "dra/offer/publisher.c": {"kube_path_node", "kube_path_slice", "KUBE_PATH_SLICES"},
     "dra/admin/survey.c": {"kube_path_node"}, "dra/kube/event.c": {"kube_path_events"},
     "dra/kube/settings.c": {"KUBE_PATH_KUBEVIRTS"},
