@@ -279,6 +279,7 @@ static void set_spec_refused(bool is_refused)
 static int write_spec(const struct cdi_store *store, struct error *err)
 {
         if (!store->bytes) {
+                set_spec_refused(false);
                 host_remove_spec();
                 return 0;
         }
