@@ -183,11 +183,12 @@ static uint64_t age_of_kubelet_ms(void *owner)
 
 /* ---- becoming the node's active instance ---- */
 
-static void on_node_uid(void *owner, const char *uid)
+static void on_node(void *owner, const char *uid, const char *runtime)
 {
         struct daemon *daemon = owner;
 
         kube_events_set_node_uid(daemon->events, uid);
+        node_set_runtime(daemon->node, runtime);
 }
 
 /* Sockets that killed instances left behind; kubelet would keep dialling them. */
@@ -328,7 +329,7 @@ static int set_up_kube(struct daemon *daemon, struct error *err)
         publisher_options = (struct publisher_options){ .loop = &daemon->loop,
                                                         .api = daemon->api,
                                                         .node_name = config->node_name,
-                                                        .on_node_uid = on_node_uid,
+                                                        .on_node = on_node,
                                                         .on_taints_dropped = on_taints_dropped,
                                                         .on_event = on_event,
                                                         .owner = daemon };

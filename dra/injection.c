@@ -9,6 +9,7 @@
 #include "cdi/store.h"
 #include "claims/prepare.h"
 #include "config.h"
+#include "kube/runtime.h"
 #include "plugin/service.h"
 #include "surroundings.h"
 
@@ -20,6 +21,8 @@ struct injection {
         unsigned n_devices;      /* of each prefix, in the spec that was set last */
         bool has_plugin_devices; /* in the spec */
         char *conflict;          /* the other file that names our devices; NULL: none */
+        char *runtime;           /* NULL: not known */
+        bool is_runtime_told;    /* it cannot read the spec, and the log says so */
 
         /* Code 0: all is well. */
         struct error spec_error;  /* the CDI spec cannot be written */
@@ -45,6 +48,7 @@ void injection_free(struct injection *injection)
                 return;
         cdi_store_free(injection->store);
         free(injection->conflict);
+        free(injection->runtime);
         free(injection);
 }
 
@@ -69,6 +73,28 @@ static void set_error(struct injection *injection, struct error *known, const st
         injection->options.on_changed(injection->options.owner);
 }
 
+/* A group comes and goes with QGS's socket: once is enough. */
+static void look_at_runtime(struct injection *injection)
+{
+        unsigned group = injection->options.attestation->group;
+
+        if (!group || injection->is_runtime_told || !runtime_rejects_groups(injection->runtime))
+                return;
+        injection->is_runtime_told = true;
+        log_warn("the container runtime is too old for the CDI spec, which gives VMs the group of "
+                 "QGS's socket: containers with claims fail. Update it (containerd 1.7.20, CRI-O "
+                 "1.30 or later), or make the socket writable for all (mode 0666)",
+                 log_str("runtime", injection->runtime), log_int("group", group));
+}
+
+void injection_set_runtime(struct injection *injection, const char *version)
+{
+        free(injection->runtime);
+        injection->runtime = version ? xstrdup(version) : NULL;
+        injection->is_runtime_told = false;
+        look_at_runtime(injection);
+}
+
 void injection_set(struct injection *injection, unsigned n, bool is_for_plugin)
 {
         static const char *const prefixes[] = { PREPARE_CDI_PREFIX, PLUGIN_SERVICE_CDI_PREFIX };
@@ -87,6 +113,7 @@ void injection_set(struct injection *injection, unsigned n, bool is_for_plugin)
                 .mount = { attestation->host_directory, attestation->vm_directory },
                 .group = attestation->group,
         };
+        look_at_runtime(injection);
         bytes = cdi_spec_build(&spec, &n_bytes);
         (void)cdi_store_set(injection->store, bytes, n_bytes, &error);
         set_error(injection, &injection->spec_error, &error);

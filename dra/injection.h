@@ -43,6 +43,10 @@ void injection_verify(struct injection *injection);
 /* Find another CDI spec that names our devices; tells it once. Reads every spec there is. */
 void injection_look_for_conflict(struct injection *injection);
 
+/* The node's container runtime, by its Node object ("containerd://1.7.13"); copied. NULL: not
+ * known. One that cannot read the spec is told once. */
+void injection_set_runtime(struct injection *injection, const char *version);
+
 /* The spec could not be written when that was last tried. */
 bool injection_lacks_spec(const struct injection *injection);
 /* Why a VM that is placed here could not start, attested or not; NULL: it can. The device plugin

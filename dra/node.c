@@ -17,11 +17,9 @@
 #include "ledger.h"
 #include "offer/inventory.h"
 #include "overcommit.h"
+#include "placement.h"
 
 #include <string.h>
-
-/* Why no new VM may be placed here, as far as an Event of its own is due. */
-enum obstacle { OBSTACLE_NONE, OBSTACLE_NO_MOUNT, OBSTACLE_PATH_REFUSED, OBSTACLE_QGS };
 
 struct node {
         struct node_options options;
@@ -31,7 +29,6 @@ struct node {
         unsigned total;
         char *module_version; /* NULL: not known */
         struct attestation_facts attestation;
-        bool are_taints_dropped;
         struct foreign foreign;
 
         /* What is held. */
@@ -44,8 +41,7 @@ struct node {
         struct injection *injection;
 
         struct overcommit overcommit;
-        enum obstacle told_obstacle; /* by the last Event */
-        bool was_in_doubt;           /* by the last Event of the settings */
+        struct placement placement;
         bool is_active;
         bool is_stopping;
 };
@@ -76,37 +72,15 @@ static void tell_overcommit(struct node *node)
                         node->options.on_event, node->options.owner);
 }
 
-static enum obstacle obstacle(const struct node *node, enum attestation_means means)
-{
-        const struct attestation_facts *attestation = &node->attestation;
-
-        if (injection_obstacle(node->injection, means))
-                return OBSTACLE_NO_MOUNT;
-        if (attestation->is_schedulable[means])
-                return OBSTACLE_NONE;
-        return attestation->refuses_path ? OBSTACLE_PATH_REFUSED : OBSTACLE_QGS;
-}
-
-/* The reason and the remedy, or how well it is; borrowed until the next change. */
-static const char *describe(const struct node *node)
-{
-        const struct error *error = injection_obstacle(node->injection, ATTESTATION_CDI);
-
-        return error ? error->text : node->attestation.description;
-}
-
 /* The one place where facts become an offer: called after each change. */
 static void publish(struct node *node)
 {
         const struct attestation_facts *attestation = &node->attestation;
-        enum obstacle why = obstacle(node, ATTESTATION_CDI);
         const struct inventory_terms terms = {
                 .is_known = is_total_in_force(node) && attestation->is_known,
                 .is_attesting = attestation->works[ATTESTATION_CDI],
-                .taint = why == OBSTACLE_NONE       ? NULL
-                         : why == OBSTACLE_NO_MOUNT ? "no-mount"
-                                                    : attestation->state,
-                .is_withdrawing = node->are_taints_dropped,
+                .taint = placement_taint(&node->placement),
+                .is_withdrawing = node->placement.are_taints_dropped,
                 .module_version = node->module_version,
         };
         struct inventory inventory = INVENTORY_NULL;
@@ -115,23 +89,10 @@ static void publish(struct node *node)
         if (!node->options.config->serves_dra || !node->is_active || node->is_stopping)
                 return;
         inventory_compute(node->ledger, &terms, &inventory);
-        node->options.on_offer(node->options.owner, &inventory, why == OBSTACLE_NONE,
-                               describe(node));
+        node->options.on_offer(node->options.owner, &inventory,
+                               placement_is_open(&node->placement, ATTESTATION_CDI),
+                               placement_describe(&node->placement));
         inventory_deinit(&inventory);
-}
-
-/* Only what is between two reasons of QGS's own is left to log, slice and health stream. */
-static void tell_schedulability(struct node *node)
-{
-        enum obstacle why = obstacle(node, ATTESTATION_CDI);
-
-        if (why == node->told_obstacle || !node->attestation.is_known)
-                return;
-        node->told_obstacle = why;
-        if (why == OBSTACLE_NONE) /* the server may have learnt about taints since */
-                node->are_taints_dropped = false;
-        tell(node, why != OBSTACLE_NONE,
-             why == OBSTACLE_NONE ? "TDXSchedulable" : "TDXNotSchedulable", describe(node));
 }
 
 static void close_plugin(struct node *node)
@@ -139,17 +100,13 @@ static void close_plugin(struct node *node)
         enum attestation_means means =
                 node->options.config->is_injecting_cdi ? ATTESTATION_CDI : ATTESTATION_MOUNTS;
 
-        plugin_close(node->plugin, obstacle(node, means) != OBSTACLE_NONE);
+        plugin_close(node->plugin, !placement_is_open(&node->placement, means));
 }
 
 void node_taints_dropped(struct node *node)
 {
-        if (node->are_taints_dropped)
-                return;
-        log_warn("this API server keeps no device taints (its feature DRADeviceTaints is off): "
-                 "while VMs may not be placed here, the slices list no device instead");
-        node->are_taints_dropped = true;
-        publish(node);
+        if (placement_set_taints_dropped(&node->placement))
+                publish(node);
 }
 
 static void on_claims_changed(void *owner)
@@ -169,11 +126,11 @@ static void on_injection_changed(void *owner)
         struct node *node = owner;
 
         close_plugin(node);
-        tell_schedulability(node);
+        placement_tell(&node->placement);
         publish(node);
 }
 
-static void on_injection_event(void *owner, bool is_warning, const char *reason, const char *text)
+static void on_event(void *owner, bool is_warning, const char *reason, const char *text)
 {
         tell(owner, is_warning, reason, text);
 }
@@ -232,17 +189,6 @@ static int on_allocating(void *owner, unsigned n, struct error *err)
 
 /* ---- attestation ---- */
 
-static void tell_doubt(struct node *node)
-{
-        const char *doubt = node->attestation.doubt;
-
-        if (!doubt == !node->was_in_doubt)
-                return;
-        node->was_in_doubt = doubt;
-        tell(node, doubt, doubt ? "TDXSettingsUnknown" : "TDXSettingsKnown",
-             doubt ? doubt : "KubeVirt's attestation settings are known");
-}
-
 static void put_attestation_in_force(struct node *node)
 {
         const struct attestation_facts *attestation = &node->attestation;
@@ -254,8 +200,7 @@ static void put_attestation_in_force(struct node *node)
                 return;
         write_cdi_spec(node);
         injection_verify(node->injection);
-        tell_doubt(node);
-        tell_schedulability(node);
+        placement_tell(&node->placement);
         publish(node);
 }
 
@@ -275,6 +220,11 @@ void node_set_module_version(struct node *node, const char *version)
         free(node->module_version);
         node->module_version = version ? xstrdup(version) : NULL;
         publish(node);
+}
+
+void node_set_runtime(struct node *node, const char *version)
+{
+        injection_set_runtime(node->injection, version);
 }
 
 /* ---- the total ---- */
@@ -542,10 +492,14 @@ static void set_up_injection(struct node *node)
         const struct injection_options options = { .config = node->options.config,
                                                    .attestation = &node->attestation,
                                                    .on_changed = on_injection_changed,
-                                                   .on_event = on_injection_event,
+                                                   .on_event = on_event,
                                                    .owner = node };
 
         node->injection = injection_new(&options);
+        node->placement = (struct placement){ .injection = node->injection,
+                                              .attestation = &node->attestation,
+                                              .on_event = on_event,
+                                              .owner = node };
 }
 
 struct node *node_new(const struct node_options *options)
@@ -629,7 +583,7 @@ void node_status(const struct node *node, struct node_status *ret)
                 .is_attestation_known = node->attestation.is_known,
                 .is_attesting = node->attestation.works[ATTESTATION_CDI],
                 .attestation_state = node->attestation.state,
-                .is_schedulable = obstacle(node, ATTESTATION_CDI) == OBSTACLE_NONE,
+                .is_schedulable = placement_is_open(&node->placement, ATTESTATION_CDI),
                 .refuses_path = node->attestation.refuses_path,
                 .refuses_enforced = node->attestation.refuses_enforced,
         };

@@ -67,6 +67,8 @@ void node_set_total(struct node *node, unsigned tds);
 void node_set_attestation(struct node *node, const struct attestation_facts *facts);
 /* A semantic version, copied; NULL: not known. */
 void node_set_module_version(struct node *node, const char *version);
+/* The node's container runtime, by its Node object ("containerd://1.7.13"); copied. */
+void node_set_runtime(struct node *node, const char *version);
 /* The API server drops the taints we write: from now on free devices are withdrawn instead, until
  * VMs may be placed here again. */
 void node_taints_dropped(struct node *node);

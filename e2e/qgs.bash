@@ -62,7 +62,7 @@ now_ms() { echo $((${EPOCHREALTIME/./} / 1000)); }
 said_at_ms() { # PATTERN
         date -u -d "$(grep -E -- "$1" "$T/driver.log" | tail -n 1 | cut -d ' ' -f 1)" +%s%3N
 }
-# What a bound leaves to a machine that has other things to do.
+# What a bound leaves to a machine that has other things to do; less than the 8 s after which the driver looks anyway.
 SLACK_MS=5000
 within() { # MS BEGIN_MS END_MS
         echo "after $(($3 - $2)) ms, within $1"

@@ -65,10 +65,10 @@ enter_node() {
         start_kubelet
 }
 
-start_api() {
+start_api() { # [FLAG...]
         start api "$SIM/apiserver-sim" --control "$T/api.ctl" --port "${API_PORT:-0}" --port-file "$T/api.port" \
-                --node "$NODE:11111111-2222-3333-4444-555555555555" --node node2:66666666-7777-8888-9999-000000000000
-        eventually 40 api ok || { cat "$T/api.log"; return 1; }
+                --node "$NODE:11111111-2222-3333-4444-555555555555" --node node2:66666666-7777-8888-9999-000000000000 "$@"
+        eventually 60 api ok || { cat "$T/api.log"; return 1; }
         API=http://127.0.0.1:$(cat "$T/api.port")
 }
 
@@ -79,7 +79,7 @@ start_kubelet() { # [FLAG...]
         [ "${KUBELET_DEVICES:-no}" = no ] || devices=()
         start kubelet "$SIM/kubelet-sim" --dir "$K" --control "$T/kubelet.ctl" --api "$API" --node "$NODE" \
                 --cgroup-root "$T/cgroup" "${devices[@]}" "$@"
-        eventually 40 kubelet plugins || { cat "$T/kubelet.log"; return 1; }
+        eventually 60 kubelet plugins || { cat "$T/kubelet.log"; return 1; }
 }
 
 # Fails where a sanitizer had something to say, or the driver did not end in an orderly way.

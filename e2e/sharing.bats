@@ -389,6 +389,7 @@ split_of_one_path() {
 }
 
 no_spec_no_pod() {
+        rm -rf "$CDI"
         : >"$CDI"
         both --plugin-inject cdi --listen 127.0.0.1:0
         refused "a file is where a directory should be" pod one
@@ -475,6 +476,35 @@ init_container() {
 held_by_plugin() { inspect | sed -n 's/^plugin  *\([0-9]*\) devices.*/\1/p'; }
 @test "an init container and the container after it, however far apart, hold one TD" {
         went_well init_container
+}
+
+vm_stops_and_starts() { # FLAG...: the claim is the VM's, stays allocated, and is prepared for each of its pods
+        both --prepare-wait 500ms "$@"
+        prepare vm tdx0
+        kubelet unprepare default/vm
+}
+
+split_keeps_a_stopped_vms_td() {
+        vm_stops_and_starts --share=split=1
+        kubelet wait-healthy 3 5s
+        pod plain 3
+        refused "Requested: 1, Available: 0" pod late
+        kubelet prepare default/vm
+}
+@test "a claim that belongs to a VM keeps its TD while the VM is stopped, with a split" {
+        went_well split_keeps_a_stopped_vms_td
+}
+
+dynamic_gives_a_stopped_vms_td_away() {
+        vm_stops_and_starts
+        kubelet wait-healthy 4 5s
+        pod plain 4
+        refused "no TD is free: 4 of 4 held" kubelet prepare default/vm
+        leave plain --takes 0s
+        eventually 30 kubelet prepare default/vm
+}
+@test "without a split plain pods may take the TD of a stopped VM's claim, and the VM's start says who has it" {
+        went_well dynamic_gives_a_stopped_vms_td_away
 }
 
 random_mix() {

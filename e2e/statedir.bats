@@ -96,3 +96,14 @@ refuses_another() {
         refuses_another
         stop_driver
 }
+
+@test "the plugin's record is written where the state directory is now, too" {
+        end kubelet KILL || true
+        KUBELET_DEVICES=yes start_kubelet
+        driver
+        kubelet wait-listed 20s
+        kubelet pod default/plain
+        eventually 15 grep -q tdx "$STATE/plugin-devices"
+        mv "$STATE" "$T/away"
+        eventually 15 grep -q tdx "$STATE/plugin-devices"
+}

@@ -2,8 +2,8 @@
 #include "capacity.h"
 
 #include "base/memory.h"
-#include "device.h"
 #include "config.h"
+#include "device.h"
 #include "host/misc.h"
 #include "unit/suite.h"
 

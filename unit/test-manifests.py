@@ -36,6 +36,7 @@ KUBEVIRTS = "kubevirt.io", "kubevirts"
 CALLS = {
     ("dra/claims/prepare.c", "kube_get"): {CLAIM},
     ("dra/claims/reconcile.c", "kube_get"): {CLAIM},
+    ("dra/claims/rebuild.c", "kube_get"): {CLAIM},
     ("dra/offer/publisher.c", "kube_get"): {("", "nodes", "get", None)},
     ("dra/admin/survey.c", "kube_get"): {("", "nodes", "get", None)},
     ("dra/offer/publisher.c", "kube_create"): {(*SLICES, "create", None)},
@@ -49,6 +50,7 @@ CALLS = {
 }
 PATHS = {  # by file: which objects, so that a call for another kind does not go unnoticed
     "dra/claims/prepare.c": {"kube_path_claim"}, "dra/claims/reconcile.c": {"kube_path_claim"},
+    "dra/claims/rebuild.c": {"kube_path_claim"},
     "dra/offer/publisher.c": {"kube_path_node", "kube_path_slice", "KUBE_PATH_SLICES"},
     "dra/admin/survey.c": {"kube_path_node"}, "dra/kube/event.c": {"kube_path_events"},
     "dra/kube/settings.c": {"KUBE_PATH_KUBEVIRTS"},
@@ -282,7 +284,45 @@ def check_openshift(things):
           "openshift: the pod asks for it by name, and may")
 
 
+# Where each distribution's documents have kubelet's directories and CDI's; each component says the same by variables
+# and mounts.
+DISTRIBUTIONS = {
+    "k0s": ("/var/lib/k0s/kubelet", f"{KUBELET}/device-plugins", "/var/run/cdi"),
+    "k3s": (KUBELET, f"{KUBELET}/device-plugins", "/var/run/cdi"),
+    "rke2": (KUBELET, f"{KUBELET}/device-plugins", "/var/run/cdi"),
+    "microk8s": (f"/var/snap/microk8s/common{KUBELET}", f"/var/snap/microk8s/common{KUBELET}/device-plugins",
+                 "/var/run/cdi"),
+    "talos": (KUBELET, f"{KUBELET}/device-plugins", "/var/cdi/dynamic"),
+}
+
+
+def check_distribution(overlay, name, kubelet, device_plugins, cdi):
+    things = kustomize.render(MANIFESTS / "components" / name, kustomize.render(MANIFESTS / "overlays" / overlay))
+    container = container_of(things)
+    volumes = {v["name"]: v["hostPath"]["path"] for v in kustomize.pod_spec(kustomize.one(things, "DaemonSet"))["volumes"]}
+    mounts = {m["mountPath"]: (volumes[m["name"]], m.get("readOnly", False)) for m in container["volumeMounts"]}
+    variables = {v["name"]: v.get("value") for v in container["env"]}
+    wanted = {f"{kubelet}/plugins/{DOMAIN}": False, f"{kubelet}/plugins_registry": False,
+              f"{kubelet}/pod-resources": True, device_plugins: False, cdi: False, "/host/var/run": False,
+              "/host/sys/fs/cgroup": True}
+    check({path: read_only for path, (_, read_only) in mounts.items()} == wanted,
+          f"{name} on {overlay}: it sees the directories of {name}, and no other", mounts)
+    check(all(path in (host, "/host" + host) for path, (host, _) in mounts.items()) and len(volumes) == len(mounts),
+          f"{name} on {overlay}: paths are the same inside and outside")
+    check((variables.get("DRA_KUBELET_DIR", KUBELET), variables.get("DRA_DEVICE_PLUGIN_DIR", f"{KUBELET}/device-plugins"),
+           variables.get("DRA_CDI_DIR", "/var/run/cdi")) == (kubelet, device_plugins, cdi),
+          f"{name} on {overlay}: the driver is told of them", variables)
+    uid = "0c1ef3a4-6d1c-4d0e-9a40-2f6e2a3b4c5d"
+    environment = {n: v for n, v in variables.items() if v} | {"NODE_NAME": "n", "POD_UID": uid}
+    said = subprocess.run([DRIVER, "check", "--capacity", "1"], env=environment, capture_output=True, text=True).stdout
+    check("node name, socket paths" in said and "FAIL  flags" not in said,
+          f"{name} on {overlay}: the sockets of a pod fit", said)
+
+
 def check_components():
+    for name, paths in DISTRIBUTIONS.items():
+        for overlay in ("both", "dra"):
+            check_distribution(overlay, name, *paths)
     for path in sorted((MANIFESTS / "components").glob("nodes-*")):
         things = kustomize.render(path, kustomize.render(MANIFESTS / "overlays/dra"))
         selector = kustomize.pod_spec(kustomize.one(things, "DaemonSet"))["nodeSelector"]

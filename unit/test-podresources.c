@@ -2,6 +2,7 @@
 #include "plugin/podresources.h"
 
 #include "base/memory.h"
+#include "device.h"
 #include "podresources.pb-c.h"
 #include "unit/suite.h"
 
@@ -61,5 +62,60 @@ START_TEST(an_empty_list_has_no_ids)
 }
 END_TEST
 
+/* As kubelet 1.37 marshals it: two pods share a claim of two devices; one of another driver's; and
+ * one whose Prepare runs, without resources. */
+START_TEST(claims_devices_of_the_driver_are_collected_with_pool_and_cdi_name)
+{
+        Podresources__CDIDevice cdi = PODRESOURCES__CDIDEVICE__INIT;
+        Podresources__CDIDevice *cdis[] = { &cdi };
+        Podresources__ClaimResource one = PODRESOURCES__CLAIM_RESOURCE__INIT,
+                                    bare = PODRESOURCES__CLAIM_RESOURCE__INIT,
+                                    other = PODRESOURCES__CLAIM_RESOURCE__INIT;
+        Podresources__ClaimResource *resources[] = { &one, &other, &bare };
+        Podresources__DynamicResource claim = PODRESOURCES__DYNAMIC_RESOURCE__INIT,
+                                      running = PODRESOURCES__DYNAMIC_RESOURCE__INIT;
+        Podresources__DynamicResource *claims[] = { &running, &claim };
+        Podresources__ContainerResources container = PODRESOURCES__CONTAINER_RESOURCES__INIT;
+        Podresources__ContainerResources *containers[] = { &container };
+        Podresources__PodResources pod = PODRESOURCES__POD_RESOURCES__INIT;
+        Podresources__PodResources *pods[] = { &pod, &pod };
+        Podresources__ListPodResourcesResponse list =
+                PODRESOURCES__LIST_POD_RESOURCES_RESPONSE__INIT;
+        __attribute__((cleanup(cleanup_free))) struct device_prepared *devices = NULL;
+        size_t n;
+
+        cdi.name = (char *)"kubevirt.io/tdx=dra-tdx5";
+        one.driver_name = bare.driver_name = (char *)"tdx.kubevirt.io";
+        one.pool_name = bare.pool_name = (char *)"node1";
+        one.device_name = (char *)"tdx3";
+        one.cdi_devices = cdis;
+        one.n_cdi_devices = 1;
+        bare.device_name = (char *)"tdx4";
+        other.driver_name = (char *)"gpu.example";
+        claim.claim_namespace = running.claim_namespace = (char *)"vms";
+        claim.claim_name = (char *)"c";
+        running.claim_name = (char *)"r";
+        claim.claim_resources = resources;
+        claim.n_claim_resources = array_size(resources);
+        container.dynamic_resources = claims;
+        container.n_dynamic_resources = array_size(claims);
+        pod.containers = containers;
+        pod.n_containers = 1;
+        list.pod_resources = pods;
+        list.n_pod_resources = array_size(pods);
+
+        devices = podresources_collect_claims(&list, "tdx.kubevirt.io", &n);
+
+        ck_assert_uint_eq(n, 4);
+        for (size_t i = 0; i < n; ++i) {
+                ck_assert_str_eq(devices[i].namespace_, "vms");
+                ck_assert_str_eq(devices[i].claim, "c");
+                ck_assert_str_eq(devices[i].pool, "node1");
+                ck_assert_str_eq(devices[i].device, i % 2 ? "tdx4" : "tdx3");
+                ck_assert_str_eq(devices[i].cdi, i % 2 ? "" : "kubevirt.io/tdx=dra-tdx5");
+        }
+}
+END_TEST
+
 SUITE("podresources", ids_of_the_resource_are_collected_over_pods_containers_and_numa_nodes,
-      an_empty_list_has_no_ids);
+      an_empty_list_has_no_ids, claims_devices_of_the_driver_are_collected_with_pool_and_cdi_name);

@@ -177,7 +177,9 @@ static void add_device(struct lost *lost, const struct device_prepared *device)
         lost->devices[lost->n_devices++].slot = slot_of(device->cdi);
 }
 
-/* Without a UID: by name, as kubelet lists it, for as long as kubelet does. */
+/* Without a UID: by name, as kubelet lists it, for as long as kubelet does. It may be the claim of
+ * a damaged record, which tells a UID and no name; until the API server knows which, both are held:
+ * rather one TD too many than one too few. */
 static void hold_by_name(struct lost *lost)
 {
         __attribute__((cleanup(cleanup_free))) char *key = key_of(lost->namespace_, lost->name);
@@ -186,7 +188,13 @@ static void hold_by_name(struct lost *lost)
 
         if (lost->is_held || ledger_find(options->ledger, key))
                 return;
-        claim = ledger_claim_new(key, lost->namespace_, lost->name, 0);
+        claim = ledger_claim_new(key, lost->namespace_, lost->name, lost->n_devices);
+        for (size_t i = 0; i < lost->n_devices; ++i)
+                claim->devices[i] =
+                        (struct ledger_device){ .request = xstrdup(""),
+                                                .pool = xstrdup(options->pool),
+                                                .device = xstrdup(lost->devices[i].device),
+                                                .slot = lost->devices[i].slot };
         claim->is_uncertain = true;
         claim->is_unidentified = true;
         claim->uncertain_tds = (unsigned)lost->n_devices;
@@ -283,7 +291,7 @@ static struct lost *lost_new(struct rebuild *rebuild, const struct device_prepar
         lost->rebuild = rebuild;
         lost->namespace_ = xstrdup(device->namespace_);
         lost->name = xstrdup(device->claim);
-        lost->backoff = (struct backoff){ .first_ms = 500, .cap_ms = 30000 };
+        lost->backoff = (struct backoff){ .first_ms = 500, .cap_ms = 5000 };
         lost->retry = xcalloc(1, sizeof(*lost->retry));
         uv_timer_init(rebuild->options.loop, lost->retry);
         lost->retry->data = lost;

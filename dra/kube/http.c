@@ -7,6 +7,7 @@
 #include "base/text.h"
 #include "base/timer.h"
 #include "kube/credentials.h"
+#include "kube/http_failure.h"
 
 #include <assert.h>
 #include <curl/curl.h>
@@ -80,63 +81,6 @@ static void call_free(struct http_call *call)
         free(call);
 }
 
-/* What the error says to the person who reads it. Codes: curl's own text is kept where it knows
- * more. */
-static void describe_failure(const struct http_call *call, CURLcode result, struct error *err)
-{
-        const char *url = call->http->credentials.url;
-        const char *text = call->curl_text[0] ? call->curl_text : curl_easy_strerror(result);
-        long os_errno = 0;
-        curl_off_t connected_us = 0;
-
-        curl_easy_getinfo(call->easy, CURLINFO_OS_ERRNO, &os_errno);
-        curl_easy_getinfo(call->easy, CURLINFO_CONNECT_TIME_T, &connected_us);
-        switch ((int)result) {
-        case CURLE_COULDNT_CONNECT:
-                error_set(err, os_errno ? (int)-os_errno : -ECONNREFUSED,
-                          "cannot connect to %s: %s; is the API server up, and its address right?",
-                          url, os_errno ? strerror((int)os_errno) : text);
-                break;
-        case CURLE_COULDNT_RESOLVE_HOST:
-                error_set(err, -EHOSTUNREACH, "the host name in %s cannot be resolved: %s", url,
-                          text);
-                break;
-        case CURLE_OPERATION_TIMEDOUT:
-                if (connected_us)
-                        error_set(err, -ETIMEDOUT, "%s gave no complete answer within %u s", url,
-                                  call->request.timeout_ms / 1000);
-                else
-                        error_set(err, -ETIMEDOUT,
-                                  "no connection to %s in time; does a firewall or network policy "
-                                  "drop it?",
-                                  url);
-                break;
-        case CURLE_PEER_FAILED_VERIFICATION:
-                error_set(err, -EPROTO,
-                          "the certificate of %s is not trusted: %s; --ca-file must name the CA "
-                          "that signed it",
-                          url, text);
-                break;
-        case CURLE_SSL_CACERT_BADFILE:
-                error_set(err, -EPROTO, "the CA file (--ca-file) cannot be used: %s", text);
-                break;
-        case CURLE_SSL_CERTPROBLEM:
-                error_set(err, -EPROTO,
-                          "the client certificate (--client-cert, --client-key) cannot be used: %s",
-                          text);
-                break;
-        case CURLE_PARTIAL_FILE:
-        case CURLE_GOT_NOTHING:
-        case CURLE_RECV_ERROR:
-        case CURLE_SEND_ERROR:
-                error_set(err, -ECONNRESET, "the connection broke after %zu bytes of the reply: %s",
-                          call->body.n, text);
-                break;
-        default:
-                error_set(err, -EIO, "%s", text);
-        }
-}
-
 static CURL *easy_take(struct http *http);
 
 static void easy_release(struct http *http, CURL *easy)
@@ -202,7 +146,14 @@ static void on_transfer_done(struct http_call *call, CURLcode result)
                 error_set(&call->failure, -EMSGSIZE, "the reply is larger than %zu bytes",
                           call->request.max_reply);
         else if (result != CURLE_OK)
-                describe_failure(call, result, &call->failure);
+                http_failure_describe(
+                        &(struct http_failure){ .easy = call->easy,
+                                                .result = result,
+                                                .curl_text = call->curl_text,
+                                                .url = call->http->credentials.url,
+                                                .timeout_ms = call->request.timeout_ms,
+                                                .n_received = call->body.n },
+                        &call->failure);
         withdraw(call);
         if (call->is_cancelled) {
                 call_free(call);

@@ -7,6 +7,7 @@
 #include "base/log.h"
 #include "base/memory.h"
 #include "base/parse.h"
+#include "base/timer.h"
 #include "config.h"
 #include "device.h"
 #include "kube/api.h"
@@ -14,6 +15,7 @@
 #include "kube/watch.h"
 #include "offer/inventory.h"
 #include "offer/sliceplan.h"
+#include "offer/wanted.h"
 
 #include <assert.h>
 #include <limits.h>
@@ -48,7 +50,7 @@ struct publisher {
         char *deleting_uid;         /* of the slice it deletes */
         struct json *sent;          /* the slice it writes */
         struct backoff backoff;
-        uv_timer_t pause;
+        struct timer *pause;
         enum kube_outcome trouble; /* KUBE_OK: none was logged */
 };
 
@@ -58,69 +60,18 @@ static void work(struct publisher *publisher);
 
 static unsigned n_wanted(const struct publisher *publisher)
 {
-        size_t n = (inventory_n_listed(&publisher->wanted) + PUBLISHER_SLICE_DEVICES - 1) /
-                   PUBLISHER_SLICE_DEVICES;
-
-        return n ? (unsigned)n
-                 : 1; /* an empty slice says: the driver is there, and has no device */
-}
-
-/* {"attestation": {"bool": true}, ...}: what a request may select on, and no platform identifier.
- * The names have the driver's domain (resource.k8s.io/v1, QualifiedName). */
-static struct json *build_attributes(const struct inventory *wanted)
-{
-        const char *version = wanted->terms.module_version;
-        struct json *attributes = json_new_object();
-
-        json_add_bool(json_add_object(attributes, "attestation"), "bool",
-                      wanted->terms.is_attesting);
-        json_add_int(json_add_object(attributes, "totalTDs"), "int", wanted->n_tds);
-        if (version)
-                json_add_string(json_add_object(attributes, "moduleVersion"), "version", version);
-        return attributes;
-}
-
-/* KEP-5055; NULL: none. */
-static struct json *build_taints(const struct inventory *wanted)
-{
-        struct json *taints, *taint;
-
-        if (!wanted->terms.taint || wanted->terms.is_withdrawing)
-                return NULL;
-        taint = json_new_object();
-        json_add_string(taint, "key", DRIVER_NAME "/qgs");
-        json_add_string(taint, "value", wanted->terms.taint);
-        json_add_string(taint, "effect", "NoSchedule");
-        taints = json_new_array();
-        json_append(taints, taint);
-        return taints;
+        return wanted_n_slices(&publisher->wanted);
 }
 
 static struct json *build(const struct publisher *publisher, unsigned index, int64_t generation,
                           int64_t count, const char *resource_version)
 {
-        char names[PUBLISHER_SLICE_DEVICES][DEVICE_NAME_SIZE];
-        struct slice_device devices[PUBLISHER_SLICE_DEVICES];
-        const struct inventory *wanted = &publisher->wanted;
-        _cleanup_(json) struct json *attributes = build_attributes(wanted);
-        _cleanup_(json) struct json *taints = build_taints(wanted);
-        size_t first = (size_t)index * PUBLISHER_SLICE_DEVICES, n = 0;
-        size_t n_listed = inventory_n_listed(wanted);
-
-        for (; n < PUBLISHER_SLICE_DEVICES && first + n < n_listed; ++n) {
-                device_print(names[n], wanted->devices[first + n]);
-                devices[n] = (struct slice_device){ .name = names[n],
-                                                    .attributes = attributes,
-                                                    .taints = taints };
-        }
-        return slice_build(&(struct slice_options){ .driver = DRIVER_NAME,
-                                                    .node_name = publisher->options.node_name,
+        return wanted_slice(&publisher->wanted,
+                            &(struct wanted_slice){ .node_name = publisher->options.node_name,
                                                     .node_uid = publisher->node_uid,
-                                                    .generation = generation,
                                                     .index = index,
-                                                    .count = (unsigned)count,
-                                                    .devices = devices,
-                                                    .n_devices = n,
+                                                    .generation = generation,
+                                                    .count = count,
                                                     .resource_version = resource_version });
 }
 
@@ -132,7 +83,7 @@ static unsigned index_of(const struct publisher *publisher, const char *name)
         uint64_t index;
 
         if (!dash || parse_u64(dash + 1, strlen(dash + 1), &index) < 0 ||
-            index >= DEVICE_INDEX_MAX / PUBLISHER_SLICE_DEVICES)
+            index >= DEVICE_INDEX_MAX / WANTED_SLICE_DEVICES)
                 return UINT_MAX;
         wanted = slice_name(publisher->options.node_name, DRIVER_NAME, (unsigned)index);
         return strcmp(wanted, name) == 0 ? (unsigned)index : UINT_MAX;
@@ -318,9 +269,9 @@ static const struct kube_watch_callbacks callbacks = { .on_list = on_list,
                                                        .on_trouble = on_watch_trouble,
                                                        .on_recovered = on_watch_recovered };
 
-static void on_pause_over(uv_timer_t *pause)
+static void on_pause_over(void *owner)
 {
-        work(pause->data);
+        work(owner);
 }
 
 static void try_later(struct publisher *publisher, const struct kube_reply *reply)
@@ -328,7 +279,7 @@ static void try_later(struct publisher *publisher, const struct kube_reply *repl
         uint64_t ms = backoff_next_ms(&publisher->backoff, reply->retry_after_ms, backoff_random());
 
         log_trouble(publisher, reply->outcome, &reply->error);
-        uv_timer_start(&publisher->pause, on_pause_over, ms, 0);
+        timer_start(publisher->pause, ms);
 }
 
 /* ---- writing ---- */
@@ -365,9 +316,8 @@ static void on_written(void *owner, const struct kube_reply *reply)
                 if (publisher->step.verb != SLICEPLAN_DELETE &&
                     slice_differs(publisher->sent, reply->object))
                         /* Something between us and the store does not keep what we write. */
-                        uv_timer_start(&publisher->pause, on_pause_over,
-                                       backoff_next_ms(&publisher->backoff, 0, backoff_random()),
-                                       0);
+                        timer_start(publisher->pause,
+                                    backoff_next_ms(&publisher->backoff, 0, backoff_random()));
                 else
                         backoff_reset(&publisher->backoff);
                 publisher->trouble = KUBE_OK;
@@ -379,8 +329,8 @@ static void on_written(void *owner, const struct kube_reply *reply)
         case KUBE_GONE:
                 /* Somebody else has written. Look again, though not in a tight loop with an
                  * adversary. */
-                uv_timer_start(&publisher->pause, on_pause_over,
-                               backoff_next_ms(&publisher->backoff, 0, backoff_random()), 0);
+                timer_start(publisher->pause,
+                            backoff_next_ms(&publisher->backoff, 0, backoff_random()));
                 look_again(publisher);
                 return;
         case KUBE_NOT_SERVED:
@@ -478,7 +428,10 @@ static void on_node(void *owner, const struct kube_reply *reply)
         backoff_reset(&publisher->backoff);
         free(publisher->node_uid);
         publisher->node_uid = xstrdup(uid);
-        publisher->options.on_node_uid(publisher->options.owner, uid);
+        publisher->options.on_node(
+                publisher->options.owner, uid,
+                json_string(json_get(json_get(json_get(reply->object, "status"), "nodeInfo"),
+                                     "containerRuntimeVersion")));
         for (size_t i = 0; i < publisher->n_observed; ++i)
                 compare_with_wanted(publisher, &publisher->observed[i]);
         work(publisher);
@@ -488,7 +441,7 @@ static void on_node(void *owner, const struct kube_reply *reply)
 static void work(struct publisher *publisher)
 {
         if (!publisher->wanted.terms.is_known || publisher->call ||
-            uv_is_active((uv_handle_t *)&publisher->pause))
+            timer_is_running(publisher->pause))
                 return;
         if (publisher->is_node_doubtful)
                 free(take_ptr(publisher->node_uid));
@@ -529,21 +482,8 @@ struct publisher *publisher_new(const struct publisher_options *options)
         publisher->backoff = (struct backoff){ .first_ms = 200, .cap_ms = PUBLISHER_RETRY_MAX_MS };
         publisher->watch =
                 kube_watch_new(options->loop, options->api, &watch_options, &callbacks, publisher);
-        uv_timer_init(options->loop, &publisher->pause);
-        publisher->pause.data = publisher;
+        publisher->pause = timer_new(options->loop, on_pause_over, publisher);
         return publisher;
-}
-
-static void on_pause_closed(uv_handle_t *handle)
-{
-        struct publisher *publisher = handle->data;
-
-        inventory_deinit(&publisher->wanted);
-        free(publisher->observed);
-        free(publisher->node_uid);
-        json_free(publisher->sent);
-        free(publisher->deleting_uid);
-        free(publisher);
 }
 
 void publisher_free(struct publisher *publisher)
@@ -554,18 +494,24 @@ void publisher_free(struct publisher *publisher)
         if (publisher->call)
                 kube_cancel(publisher->call);
         forget_all(publisher);
-        uv_close((uv_handle_t *)&publisher->pause, on_pause_closed);
+        timer_free(publisher->pause);
+        inventory_deinit(&publisher->wanted);
+        free(publisher->observed);
+        free(publisher->node_uid);
+        json_free(publisher->sent);
+        free(publisher->deleting_uid);
+        free(publisher);
 }
 
 /* Whether a slice has the same devices in both: most changes touch one of many. */
 static bool is_same_slice(const struct inventory *a, const struct inventory *b, unsigned index)
 {
-        size_t first = (size_t)index * PUBLISHER_SLICE_DEVICES;
+        size_t first = (size_t)index * WANTED_SLICE_DEVICES;
         size_t n_a = a->n_devices > first ? a->n_devices - first : 0;
         size_t n_b = b->n_devices > first ? b->n_devices - first : 0;
 
-        n_a = n_a < PUBLISHER_SLICE_DEVICES ? n_a : PUBLISHER_SLICE_DEVICES;
-        n_b = n_b < PUBLISHER_SLICE_DEVICES ? n_b : PUBLISHER_SLICE_DEVICES;
+        n_a = n_a < WANTED_SLICE_DEVICES ? n_a : WANTED_SLICE_DEVICES;
+        n_b = n_b < WANTED_SLICE_DEVICES ? n_b : WANTED_SLICE_DEVICES;
         return n_a == n_b && (!n_a || memcmp(a->devices + first, b->devices + first,
                                              n_a * sizeof(*a->devices)) == 0);
 }

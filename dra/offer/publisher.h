@@ -17,15 +17,15 @@ struct kube_api;
 struct publisher;
 
 /* While the API server is away; what is free shall be offered within 15 s of its return. */
-#define PUBLISHER_RETRY_MAX_MS  10000
-#define PUBLISHER_SLICE_DEVICES 64
+#define PUBLISHER_RETRY_MAX_MS 10000
 
 struct publisher_options {
         uv_loop_t *loop;
         struct kube_api *api;
         const char *node_name;
-        /* The Node was read; events about it can be attached from now on. */
-        void (*on_node_uid)(void *owner, const char *uid);
+        /* The Node was read: its UID, so that Events can be attached from now on, and its container
+         * runtime ("containerd://1.7.13"; NULL: not told). */
+        void (*on_node)(void *owner, const char *uid, const char *runtime);
         /* The API server has dropped the taints we wrote: its feature DRADeviceTaints is off. */
         void (*on_taints_dropped)(void *owner);
         /* Something of which the cluster's admin should know, for an Event. */

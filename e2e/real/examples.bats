@@ -8,6 +8,13 @@ setup_file() {
         kubevirt_crd created virtualmachines
         enforced false
         set_up_node
+        # Another file may have removed the CRD under a driver that runs on; it looks for it every half a minute.
+        enforced true
+        qgs_stop
+        eventually 60 placeable 0
+        enforced false
+        qgs_start
+        eventually 60 placeable 4
 }
 teardown_file() {
         load cluster
@@ -37,9 +44,9 @@ patched() { # EXAMPLE: as it says itself
 @test "the admin's settings and the developer's are in force at once" {
         qgs_stop
         patched kubevirt-enforced.yaml
-        eventually 5 placeable 0
+        eventually 20 placeable 0
         patched kubevirt-developer.yaml
-        eventually 5 placeable 4
+        eventually 20 placeable 4
         qgs_start
 }
 

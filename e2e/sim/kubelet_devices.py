@@ -54,7 +54,8 @@ class DeviceManager:
     """active_uids() are of the pods that kubelet believes to live. Pods have one container, and
     perhaps an init container before it.
 
-    Allocations outlive kubelet with its checkpoint, and so does, in the API server, the node status.
+    Allocations outlive kubelet with its checkpoint, and so does, in the API server, the node
+    status.
     """
 
     def __init__(self, directory, is_cutting_newest):

@@ -47,7 +47,7 @@ def describe_response(response):
 
 
 class Pods:
-    """cgroup_root: each pod that has a container that runs has a cgroup below it; None: none has."""
+    """cgroup_root: each pod with a container that runs has a cgroup below it; None: none has."""
 
     def __init__(self, devices, cgroup_root=None):
         self.devices = devices

@@ -370,13 +370,16 @@ static void check_plain_is_known(const struct pod *pod)
 
 static void check_claim_is_known(const struct pod *pod)
 {
-        if (!ledger_find(driver.ledger, pod->uid))
+        const struct ledger_claim *claim = ledger_find(driver.ledger, pod->uid);
+
+        if (!claim)
                 trace_violation("the driver has forgotten claim %s, which is in use", pod->name);
         if (!disk_has(pod->uid))
                 trace_violation("claim %s is in use and not written down", pod->name);
         /* What it is called is lost with its record. */
         if (driver.is_wanted_known && !driver.is_withdrawing && pod->is_in_api &&
-            !disk_is_damaged(pod->uid) && (pod->allocated & ~driver.wanted))
+            !disk_is_damaged(pod->uid) && !(claim && claim->is_uncertain) &&
+            (pod->allocated & ~driver.wanted))
                 trace_violation("devices %" PRIx64 " that claim %s has are withdrawn",
                                 pod->allocated & ~driver.wanted, pod->name);
 }
