@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # QGS on the play's host, what the scheduler sees of it, and VMs that want a quote. Sourced by *.bats, after
 # scenario.bash.
-# shellcheck shell=bash
+# shellcheck shell=bash disable=SC2153
 
 QGSD=991:990 # the user and group that its packages make
 
@@ -14,10 +14,10 @@ start_packaged_qgs() { # VERSION [FLAG...]
         make_runtime_directory
         start_qgs --user $QGSD --mode own --version "$@"
 }
-make_runtime_directory() { # [MODE]
+make_runtime_directory() {
         mkdir -p "$(dirname "$QGS")"
         chown $QGSD "$(dirname "$QGS")"
-        chmod "${1:-0755}" "$(dirname "$QGS")"
+        chmod 0755 "$(dirname "$QGS")"
 }
 count() { qgs counts | tr ' ' '\n' | sed -n "s/^$1=//p"; } # closed-early, most-open, ...
 counts() { [ "$(count "$1")" = "$2" ]; }                   # WHAT N
