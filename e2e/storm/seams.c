@@ -280,6 +280,7 @@ static int write_spec(const struct cdi_store *store, struct error *err)
 {
         if (!store->bytes) {
                 host_remove_spec();
+                set_spec_refused(false);
                 return 0;
         }
         if (host.spec && strcmp(host.spec, store->bytes) == 0) {
