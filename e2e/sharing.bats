@@ -392,8 +392,10 @@ no_spec_no_pod() {
         rm -rf "$CDI"
         : >"$CDI"
         both --plugin-inject cdi --listen 127.0.0.1:0
-        refused "a file is where a directory should be" pod one
+        said driver "VMs cannot be given their devices.*a file is where a directory should be"
+        refused "no healthy devices present" pod one
         rm "$CDI"
+        kubelet wait-healthy 4 20s
         pod two | grep -q "cdi=kubevirt.io/tdx=plugin-tdx"
         local device
         device=$(kubelet devices | sed -n 's/^\(tdx[0-9]*\) .*in use.*/\1/p')
