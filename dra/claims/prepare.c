@@ -158,8 +158,11 @@ static bool job_answer_held(struct job *job, const struct ledger_claim *claim)
                 job_fail(job, &error);
                 return false;
         }
-        if (r == CDI_STORE_WRITTEN)
+        if (r == CDI_STORE_WRITTEN) {
                 log_warn("the CDI spec was missing or changed, restored");
+                if (job->prepare->options.on_spec_restored)
+                        job->prepare->options.on_spec_restored(job->prepare->options.owner);
+        }
         answer_all(&job->prepares, claim, &error);
         return true;
 }

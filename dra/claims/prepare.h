@@ -42,6 +42,9 @@ struct prepare_options {
         void (*on_held_changed)(void *owner); /* what claims hold has changed */
         /* A claim was unprepared or released; NULL: not wanted. */
         void (*on_released)(void *owner, const char *namespace_, const char *name);
+        /* The CDI spec was missing or changed, and a claim's answer wrote it again. NULL is fine.
+         */
+        void (*on_spec_restored)(void *owner);
         void *owner;
 };
 
