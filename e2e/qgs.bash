@@ -6,6 +6,7 @@
 QGSD=991:990 # the user and group that its packages make
 
 start_qgs() { # [FLAG...]
+        mkdir -p "$(dirname "$QGS")"
         start qgs "$SIM/qgs-sim" --socket "$QGS" --control "$T/qgs.ctl" "$@"
         eventually 40 qgs requests >/dev/null
 }
@@ -67,4 +68,14 @@ SLACK_MS=5000
 within() { # MS BEGIN_MS END_MS
         echo "after $(($3 - $2)) ms, within $1"
         [ $(($3 - $2)) -le $(($1 + SLACK_MS)) ]
+}
+# From after the command to the slice that is wanted.
+within_a_second() { # COMMAND... -- WANTED
+        local begin words=()
+        while [ "$1" != -- ]; do words+=("$1"); shift; done
+        "${words[@]}"
+        begin=$(now_ms)
+        eventually 20 slice_is "$2"
+        echo "$2"
+        within 1000 "$begin" "$(now_ms)"
 }
