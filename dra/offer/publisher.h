@@ -35,7 +35,7 @@ struct publisher_options {
 
 /* Borrows what options points to. Nothing is sent before publisher_set(). */
 struct publisher *publisher_new(const struct publisher_options *options);
-/* The memory goes when the loop has turned. NULL is fine. */
+/* NULL is fine. */
 void publisher_free(struct publisher *publisher);
 
 /* What shall be published from now on; copied. An inventory that is not known changes nothing. */
