@@ -61,7 +61,7 @@ publishes() { [ "$(published_state)" = "$1" ]; }
                         grep -F "ok    QGS          $QGS answers" <<<"$output"
                 else
                         [ "$status" -eq 1 ]
-                        grep -E "^FAIL  QGS +$state: .*no VM would be placed here" <<<"$output"
+                        grep -E "^FAIL  QGS +$state: .*the driver would place no VM here" <<<"$output"
                 fi
                 grep -E "^ok    attestation +enforced, socket $QGS .*KubeVirt CR kubevirt/kubevirt" <<<"$output"
                 cr_inspect
@@ -79,7 +79,7 @@ publishes() { [ "$(published_state)" = "$1" ]; }
         cr_check
         echo "$output"
         [ "$status" -eq 0 ]
-        grep -E "^ok    QGS +absent: .*VMs would be placed here, and could not attest" <<<"$output"
+        grep -E "^ok    QGS +absent: .*VMs would be placed here, but could not attest" <<<"$output"
 }
 
 @test "check tells of a hung QGS before it has been answered, and closes no connection early" {
@@ -120,7 +120,7 @@ publishes() { [ "$(published_state)" = "$1" ]; }
         grep -E '^FAIL  attestation +enforced, .*qgsSocketPath.*/run/qgs.socket' <<<"$output"
         cr_inspect
         echo "$output"
-        grep -E '^attest +enforced, a setting is refused, .*/run/qgs.socket' <<<"$output"
+        grep -E '^attest +enforced, refuses a setting, .*/run/qgs.socket' <<<"$output"
         api kubevirt-set kubevirt/kubevirt enforced=false
         cr_check
         echo "$output"
