@@ -164,7 +164,7 @@ publishes() { [ "$(published_state)" = "$1" ]; }
                 run "$DRIVER" inspect "${FLAGS[@]}" --qgs-socket "$socket"
                 echo "$output"
                 [ "$status" -eq 0 ]
-                grep -E "^attest .*a setting is refused.*--qgs-socket: .*\"$socket\"" <<<"$output"
+                grep -E "^attest .*refuses a setting.*--qgs-socket: .*\"$socket\"" <<<"$output"
         done
 }
 

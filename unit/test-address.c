@@ -37,7 +37,7 @@ START_TEST(addresses_are_told_from_what_is_none)
                 ck_assert_msg(address_parse(good[i], &parsed, &error) == 0, "%s", good[i]);
         for (size_t i = 0; i < array_size(bad); ++i)
                 ck_assert_msg(address_parse(bad[i], &parsed, &error) == -EINVAL, "%s", bad[i]);
-        ck_assert_ptr_nonnull(strstr(error.text, "as :8080, 127.0.0.1:8080 or [::1]:8080"));
+        ck_assert_ptr_nonnull(strstr(error.text, "like :8080, 127.0.0.1:8080 or [::1]:8080"));
 }
 END_TEST
 

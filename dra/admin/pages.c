@@ -123,7 +123,7 @@ static enum MHD_Result answer_request(const struct pages *pages, struct MHD_Conn
         unsigned status;
 
         if (!page && strcmp(path, "/") != 0) {
-                text_add(&text, "There is no such page; / lists the pages.\n");
+                text_add(&text, "There is no such page; / lists them.\n");
                 return answer(connection, MHD_HTTP_NOT_FOUND, plain, &text);
         }
         if (strcmp(method, MHD_HTTP_METHOD_GET) != 0 && strcmp(method, MHD_HTTP_METHOD_HEAD) != 0) {
