@@ -399,10 +399,10 @@ START_TEST(a_bad_value_keeps_the_previous_one_until_it_is_corrected)
                                       "<invalid> [true /run/b/s!] "
                                       "<one CR> [true /run/b/s] ");
         ck_assert_ptr_nonnull(strstr(
-                texts.bytes, "a value of KubeVirt CR ns/a is refused, its last one stays "
-                             "in force beside what else the CR says: " KUBEVIRT_ENFORCED_FIELD
+                texts.bytes, "a value of KubeVirt CR ns/a is refused, its previous value stays "
+                             "in force, the rest of the CR is followed: " KUBEVIRT_ENFORCED_FIELD
                              ": \"no\" is not a boolean"));
-        ck_assert_ptr_nonnull(strstr(texts.bytes, "CR says: " KUBEVIRT_QGS_SOCKET_FIELD
+        ck_assert_ptr_nonnull(strstr(texts.bytes, "is followed: " KUBEVIRT_QGS_SOCKET_FIELD
                                                   ": \"/etc/s\" is shared"));
         tear_down();
 }
