@@ -7,7 +7,7 @@
 #include <errno.h>
 #include <string.h>
 
-START_TEST(addresses_are_told_from_what_is_none)
+START_TEST(valid_addresses_are_parsed_and_anything_else_is_refused)
 {
         static const char *const good[] = { ":8080",          "127.0.0.1:8080", "0.0.0.0:1",
                                             "[::1]:8080",     "[::]:65535",     ":0",
@@ -41,4 +41,4 @@ START_TEST(addresses_are_told_from_what_is_none)
 }
 END_TEST
 
-SUITE("address", addresses_are_told_from_what_is_none);
+SUITE("address", valid_addresses_are_parsed_and_anything_else_is_refused);
