@@ -5,6 +5,7 @@
 #include "base/error.h"
 #include "base/log.h"
 #include "base/memory.h"
+#include "base/timer.h"
 #include "config.h"
 #include "host/qgs_path.h"
 #include "host/qgs_watch.h"
@@ -34,7 +35,7 @@ struct attestation {
         char *news_text; /* NULL: none yet */
         char *source;    /* attestation_settings()'s */
         struct qgs_watch *watch;
-        uv_timer_t patience;
+        struct timer *patience;
         struct qgs_verdict_state told; /* logged last */
         char description[ERROR_TEXT_SIZE + 128];
 };
@@ -221,7 +222,7 @@ static void put_in_force(struct attestation *attestation, const char *source)
 
         apply(attestation, values);
         attestation->is_settled = true;
-        uv_timer_stop(&attestation->patience);
+        timer_stop(attestation->patience);
         is_refusal_new = !is_same(refusal, attestation->path_refusal);
         is_same_path = strcmp(host, attestation->host_socket) == 0 &&
                        strcmp(vm, attestation->vm_socket) == 0;
@@ -330,9 +331,9 @@ static void follow_kubevirt(struct attestation *attestation,
         settings_start(attestation->settings);
 }
 
-static void on_patience_over(uv_timer_t *timer)
+static void on_patience_over(void *owner)
 {
-        settle_with_last_known(timer->data);
+        settle_with_last_known(owner);
 }
 
 /* Why the cluster's settings are not known, neither from the CR nor from an earlier run. */
@@ -518,8 +519,7 @@ struct attestation *attestation_new(const struct attestation_options *options)
         attestation->options = *options;
         attestation->is_settled = !options->api || is_fixed(options->config);
         attestation->watch = qgs_watch_new(&watch_options);
-        uv_timer_init(options->loop, &attestation->patience);
-        attestation->patience.data = attestation;
+        attestation->patience = timer_new(options->loop, on_patience_over, attestation);
         apply(attestation, &defaults);
         values = last_known(attestation);
         apply(attestation, &values);
@@ -528,30 +528,11 @@ struct attestation *attestation_new(const struct attestation_options *options)
                 log_settings(attestation, "flags");
                 log_refusal(attestation);
         } else {
-                uv_timer_start(&attestation->patience, on_patience_over, ATTESTATION_PATIENCE_MS,
-                               0);
+                timer_start(attestation->patience, ATTESTATION_PATIENCE_MS);
                 follow_kubevirt(attestation, &values);
         }
         log_verdict(attestation);
         return attestation;
-}
-
-static void on_closed(uv_handle_t *handle)
-{
-        struct attestation *attestation = handle->data;
-
-        free(attestation->host_socket);
-        free(attestation->vm_socket);
-        free(attestation->host_directory);
-        free(attestation->seen_directory);
-        free(attestation->vm_directory);
-        free(attestation->doubt);
-        free(attestation->path_refusal);
-        free(attestation->warned_vm_path);
-        kubevirt_attestation_deinit(&attestation->written);
-        free(attestation->news_text);
-        free(attestation->source);
-        free(attestation);
 }
 
 void attestation_stop(struct attestation *attestation)
@@ -564,5 +545,17 @@ void attestation_free(struct attestation *attestation)
         if (!attestation)
                 return;
         qgs_watch_free(attestation->watch);
-        uv_close((uv_handle_t *)&attestation->patience, on_closed);
+        timer_free(attestation->patience);
+        free(attestation->host_socket);
+        free(attestation->vm_socket);
+        free(attestation->host_directory);
+        free(attestation->seen_directory);
+        free(attestation->vm_directory);
+        free(attestation->doubt);
+        free(attestation->path_refusal);
+        free(attestation->warned_vm_path);
+        kubevirt_attestation_deinit(&attestation->written);
+        free(attestation->news_text);
+        free(attestation->source);
+        free(attestation);
 }

@@ -35,7 +35,7 @@ struct attestation_options {
 struct attestation *attestation_new(const struct attestation_options *options);
 /* Nothing is asked of the API server any more. */
 void attestation_stop(struct attestation *attestation);
-/* The memory goes when the loop has turned. NULL is fine. */
+/* NULL is fine. */
 void attestation_free(struct attestation *attestation);
 
 /* What node_set_attestation() takes. Strings are borrowed until the next call or change. */

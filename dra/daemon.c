@@ -7,6 +7,7 @@
 #include "base/file.h"
 #include "base/log.h"
 #include "base/memory.h"
+#include "base/timer.h"
 #include "capacity.h"
 #include "claims/registration.h"
 #include "claims/service.h"
@@ -71,8 +72,9 @@ struct daemon {
         struct status *status; /* NULL: no --listen */
         struct instance *instance;
         struct dirwatch *watches[4]; /* registry, state, CDI, podresources */
-        uv_timer_t housekeeping;
-        uv_timer_t settling;
+        struct timer *housekeeping;
+        struct timer *settling;
+        struct timer *ending; /* looks whether all is idle, once the server has stopped */
         uv_signal_t signals[2];
         bool is_active; /* we hold the node's lock */
         bool is_stopping;
@@ -81,6 +83,7 @@ struct daemon {
 };
 
 static void stop(struct daemon *daemon);
+static void finish_when_idle(void *owner);
 
 /* ---- between the node, the facts and the offers ---- */
 
@@ -274,9 +277,9 @@ static bool look_around(struct daemon *daemon)
         return !daemon->is_stopping;
 }
 
-static void on_settled(uv_timer_t *timer)
+static void on_settled(void *owner)
 {
-        struct daemon *daemon = timer->data;
+        struct daemon *daemon = owner;
 
         if (look_around(daemon))
                 node_look(daemon->node);
@@ -287,13 +290,13 @@ static void on_directory_changed(void *owner)
 {
         struct daemon *daemon = owner;
 
-        if (!daemon->is_stopping && !uv_is_active((uv_handle_t *)&daemon->settling))
-                uv_timer_start(&daemon->settling, on_settled, SETTLE_MS, 0);
+        if (!daemon->is_stopping && !timer_is_running(daemon->settling))
+                timer_start(daemon->settling, SETTLE_MS);
 }
 
-static void on_housekeeping(uv_timer_t *timer)
+static void on_housekeeping(void *owner)
 {
-        struct daemon *daemon = timer->data;
+        struct daemon *daemon = owner;
 
         if (!look_around(daemon) || !daemon->is_active)
                 return;
@@ -443,10 +446,9 @@ static int set_up(struct daemon *daemon, struct error *err)
                 daemon->signals[i].data = daemon;
                 uv_signal_start(&daemon->signals[i], on_signal, numbers[i]);
         }
-        uv_timer_init(&daemon->loop, &daemon->housekeeping);
-        uv_timer_init(&daemon->loop, &daemon->settling);
-        daemon->housekeeping.data = daemon;
-        daemon->settling.data = daemon;
+        daemon->housekeeping = timer_new(&daemon->loop, on_housekeeping, daemon);
+        daemon->settling = timer_new(&daemon->loop, on_settled, daemon);
+        daemon->ending = timer_new(&daemon->loop, finish_when_idle, daemon);
         set_up_rpc(daemon);
         set_up_node(daemon);
         set_up_attestation(daemon);
@@ -471,8 +473,8 @@ static int set_up(struct daemon *daemon, struct error *err)
         if (r < 0)
                 return r;
         set_up_watches(daemon);
-        uv_timer_start(&daemon->housekeeping, on_housekeeping, config->poll_interval_ms,
-                       config->poll_interval_ms);
+        timer_start_repeating(daemon->housekeeping, config->poll_interval_ms,
+                              config->poll_interval_ms);
         return 0;
 }
 
@@ -489,23 +491,20 @@ static void on_pump_stopped(void *owner)
 }
 
 /* The server has stopped, so no request is left; wait for the last writes. */
-static void finish_when_idle(struct daemon *daemon)
+static void finish_when_idle(void *owner)
 {
+        struct daemon *daemon = owner;
+
         if (daemon->server || !node_is_idle(daemon->node))
                 return;
         instance_free(daemon->instance);
         kube_events_free(daemon->events);
         kube_api_free(daemon->api);
         http_free(daemon->http);
-        uv_timer_stop(&daemon->housekeeping);
-        uv_close((uv_handle_t *)&daemon->housekeeping, NULL);
-        uv_close((uv_handle_t *)&daemon->settling, NULL);
+        timer_free(daemon->housekeeping);
+        timer_free(daemon->settling);
+        timer_free(daemon->ending);
         rpc_pump_stop(daemon->pump, on_pump_stopped, daemon);
-}
-
-static void on_idle_check(uv_timer_t *timer)
-{
-        finish_when_idle(timer->data);
 }
 
 static void on_server_stopped(void *owner)
@@ -513,7 +512,7 @@ static void on_server_stopped(void *owner)
         struct daemon *daemon = owner;
 
         daemon->server = NULL;
-        uv_timer_start(&daemon->housekeeping, on_idle_check, 0, 5);
+        timer_start_repeating(daemon->ending, 0, 5);
 }
 
 static void stop(struct daemon *daemon)
@@ -523,8 +522,8 @@ static void stop(struct daemon *daemon)
         daemon->is_stopping = true;
         status_stop(take_ptr(daemon->status));
         sockets_free(take_ptr(daemon->sockets));
-        uv_timer_stop(&daemon->housekeeping);
-        uv_timer_stop(&daemon->settling);
+        timer_stop(daemon->housekeeping);
+        timer_stop(daemon->settling);
         for (size_t i = 0; i < array_size(daemon->watches); ++i)
                 dirwatch_free(daemon->watches[i]);
         for (size_t i = 0; i < array_size(daemon->signals); ++i)

@@ -4,6 +4,7 @@
 #include "base/error.h"
 #include "base/file.h"
 #include "base/memory.h"
+#include "base/timer.h"
 #include "config.h"
 #include "rpc/listener.h"
 
@@ -27,7 +28,7 @@ struct lock {
 };
 
 struct instance {
-        uv_timer_t timer;
+        struct timer *timer;
         struct lock registry;
         struct lock state;
         void (*on_active)(void *owner);
@@ -124,13 +125,13 @@ static int take_both(struct instance *instance, struct error *err)
         return take_registry(instance) ? take_state(instance, err) : -EBUSY;
 }
 
-static void on_retry(uv_timer_t *timer)
+static void on_retry(void *owner)
 {
-        struct instance *instance = timer->data;
+        struct instance *instance = owner;
 
         if (take_both(instance, NULL) < 0)
                 return;
-        uv_timer_stop(timer);
+        timer_stop(instance->timer);
         instance->on_active(instance->owner);
 }
 
@@ -176,18 +177,12 @@ int instance_start(uv_loop_t *loop, const struct config *config, void (*on_activ
                 free(instance);
                 return r;
         }
-        uv_timer_init(loop, &instance->timer);
-        instance->timer.data = instance;
+        instance->timer = timer_new(loop, on_retry, instance);
         *ret = instance;
         if (!r)
                 return 0;
-        uv_timer_start(&instance->timer, on_retry, RETRY_MS, RETRY_MS);
+        timer_start_repeating(instance->timer, RETRY_MS, RETRY_MS);
         return INSTANCE_STANDBY;
-}
-
-static void on_timer_closed(uv_handle_t *handle)
-{
-        free(handle->data);
 }
 
 void instance_free(struct instance *instance)
@@ -195,7 +190,8 @@ void instance_free(struct instance *instance)
         if (!instance)
                 return;
         instance_unlock(instance);
-        uv_close((uv_handle_t *)&instance->timer, on_timer_closed);
+        timer_free(instance->timer);
+        free(instance);
 }
 
 static int sweep(const char *path, const char *prefix, const char *suffix, struct error *err)

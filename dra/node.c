@@ -113,8 +113,6 @@ static void on_claims_changed(void *owner)
 {
         struct node *node = owner;
 
-        if (injection_lacks_spec(node->injection)) /* a Prepare may have restored the spec */
-                injection_verify(node->injection);
         plugin_update(node->plugin);
         publish(node);
 }
@@ -133,6 +131,13 @@ static void on_injection_changed(void *owner)
 static void on_event(void *owner, bool is_warning, const char *reason, const char *text)
 {
         tell(owner, is_warning, reason, text);
+}
+
+static void on_spec_restored(void *owner)
+{
+        struct node *node = owner;
+
+        injection_verify(node->injection);
 }
 
 /* A device for every TD there is, and for every one that is still in use from when there were more:
@@ -524,6 +529,7 @@ struct node *node_new(const struct node_options *options)
                                                     .wait_ms = config->prepare_wait_ms,
                                                     .on_held_changed = on_claims_changed,
                                                     .on_released = on_claim_released,
+                                                    .on_spec_restored = on_spec_restored,
                                                     .owner = node };
         node->prepare = prepare_new(&prepare_options);
         set_up_plugin(node);

@@ -9,7 +9,7 @@ misc() { printf '%b' "$1" >"$MISC"; }
 
 @test "the tdx line of misc.capacity becomes as many devices" {
         driver
-        api wait-devices 4 5s
+        api wait-devices 4 15s
         [ "$(cdi_devices)" -eq 4 ]
 }
 
@@ -26,25 +26,25 @@ misc() { printf '%b' "$1" >"$MISC"; }
 
 @test "capacity that grows, shrinks, vanishes and returns leads to the right slices" {
         driver
-        api wait-devices 4 5s
+        api wait-devices 4 15s
         misc 'tdx 7\n'
-        api wait-devices 7 5s
+        api wait-devices 7 15s
         misc 'tdx 2\n'
-        api wait-devices 2 5s
+        api wait-devices 2 15s
         misc 'sev 509\n'
-        api wait-devices 0 5s
+        api wait-devices 0 15s
         said driver "misc.capacity has no tdx line"
         misc 'tdx 5\n'
-        api wait-devices 5 5s
+        api wait-devices 5 15s
 }
 
 @test "what is withdrawn is not held" {
         driver
-        api wait-devices 4 5s
+        api wait-devices 4 15s
         api claim default/a tdx3
         kubelet prepare default/a
         misc 'tdx 2\n'
-        api wait-devices 2 5s
+        api wait-devices 2 15s
         [ "$(api devices | grep -o 'tdx[0-9]*' | sort | tr '\n' ' ')" = "tdx0 tdx3 " ]
 }
 
@@ -64,18 +64,18 @@ misc() { printf '%b' "$1" >"$MISC"; }
 
 @test "a reserve stays with the host" {
         driver --reserve 3
-        api wait-devices 1 5s
+        api wait-devices 1 15s
 }
 
 @test "a reserve larger than the capacity leaves nothing, not a negative number" {
         driver --reserve 9
-        api wait-slices 1 5s
-        api wait-devices 0 5s
+        api wait-slices 1 15s
+        api wait-devices 0 15s
 }
 
 @test "bad misc.capacity is named with its fault, and what was known stands" {
         driver
-        api wait-devices 4 5s
+        api wait-devices 4 15s
         local text
         for text in 'tdx max\n' 'tdx -3\n' 'tdx 99999999999999999999\n' 'tdx\n' 'tdx 1\ntdx 2\n'; do
                 misc "$text"
@@ -89,7 +89,7 @@ misc() { printf '%b' "$1" >"$MISC"; }
         rmdir "$MISC"
         head -c 1000000 /dev/zero | tr '\0' 'x' >"$MISC"
         said driver "keeping what is known.*larger than"
-        api wait-devices 4 1s
+        api wait-devices 4 15s
         stop_driver
 }
 
@@ -99,7 +99,7 @@ misc() { printf '%b' "$1" >"$MISC"; }
         said driver "cannot read the TDX capacity\|there is no misc.capacity"
         : >"$MISC"
         said driver "misc.capacity has no tdx line"
-        api wait-devices 0 5s
+        api wait-devices 0 15s
         misc 'tdx 6'
-        api wait-devices 6 5s
+        api wait-devices 6 15s
 }

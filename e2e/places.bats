@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # Where the path of QGS's socket leads: /run and /var/run, the pod's view of the host, and mounts that cannot be made.
 
-setup() { load scenario; load kubevirt; enter_node 4; chmod 711 "$T"; }
+setup() { load scenario; load qgs; load kubevirt; enter_node 4; chmod 711 "$T"; }
 teardown() { leave_node; }
 
 # The host is below $T/host. In a pod the driver sees of it what is mounted at /host, on a read-only root: /var/run.

@@ -5,7 +5,7 @@
 setup() { load scenario; enter_node 4; }
 teardown() { leave_node; }
 
-published() { api wait-devices "${1:-4}" 10s; }
+published() { api wait-devices "${1:-4}" 15s; }
 
 @test "the slice belongs to the node, the driver and the node's pool" {
         driver
@@ -27,7 +27,7 @@ published() { api wait-devices "${1:-4}" 10s; }
         driver
         published
         kubelet restart
-        kubelet wait-registered tdx.kubevirt.io 10s
+        kubelet wait-registered tdx.kubevirt.io 15s
         published
 }
 
@@ -152,7 +152,7 @@ certificates() (
         launch_driver driver --ca-file "$T/ca.crt" --client-cert "$T/client.crt" --client-key "$T/client.key"
         published
         api claim default/a tdx0 --uid aaaaaaaa-0000-0000-0000-000000000001
-        kubelet wait-registered tdx.kubevirt.io 10s
+        kubelet wait-registered tdx.kubevirt.io 15s
         kubelet prepare --uid aaaaaaaa-0000-0000-0000-000000000001 default/a
         stop_driver
         openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=other -keyout "$T/other.key" -out "$T/other.crt" 2>/dev/null

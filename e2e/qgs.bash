@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 # QGS on the play's host, what the scheduler sees of it, and VMs that want a quote. Sourced by *.bats, after
 # scenario.bash.
-# shellcheck shell=bash
+# shellcheck shell=bash disable=SC2153
 
 QGSD=991:990 # the user and group that its packages make
 
 start_qgs() { # [FLAG...]
+        mkdir -p "$(dirname "$QGS")"
         start qgs "$SIM/qgs-sim" --socket "$QGS" --control "$T/qgs.ctl" "$@"
         eventually 40 qgs requests >/dev/null
 }
@@ -14,10 +15,10 @@ start_packaged_qgs() { # VERSION [FLAG...]
         make_runtime_directory
         start_qgs --user $QGSD --mode own --version "$@"
 }
-make_runtime_directory() { # [MODE]
+make_runtime_directory() {
         mkdir -p "$(dirname "$QGS")"
         chown $QGSD "$(dirname "$QGS")"
-        chmod "${1:-0755}" "$(dirname "$QGS")"
+        chmod 0755 "$(dirname "$QGS")"
 }
 count() { qgs counts | tr ' ' '\n' | sed -n "s/^$1=//p"; } # closed-early, most-open, ...
 counts() { [ "$(count "$1")" = "$2" ]; }                   # WHAT N
@@ -67,4 +68,14 @@ SLACK_MS=5000
 within() { # MS BEGIN_MS END_MS
         echo "after $(($3 - $2)) ms, within $1"
         [ $(($3 - $2)) -le $(($1 + SLACK_MS)) ]
+}
+# From after the command to the slice that is wanted.
+within_a_second() { # COMMAND... -- WANTED
+        local begin words=()
+        while [ "$1" != -- ]; do words+=("$1"); shift; done
+        "${words[@]}"
+        begin=$(now_ms)
+        eventually 20 slice_is "$2"
+        echo "$2"
+        within 1000 "$begin" "$(now_ms)"
 }

@@ -23,13 +23,13 @@ teardown() { leave_node; }
         driver
         stop_driver
         [ -z "$(find "$K" -type s -path '*tdx*')" ]
-        kubelet wait-unregistered tdx.kubevirt.io 5s
+        kubelet wait-unregistered tdx.kubevirt.io 15s
 }
 
 @test "a kubelet restart is followed by a new registration" {
         driver
         kubelet restart
-        kubelet wait-registered tdx.kubevirt.io 10s
+        kubelet wait-registered tdx.kubevirt.io 15s
 }
 
 @test "kubelet may come up after the driver" {
@@ -45,7 +45,7 @@ teardown() { leave_node; }
         rm "$REGISTRY/tdx.kubevirt.io-reg.sock"
         said driver "a socket was gone, put back"
         eventually 5 test -S "$REGISTRY/tdx.kubevirt.io-reg.sock"
-        kubelet wait-registered tdx.kubevirt.io 10s
+        kubelet wait-registered tdx.kubevirt.io 15s
 }
 
 @test "a service socket that vanished is put back and serves" {
@@ -53,7 +53,7 @@ teardown() { leave_node; }
         rm "$STATE/dra.sock"
         eventually 5 test -S "$STATE/dra.sock"
         kubelet restart
-        kubelet wait-registered tdx.kubevirt.io 10s
+        kubelet wait-registered tdx.kubevirt.io 15s
         kubelet prepare-empty
 }
 

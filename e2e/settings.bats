@@ -2,7 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 # What the KubeVirt CR says of attestation: each field by itself, against the flags, and when it cannot be read.
 
-setup() { load scenario; load kubevirt; enter_node 4; chmod 711 "$T"; }
+export RIGHTS=manifest
+
+setup() { load scenario; load qgs; load kubevirt; enter_node 4; chmod 711 "$T"; }
 teardown() { leave_node; }
 
 @test "what is enforced is in force beside a refused path, from the start and without a record" {

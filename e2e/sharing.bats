@@ -75,7 +75,7 @@ shrinks_and_grows_back() {
         local gone asked
         asked=$(kubelet lists)
         pod two
-        api wait-devices 2 2s
+        api wait-devices 2 15s
         # The driver asks podresources now and in five seconds. A pod that goes shortly before has a container then.
         eventually 2 asked_since "$asked"
         sleep 4.3
@@ -86,7 +86,7 @@ shrinks_and_grows_back() {
                 [[ $(api devices) == *" 2 devices"* ]]
         done
         api wait-devices 4 $((10000 - $(now_ms) + gone))ms
-        kubelet wait-healthy 4 1s
+        kubelet wait-healthy 4 15s
 }
 @test "a pod takes a TD and the slice shrinks by one, and grows back in 10 s, not before its container can be gone" {
         went_well shrinks_and_grows_back
@@ -95,14 +95,14 @@ shrinks_and_grows_back() {
 claims_hold_all() {
         both
         prepare all tdx0,tdx1,tdx2,tdx3
-        kubelet wait-healthy 0 2s
+        kubelet wait-healthy 0 15s
         refused "Allocate failed due to no healthy devices present; cannot allocate unhealthy devices \
 devices.kubevirt.io/tdx, which is unexpected" pod late
         kubelet unprepare default/all
-        kubelet wait-healthy 4 2s
+        kubelet wait-healthy 4 15s
         pod held
         prepare rest tdx0,tdx1,tdx2
-        kubelet wait-healthy 1 2s
+        kubelet wait-healthy 1 15s
         device_is tdx3 "Healthy in use"
         refused "Requested: 1, Available: 0" pod late
 }
@@ -113,7 +113,7 @@ devices.kubevirt.io/tdx, which is unexpected" pod late
 claim_waits_for_a_pod() {
         both
         pod all 4
-        api wait-devices 0 2s
+        api wait-devices 0 15s
         prepare late tdx1 >"$T/late" &
         local late=$!
         said driver "claim waits for a TD"
@@ -130,7 +130,7 @@ name_clash() {
         pod one | grep -q "default/one: tdx3"
         prepare two tdx3 | grep -q "default/two: tdx3 "
         [ "$(users)" = 2 ]
-        api wait-devices 3 2s # the pod's TD is not published, the claim's is
+        api wait-devices 3 15s # the pod's TD is not published, the claim's is
 }
 @test "a claim on tdx3 while a pod holds the plugin's tdx3 is no shortage" {
         went_well name_clash
@@ -157,13 +157,13 @@ kubelet_restarts() {
         kubelet stop
         kubelet crash default/crashes
         kubelet start
-        kubelet wait-listed 5s >"$T/first"
+        kubelet wait-listed 15s >"$T/first"
         [ "$(grep -c ' Healthy' "$T/first")" -eq 3 ]
         kubelet device-plugins | grep -q 'dra-driver-tdx.sock [0-9]\{1,3\} ms after kubelet.sock'
         pod none 0 --dra # admitted after those that were there
         [ "$(kubelet pods | grep -c ' running$')" -eq 3 ]
         [ "$(users)" = 4 ]
-        api wait-devices 1 5s
+        api wait-devices 1 15s
         refused "Requested: 1, Available: 0" pod late
 }
 @test "a kubelet that restarts is registered with in a second, finds every held ID healthy, and keeps every pod" {
@@ -199,16 +199,16 @@ share_changes() {
         stop_driver
         both --share split=3 # the plugin's part is one TD, of which its pods hold two
         [ "$(kubelet devices | grep -c ' Healthy')" -eq 2 ]
-        api wait-devices 2 2s
+        api wait-devices 2 15s
         refused "Requested: 1, Available: 0" pod late
         stop_driver
         both --share split=1
-        kubelet wait-healthy 3 2s
-        api wait-devices 1 2s
+        kubelet wait-healthy 3 15s
+        api wait-devices 1 15s
         stop_driver
         both
-        kubelet wait-healthy 4 2s
-        api wait-devices 2 2s
+        kubelet wait-healthy 4 15s
+        api wait-devices 2 15s
 }
 @test "after a restart with another --share what is held stays held and healthy" {
         went_well share_changes
@@ -221,7 +221,7 @@ capacity_shrinks() {
         pod two
         prepare a tdx0
         printf 'tdx 1\n' >"$MISC"
-        kubelet wait-healthy 2 3s
+        kubelet wait-healthy 2 15s
         said driver "more TDs are held than there are.*3 TDs are held (1 by claims, 2 by"
         metric tdx_overcommitted_tds 2
         eventually 10 eval 'api events | grep -q TDXOvercommitted'
@@ -230,9 +230,9 @@ capacity_shrinks() {
         refused "no TD is free" prepare b tdx0
         refused "Requested: 1, Available: 0" pod late
         kubelet restart
-        kubelet wait-listed 5s | grep -c ' Healthy' | grep -qx 2
+        kubelet wait-listed 15s | grep -c ' Healthy' | grep -qx 2
         printf 'tdx 5\n' >"$MISC"
-        kubelet wait-healthy 4 3s
+        kubelet wait-healthy 4 15s
         metric tdx_overcommitted_tds 0
         says driver "no more TDs are held"
         prepare b tdx1
@@ -253,14 +253,14 @@ podresources_misbehaves() {
                 kubelet podresources $fault
                 asked=$(kubelet lists)
                 pod $fault
-                api wait-devices $((--n)) 2s
+                api wait-devices $((--n)) 15s
                 # Each Allocate makes the driver ask.
                 [ $fault = off ] || eventually 3 asked_since "$asked"
         done
         said driver "does not tell who holds plugin devices" 8
         [[ $(api devices) == *" $n devices"* ]]
         kubelet podresources ok
-        kubelet wait-healthy 12 2s
+        kubelet wait-healthy 12 15s
 }
 @test "podresources that refuses, hangs, answers garbage or five megabytes takes nothing from its holders" {
         went_well podresources_misbehaves
@@ -274,12 +274,12 @@ foreign_registrant() {
         metric tdx_foreign_plugin 1
         [[ $(inspect) == *"another plugin serves"*"--serve=dra"* ]]
         pod theirs
-        api wait-devices 3 10s
+        api wait-devices 3 15s
         prepare claim tdx0
         [ "$(users)" = 2 ]
         metric 'tdx_held_tds{path="plugin"}' 1
         kubelet foreign stop
-        kubelet wait-healthy 3 5s
+        kubelet wait-healthy 3 15s
         metric tdx_foreign_plugin 0
         device_is "$(kubelet pods | sed -n 's/^default.theirs: \(tdx[0-9]\).*/\1/p')" "Healthy in use"
         pod ours
@@ -300,7 +300,7 @@ foreign_beside_dra_alone() {
         # There is nothing of ours that kubelet could serve, and nothing to be alarmed at.
         ! page /metrics driver | grep -F 'tdx_registered{path="plugin"}' || return 1
         pod theirs 2
-        api wait-devices 2 10s
+        api wait-devices 2 15s
         prepare one tdx0
         prepare two tdx1
         refused "no TD is free" prepare three tdx2
@@ -311,7 +311,7 @@ foreign_beside_dra_alone() {
         stop_driver
         launch_driver driver --serve dra --listen 127.0.0.1:0
         kubelet wait-registered tdx.kubevirt.io 20s
-        api wait-devices 2 10s
+        api wait-devices 2 15s
         metric 'tdx_held_tds{path="plugin"}' 2
 }
 @test "with --serve=dra what a foreign plugin hands out is counted, too" {
@@ -367,7 +367,7 @@ endpoint_is_kept() {
         both --serve dra
         kubelet allocatable --now
         refused "no healthy devices present" pod late
-        api wait-devices 3 5s
+        api wait-devices 3 15s
         pod new --dra # kubelet starts no container of a name that it has in its books, unless somebody serves it
 }
 @test "with --serve=dra the endpoint is kept while pods hold what the plugin gave them" {
@@ -379,7 +379,7 @@ split_of_one_path() {
         pod old
         stop_driver
         both --serve dra --share split=1
-        api wait-devices 3 10s
+        api wait-devices 3 15s
         prepare a tdx0
         prepare b tdx1
         prepare c tdx2
@@ -392,8 +392,10 @@ no_spec_no_pod() {
         rm -rf "$CDI"
         : >"$CDI"
         both --plugin-inject cdi --listen 127.0.0.1:0
-        refused "a file is where a directory should be" pod one
+        said driver "VMs cannot be given their devices.*a file is where a directory should be"
+        refused "no healthy devices present" pod one
         rm "$CDI"
+        kubelet wait-healthy 4 20s
         pod two | grep -q "cdi=kubevirt.io/tdx=plugin-tdx"
         local device
         device=$(kubelet devices | sed -n 's/^\(tdx[0-9]*\) .*in use.*/\1/p')
@@ -408,7 +410,7 @@ spec_has_what_is_held() {
         both --plugin-inject cdi
         pod one | grep -q "plugin-tdx3"
         printf 'tdx 1\n' >"$MISC"
-        kubelet wait-healthy 1 10s
+        kubelet wait-healthy 1 15s
         "$SIM/cdi-run" --cdi-dir "$CDI" --device kubevirt.io/tdx=plugin-tdx3 --check
         stop_driver
         both
@@ -486,7 +488,7 @@ vm_stops_and_starts() { # FLAG...: the claim is the VM's, stays allocated, and i
 
 split_keeps_a_stopped_vms_td() {
         vm_stops_and_starts --share=split=1
-        kubelet wait-healthy 3 5s
+        kubelet wait-healthy 3 15s
         pod plain 3
         refused "Requested: 1, Available: 0" pod late
         kubelet prepare default/vm
@@ -497,7 +499,7 @@ split_keeps_a_stopped_vms_td() {
 
 dynamic_gives_a_stopped_vms_td_away() {
         vm_stops_and_starts
-        kubelet wait-healthy 4 5s
+        kubelet wait-healthy 4 15s
         pod plain 4
         refused "no TD is free: 4 of 4 held" kubelet prepare default/vm
         leave plain --takes 0s

@@ -173,7 +173,7 @@ publishes() { [ "$(published_state)" = "$1" ]; }
 @test "the help has its flags in groups, says both paths and fits 100 columns; the version has a name" {
         run "$DRIVER" --help
         [ "$status" -eq 0 ]
-        [[ $output == *"claims (DRA)"*"devices.kubevirt.io/tdx"* ]]
+        [[ $output == *"ResourceClaims (DRA)"*"devices.kubevirt.io/tdx"* ]]
         [[ $output == *$'\n\nAttestation:\n  --attestation POLICY '* ]]
         if grep -nE '.{101}' <<<"$output"; then return 1; fi
         run "$DRIVER" --version

@@ -290,7 +290,7 @@ stops_soon() { # NAME: an orderly end within three seconds
         claims 0 3
         api claim default/late tdx0 --uid aaaaaaaa-0000-0000-0000-000000000007
         launch_driver next --pod-uid 22222222-bbbb
-        kubelet wait-registered tdx.kubevirt.io 10s --count 2
+        kubelet wait-registered tdx.kubevirt.io 15s --count 2
         kubelet prepare default/late >"$T/late" &
         local held=$!
         sleep 0.3
@@ -309,7 +309,7 @@ stops_soon() { # NAME: an orderly end within three seconds
         api accept
         api slow 5000 GET
         launch_driver driver
-        kubelet wait-registered tdx.kubevirt.io 10s
+        kubelet wait-registered tdx.kubevirt.io 15s
         kubelet prepare --uid aaaaaaaa-0000-0000-0000-000000000008 default/slow >"$T/slow" &
         local slow=$!
         sleep 0.3
@@ -324,16 +324,16 @@ stops_soon() { # NAME: an orderly end within three seconds
         claims 0 0
         stop_driver
         said next "active"
-        kubelet wait-registered tdx.kubevirt.io 10s
+        kubelet wait-registered tdx.kubevirt.io 15s
         holds 1
         kubelet prepare default/c0
 }
 
 @test "slices stay while the driver is down for a moment" {
         driver
-        api wait-devices 4 5s
+        api wait-devices 4 15s
         stop_driver
-        api wait-devices 4 1s
+        api wait-devices 4 15s
         driver
-        api wait-devices 4 5s
+        api wait-devices 4 15s
 }

@@ -640,10 +640,16 @@ END_TEST
 #define HELD      "resource_name='devices.kubevirt.io/tdx' device_ids='tdx1' device_ids='tdx2' "
 #define CONTAINER "name='compute' devices={ " HELD "} "
 #define POD       "name='vm' namespace='default' containers={ " CONTAINER "} "
-/* With cpu_ids, memory and dynamic_resources. */
+/* With cpu_ids and memory. */
 #define BUSY_CONTAINER                                                     \
         "name='compute' devices={ " HELD TOPOLOGY "} devices={ " HELD "} " \
-        "3:2:040001ac02 4:2:0e0a066d656d6f7279108080808010 5:2:061201631a016e "
+        "3:2:040001ac02 4:2:0e0a066d656d6f7279108080808010 "
+#define CDI_DEVICE "name='kubevirt.io/tdx=dra-tdx7' "
+#define CLAIMED                                                                          \
+        "cdi_devices={ " CDI_DEVICE "} driver_name='tdx.kubevirt.io' pool_name='node1' " \
+        "device_name='tdx7' "
+#define CLAIM_YET    "claim_name='vm-td' claim_namespace='default' "
+#define CLAIM_LISTED CLAIM_YET "claim_resources={ " CLAIMED "} "
 
 START_TEST(containers_of_podresources_are_those_of_kubelet)
 {
@@ -660,6 +666,8 @@ START_TEST(containers_of_podresources_are_those_of_kubelet)
         static const struct golden container_resourcess[] = {
                 { "podresources.ContainerResources.empty", "" },
                 { "podresources.ContainerResources.full", CONTAINER },
+                { "podresources.ContainerResources.claims", CONTAINER
+                  "dynamic_resources={ " CLAIM_LISTED "} dynamic_resources={ " CLAIM_YET "} " },
                 { "podresources.ContainerResources.others", BUSY_CONTAINER },
                 { "podresources.ContainerResources.future", CONTAINER FUTURE },
         };
@@ -668,6 +676,30 @@ START_TEST(containers_of_podresources_are_those_of_kubelet)
                   array_size(container_devicess));
         check_all(&podresources__container_resources__descriptor, container_resourcess,
                   array_size(container_resourcess));
+}
+END_TEST
+
+START_TEST(claims_of_podresources_are_those_of_kubelet)
+{
+        static const struct golden cdi_devices[] = {
+                { "podresources.CDIDevice.full", CDI_DEVICE },
+                { "podresources.CDIDevice.future", CDI_DEVICE FUTURE },
+        };
+        static const struct golden claim_resources[] = {
+                { "podresources.ClaimResource.full", CLAIMED },
+                { "podresources.ClaimResource.future", CLAIMED FUTURE },
+        };
+        static const struct golden dynamic_resources[] = {
+                { "podresources.DynamicResource.full", CLAIM_LISTED },
+                { "podresources.DynamicResource.preparing", CLAIM_YET },
+                { "podresources.DynamicResource.future", CLAIM_LISTED FUTURE },
+        };
+
+        check_all(&podresources__cdidevice__descriptor, cdi_devices, array_size(cdi_devices));
+        check_all(&podresources__claim_resource__descriptor, claim_resources,
+                  array_size(claim_resources));
+        check_all(&podresources__dynamic_resource__descriptor, dynamic_resources,
+                  array_size(dynamic_resources));
 }
 END_TEST
 
@@ -764,4 +796,5 @@ SUITE("golden", info_requests_are_those_of_kubelet, plugin_infos_are_those_of_ku
       lists_of_the_device_plugin_are_those_of_kubelet, preferences_are_asked_for_as_kubelet_does,
       preferences_are_told_as_to_kubelet, allocations_are_asked_for_as_kubelet_does,
       allocations_are_answered_as_to_kubelet, containers_of_podresources_are_those_of_kubelet,
-      lists_of_podresources_are_those_of_kubelet, health_of_devices_is_told_as_to_kubelet);
+      claims_of_podresources_are_those_of_kubelet, lists_of_podresources_are_those_of_kubelet,
+      health_of_devices_is_told_as_to_kubelet);

@@ -276,9 +276,10 @@ struct model {
         unsigned total, held;
 };
 
+/* Called ninety thousand times: one assertion, for each of Check's is a write(2). */
 static void check_slots(const struct ledger *ledger)
 {
-        bool is_taken[DEVICE_INDEX_MAX] = { false };
+        bool is_taken[DEVICE_INDEX_MAX] = { false }, is_right = true;
         unsigned n_held = 0;
 
         for (const struct ledger_claim *claim = ledger_next(ledger, NULL); claim;
@@ -286,16 +287,15 @@ static void check_slots(const struct ledger *ledger)
                 for (size_t i = 0; i < claim->n_devices; ++i) {
                         uint32_t slot = claim->devices[i].slot;
 
-                        ck_assert_int_eq(slot == LEDGER_NO_SLOT, claim->devices[i].is_admin_access);
+                        is_right &= (slot == LEDGER_NO_SLOT) == claim->devices[i].is_admin_access;
                         if (slot == LEDGER_NO_SLOT)
                                 continue;
-                        ck_assert_uint_lt(slot, DEVICE_INDEX_MAX);
-                        ck_assert(!is_taken[slot]);
-                        is_taken[slot] = true;
+                        is_right &= slot < DEVICE_INDEX_MAX && !is_taken[slot];
+                        is_taken[slot % DEVICE_INDEX_MAX] = true;
                 }
                 n_held += ledger_claim_weight(claim);
         }
-        ck_assert_uint_eq(n_held, ledger_held(ledger));
+        ck_assert(is_right && n_held == ledger_held(ledger));
 }
 
 static struct ledger_claim *random_claim(unsigned i)

@@ -4,6 +4,7 @@
 #include "attestation.h"
 #include "base/log.h"
 #include "base/memory.h"
+#include "base/timer.h"
 #include "claims/recordfile.h"
 #include "config.h"
 #include "device.h"
@@ -28,7 +29,7 @@ struct asking {
         const struct config *config;
         struct survey *survey;
         uv_loop_t loop;
-        uv_timer_t patience;
+        struct timer *patience;
         struct kube_credentials credentials;
         struct http *http;
         struct kube_api *api; /* NULL: no API server to ask */
@@ -97,9 +98,9 @@ static void on_changed(void *owner)
         (void)owner; /* waking the loop is enough: ask() looks */
 }
 
-static void on_patience_over(uv_timer_t *timer)
+static void on_patience_over(void *owner)
 {
-        struct asking *asking = timer->data;
+        struct asking *asking = owner;
 
         asking->is_patience_over = true;
 }
@@ -155,7 +156,7 @@ static void ask(struct asking *asking, bool asks_for_node)
         asking->is_node_told = true;
         if (asks_for_node)
                 ask_for_node(asking);
-        uv_timer_start(&asking->patience, on_patience_over, SURVEY_PATIENCE_MS, 0);
+        timer_start(asking->patience, SURVEY_PATIENCE_MS);
         while (!is_over(asking))
                 uv_run(&asking->loop, UV_RUN_ONCE);
         if (!asking->is_node_told) {
@@ -179,11 +180,10 @@ static void ask_api(const struct config *config, bool asks_for_node, struct surv
                 abort(); /* out of descriptors: nothing below would work either */
         /* The survey's texts repeat what these modules would log. */
         log_setup(LOG_ERROR, config->log_format);
-        uv_timer_init(&asking.loop, &asking.patience);
-        asking.patience.data = &asking;
+        asking.patience = timer_new(&asking.loop, on_patience_over, &asking);
         find_api(&asking);
         ask(&asking, asks_for_node);
-        uv_close((uv_handle_t *)&asking.patience, NULL);
+        timer_free(asking.patience);
         kube_api_free(asking.api);
         http_free(asking.http);
         uv_run(&asking.loop, UV_RUN_DEFAULT);

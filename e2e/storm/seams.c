@@ -279,7 +279,9 @@ static void set_spec_refused(bool is_refused)
 static int write_spec(const struct cdi_store *store, struct error *err)
 {
         if (!store->bytes) {
+                set_spec_refused(false);
                 host_remove_spec();
+                set_spec_refused(false);
                 return 0;
         }
         if (host.spec && strcmp(host.spec, store->bytes) == 0) {
