@@ -197,7 +197,7 @@ stopped_driver() {
         eventually 30 counts open 0
         has_done_no_harm
 }
-@test "a driver that is stopped while QGS has its request waits for the answer" {
+@test "a driver that stops while QGS has its request waits for the answer" {
         went_well stopped_driver
 }
 

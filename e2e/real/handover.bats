@@ -53,7 +53,7 @@ restart_kubelet() {
 has_ended() { [[ $(phase "$1") =~ ^(Failed|Succeeded)$ ]]; } # POD
 waits() { k get pod "$1" -o jsonpath='{.status.containerStatuses[0].state.waiting.reason}' | grep -qx "$2"; } # POD REASON
 
-@test "R1: while the plugin has healthy devices plain pods go to it alone, held ones included; without any they go to DRA" {
+@test "R1: while the plugin has healthy devices, even held ones, plain pods go to it alone; without any they go to DRA" {
         other HH
         pod p1 resource=$R
         pod p2 resource=$R
