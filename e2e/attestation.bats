@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # Attestation as VEP 107 means it: what a node offers on both paths, by the state of its QGS and what is enforced.
 #
-# The rows of the matrix are played at once, each on a node of its own; a test only tells how its row went.
+# The rows of the matrix are played at once, each on its own node; a test only reports how its row went.
 
 export KUBELET_DEVICES=yes
 export RIGHTS=manifest

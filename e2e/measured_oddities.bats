@@ -79,7 +79,7 @@ teardown() { leave_node; }
         is_offered 3
 }
 
-@test "a root that shows no sum of its own is added up" {
+@test "a root without its own sum is added up" {
         rm -r "$CGROUPS"
         misc init 4 no-root-current
         misc mkdir machine.slice/qemu-1.scope

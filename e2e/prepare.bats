@@ -151,7 +151,7 @@ PY
         holds 4
 }
 
-@test "a name that another claim still holds is no shortage" {
+@test "a name that another claim still holds does not make a claim wait" {
         driver
         api claim default/old tdx1
         kubelet prepare default/old
@@ -234,7 +234,7 @@ fill() {
         holds 4
 }
 
-@test "unprepare needs no API server, and an unknown claim is no error" {
+@test "unprepare needs no API server, and an unknown claim is not an error" {
         driver
         api claim default/a tdx0
         kubelet prepare default/a

@@ -38,7 +38,7 @@ teardown() { leave_node; }
         prepare before tdx0
         cr '{"enforced":true,"qgsSocketPath":"/var/run/qgs.socket"}'
         becomes "tainted path-refused, attesting not"
-        # What is held stays held, and keeps the directory that it has.
+        # Held devices stay held and keep their directory.
         kubelet prepare default/before
         jq -e --arg path "$(dirname "$QGS")" '.devices[0].containerEdits.mounts[0].hostPath == $path' "$CDI/kubevirt.io-tdx.json"
         cr '{"enforced":true,"qgsSocketPath":"'"$QGS"'"}'

@@ -132,7 +132,7 @@ name_clash() {
         [ "$(users)" = 2 ]
         api wait-devices 3 15s # the pod's TD is not published, the claim's is
 }
-@test "a claim on tdx3 while a pod holds the plugin's tdx3 is no shortage" {
+@test "a claim on tdx3 is served while a pod holds the plugin's tdx3" {
         went_well name_clash
 }
 
@@ -176,7 +176,7 @@ killed() {
         prepare a tdx0
         sleep 1
         kill_driver
-        pod early >/dev/null || true # nobody answers yet, or what is left is handed out
+        pod early >/dev/null || true # the plugin does not answer yet, or hands out a remaining TD
         both --prepare-wait 300ms >/dev/null
         local i
         for i in 1 2 3; do
@@ -368,7 +368,7 @@ endpoint_is_kept() {
         kubelet allocatable --now
         refused "no healthy devices present" pod late
         api wait-devices 3 15s
-        pod new --dra # kubelet starts no container of a name that it has in its books, unless somebody serves it
+        pod new --dra # kubelet starts no container for a resource name in its books unless a plugin serves it
 }
 @test "with --serve=dra the endpoint is kept while pods hold devices of the plugin" {
         went_well endpoint_is_kept

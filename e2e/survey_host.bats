@@ -15,7 +15,7 @@ check() { # [FLAG...]
         "$DRIVER" check "${FLAGS[@]}" "$@"
 }
 
-# The driver with a /sys of its own: $T/sys/module and $T/sys/devices are seen as the kernel's.
+# The driver with its own /sys: $T/sys/module and $T/sys/devices are seen as the kernel's.
 with_sys() { # COMMAND...
         # shellcheck disable=SC2016  # for the inner shell
         unshare -m --propagation private sh -c '
