@@ -38,7 +38,7 @@ misc() { printf '%b' "$1" >"$MISC"; }
         api wait-devices 5 15s
 }
 
-@test "what is withdrawn is not held" {
+@test "only devices that are not held are withdrawn" {
         driver
         api wait-devices 4 15s
         api claim default/a tdx3
@@ -73,7 +73,7 @@ misc() { printf '%b' "$1" >"$MISC"; }
         api wait-devices 0 15s
 }
 
-@test "bad misc.capacity is named with its fault, and what was known stands" {
+@test "a bad misc.capacity is reported with its fault, and the last known capacity stays" {
         driver
         api wait-devices 4 15s
         local text

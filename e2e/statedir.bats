@@ -25,7 +25,7 @@ refuses_another() {
         [[ $output == *"no TD is free"* ]]
 }
 
-@test "a state directory that cannot be made again costs no claim, is told once, and is made when it can be" {
+@test "a state directory that cannot be created again costs no claim, is reported once, and is created as soon as possible" {
         driver --serve dra
         fill
         # The driver makes it again at once: a file gets there first, sooner or later.
@@ -60,7 +60,7 @@ refuses_another() {
         kubelet prepare default/b default/late
 }
 
-@test "a second instance that waits does not become active because the state directory was taken away" {
+@test "a second instance that waits does not become active because the state directory was removed" {
         driver --serve dra
         fill
         launch_driver second --serve dra

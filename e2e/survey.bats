@@ -82,7 +82,7 @@ publishes() { [ "$(published_state)" = "$1" ]; }
         grep -E "^ok    QGS +absent: .*VMs would be placed here, but could not attest" <<<"$output"
 }
 
-@test "check tells of a hung QGS before it has been answered, and closes no connection early" {
+@test "check reports a hung QGS before QGS has answered, and closes no connection early" {
         enter_cr enforced=true
         kill -STOP "$(pid_of qgs)"
         start check "$DRIVER" check "${FLAGS[@]}"
@@ -152,7 +152,7 @@ publishes() { [ "$(published_state)" = "$1" ]; }
         grep -E '^ok    API server .*--serve=plugin works without' <<<"$output"
 }
 
-@test "check and inspect name a socket that run refuses, and go on" {
+@test "check and inspect name a socket that run refuses, and continue" {
         local socket
         for socket in qgs.socket /run/qgs.socket /x; do
                 run check --qgs-socket "$socket" --attestation enforced
