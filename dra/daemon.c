@@ -74,7 +74,7 @@ struct daemon {
         struct dirwatch *watches[4]; /* registry, state, CDI, podresources */
         struct timer *housekeeping;
         struct timer *settling;
-        struct timer *ending; /* looks whether all is idle, once the server has stopped */
+        struct timer *ending; /* checks whether all is idle, once the server has stopped */
         uv_signal_t signals[2];
         bool is_active; /* we hold the node's lock */
         bool is_stopping;
