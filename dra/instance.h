@@ -33,7 +33,7 @@ int instance_start(uv_loop_t *loop, const struct config *config, void (*on_activ
  * the old lock is kept, and the next call tries again. */
 int instance_check(struct instance *instance, struct error *err);
 
-/* Gives the locks up. The memory goes when the loop has turned. NULL is fine. */
+/* Gives the locks up. NULL is fine. */
 void instance_free(struct instance *instance);
 
 /* Remove sockets of instances that live no more, by the names that config's instances use. 0 or

@@ -59,7 +59,7 @@ misc() { printf '%b' "$1" >"$MISC"; }
         misc 'tdx 5000\n'
         driver
         api wait-devices 4096 20s
-        said driver "more TDs than can be offered"
+        said driver "more TDs than the driver can offer"
 }
 
 @test "a reserve stays with the host" {
@@ -96,7 +96,7 @@ misc() { printf '%b' "$1" >"$MISC"; }
 @test "a missing, an empty and an unterminated file mean what they say" {
         rm "$MISC"
         launch_driver driver
-        said driver "the TDX capacity cannot be read\|there is no misc.capacity"
+        said driver "cannot read the TDX capacity\|there is no misc.capacity"
         : >"$MISC"
         said driver "misc.capacity has no tdx line"
         api wait-devices 0 15s

@@ -30,7 +30,7 @@ refuses_another() {
         fill
         # The driver makes it again at once: a file gets there first, sooner or later.
         until rm -rf "$K/plugins" && (set -C; : >"$K/plugins") 2>/dev/null; do :; done
-        said driver "the state directory is gone and cannot be made again" 15
+        said driver "the state directory is gone and cannot be recreated" 15
         refuses_another
         [ "$(grep -c "the state directory is gone" "$T/driver.log")" -eq 1 ]
         rm "$K/plugins"

@@ -11,7 +11,7 @@ teardown() { leave_node; }
 listening() { launch_driver driver --listen 127.0.0.1:0 "$@"; said driver "health are served"; }
 
 @test "the metrics show what the node holds, refuses and publishes" {
-        driver --listen 127.0.0.1:0 --prepare-wait 0
+        driver --listen 127.0.0.1:0 --prepare-wait 8s # the first claim waits until kubelet is old enough to be believed
         api wait-devices 4
         metric tdx_capacity_tds 4
         metric tdx_free_tds 4

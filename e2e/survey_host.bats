@@ -55,7 +55,7 @@ published_version() { # VERSION, or null: of every device
 
         rm "$VERSION"
         eventually 15 published_version null
-        said driver "WARN .*TDX module's version cannot be read any more"
+        said driver "WARN .*cannot read the TDX module's version any more"
         stop_driver
 }
 
@@ -99,9 +99,9 @@ capacity_fails() { # WORDS [FLAG...]
         grep -E "^ok    capacity +4 TDs left to offer" <<<"$output"
         capacity_fails 'reserve 20 leaves none of the 4 TDs' --reserve 20
         capacity_fails 'reserve 4 leaves none' --reserve 4
-        capacity_fails 'runs 0 TDs' --capacity 0
+        capacity_fails 'can run 0 TDs' --capacity 0
         printf 'tdx 0\n' >"$MISC"
-        capacity_fails 'runs 0 TDs'
+        capacity_fails 'can run 0 TDs'
         printf 'sev max\ntdx max\n' >"$MISC"
         capacity_fails 'misc.max'
         printf 'tdx 3\n' >"$MISC"

@@ -34,7 +34,7 @@ CLAIM = ("resource.k8s.io", "resourceclaims", "get", None)
 SLICES = "resource.k8s.io", "resourceslices"
 KUBEVIRTS = "kubevirt.io", "kubevirts"
 CALLS = {
-    ("dra/claims/prepare.c", "kube_get"): {CLAIM},
+    ("dra/claims/job.c", "kube_get"): {CLAIM},
     ("dra/claims/reconcile.c", "kube_get"): {CLAIM},
     ("dra/claims/rebuild.c", "kube_get"): {CLAIM},
     ("dra/offer/publisher.c", "kube_get"): {("", "nodes", "get", None)},
@@ -49,7 +49,7 @@ CALLS = {
     ("dra/kube/watch.c", "kube_stream"): set(),
 }
 PATHS = {  # by file: which objects, so that a call for another kind does not go unnoticed
-    "dra/claims/prepare.c": {"kube_path_claim"}, "dra/claims/reconcile.c": {"kube_path_claim"},
+    "dra/claims/job.c": {"kube_path_claim"}, "dra/claims/reconcile.c": {"kube_path_claim"},
     "dra/claims/rebuild.c": {"kube_path_claim"},
     "dra/offer/publisher.c": {"kube_path_node", "kube_path_slice", "KUBE_PATH_SLICES"},
     "dra/admin/survey.c": {"kube_path_node"}, "dra/kube/event.c": {"kube_path_events"},

@@ -1,609 +1,19 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "claims/prepare.h"
 
-#include "base/backoff.h"
-#include "base/error.h"
-#include "base/list.h"
-#include "base/log.h"
 #include "base/memory.h"
 #include "base/table.h"
-#include "base/text.h"
-#include "cdi/store.h"
-#include "claims/allocation.h"
+#include "claims/job.h"
 #include "claims/leftovers.h"
-#include "claims/records.h"
 #include "claims/rewrite.h"
-#include "config.h"
-#include "device.h"
-#include "kube/api.h"
-#include "kube/claim.h"
 #include "ledger.h"
 
 #include <assert.h>
-#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
 #define ANSWER_MARGIN_MS \
-        2000            /* of the caller's patience, kept for recording the claim and answering */
-#define HOLDERS_NAMED 4 /* in a refusal; a pod event is read by a person */
-
-enum job_state {
-        JOB_HELD,     /* the engine is not active yet */
-        JOB_READING,  /* GET of the claim, or a pause before the next one */
-        JOB_WAITING,  /* for room */
-        JOB_SAVING,   /* the record is being written */
-        JOB_REMOVING, /* the record is being removed */
-        JOB_SETTLED   /* nothing is on its way */
-};
-
-struct job {
-        struct table_node node; /* by UID */
-        struct prepare *prepare;
-        char *uid;
-        char *namespace_;
-        char *name;
-        enum job_state state;
-        struct list prepares; /* requests */
-        struct list releases; /* requests */
-        struct list again;    /* prepares that came after those releases */
-        struct list waiting;  /* the engine's, while JOB_WAITING */
-        struct kube_call *get;
-        struct backoff backoff;
-        struct ledger_claim *claim; /* read and checked, not yet in the ledger; owned */
-        bool is_replacing;          /* while JOB_SAVING: the claim was held before */
-        uv_timer_t *timer;          /* retry of the GET, or the end of a wait */
-};
-
-struct prepare {
-        struct prepare_options options;
-        struct records *records;
-        char *boot_id;
-        char *mount_source;
-        bool is_active;
-        bool is_stopping;
-        struct table jobs;
-        struct list waiting; /* jobs, the longest wait first */
-        struct leftovers leftovers;
-        struct rewrite rewrite;
-};
-
-static void job_advance(struct job *job);
-static void job_read(struct job *job);
-
-static void free_handle(uv_handle_t *handle)
-{
-        free(handle);
-}
-
-static void job_free(struct job *job)
-{
-        table_remove(&job->prepare->jobs, &job->node);
-        list_unlink(&job->waiting);
-        if (job->get)
-                kube_cancel(job->get);
-        if (job->claim)
-                ledger_claim_free(job->claim);
-        uv_close((uv_handle_t *)job->timer, free_handle);
-        free(job->uid);
-        free(job->namespace_);
-        free(job->name);
-        free(job);
-}
-
-static struct job *job_new(struct prepare *prepare, const struct prepare_claim_id *id)
-{
-        struct job *job = xcalloc(1, sizeof(*job));
-
-        job->prepare = prepare;
-        job->uid = xstrdup(id->uid);
-        job->namespace_ = xstrdup(id->namespace_);
-        job->name = xstrdup(id->name);
-        job->state = JOB_SETTLED;
-        job->backoff = (struct backoff){ .first_ms = 100, .cap_ms = 3000 };
-        list_init(&job->prepares);
-        list_init(&job->releases);
-        list_init(&job->again);
-        list_init(&job->waiting);
-        job->timer = xcalloc(1, sizeof(*job->timer));
-        uv_timer_init(prepare->options.loop, job->timer);
-        job->timer->data = job;
-        table_insert(&prepare->jobs, &job->node, job->uid);
-        return job;
-}
-
-/* ---- answering ---- */
-
-static const struct error unprepared = { -ECANCELED,
-                                         "the claim was unprepared while it was being prepared" };
-
-static void answer_all(struct list *requests, const struct ledger_claim *claim,
-                       const struct error *error)
-{
-        while (!list_is_empty(requests)) {
-                struct prepare_request *request =
-                        container_of(requests->next, struct prepare_request, link);
-
-                list_unlink(&request->link);
-                request->job = NULL;
-                request->on_done(request->owner, claim, error);
-        }
-}
-
-static void log_refusal(const struct job *job, const struct error *error)
-{
-        log_warn("claim refused", log_str("claim", job->name),
-                 log_str("namespace", job->namespace_), log_str("uid", job->uid),
-                 log_str("reason", error->text));
-}
-
-static void job_fail(struct job *job, const struct error *error)
-{
-        log_refusal(job, error);
-        answer_all(&job->prepares, NULL, error);
-}
-
-/* The claim is held and recorded: what is left is that the runtime finds the devices that the
- * answer names. False: it does not, and the claim was refused; it stays held. */
-static bool job_answer_held(struct job *job, const struct ledger_claim *claim)
-{
-        struct error error = ERROR_NULL;
-        int r;
-
-        r = cdi_store_verify(job->prepare->options.cdi, &error);
-        if (r >= 0 && job->prepare->mount_source &&
-            cdi_ensure_mount_source(job->prepare->mount_source, &error) < 0)
-                r = error.code;
-        if (r < 0) {
-                job_fail(job, &error);
-                return false;
-        }
-        if (r == CDI_STORE_WRITTEN) {
-                log_warn("the CDI spec was missing or changed, restored");
-                if (job->prepare->options.on_spec_restored)
-                        job->prepare->options.on_spec_restored(job->prepare->options.owner);
-        }
-        answer_all(&job->prepares, claim, &error);
-        return true;
-}
-
-/* Stop whatever can be stopped (reading, waiting), leaving the job settled. */
-static void job_settle(struct job *job)
-{
-        assert(job->state != JOB_SAVING && job->state != JOB_REMOVING);
-        uv_timer_stop(job->timer);
-        list_unlink(&job->waiting);
-        if (job->get)
-                kube_cancel(take_ptr(job->get));
-        if (job->claim)
-                ledger_claim_free(take_ptr(job->claim));
-        job->state = JOB_SETTLED;
-}
-
-static void job_give_up(struct job *job, const struct error *error)
-{
-        job_settle(job);
-        job_fail(job, error);
-        job_advance(job);
-}
-
-/* ---- room ---- */
-
-static void explain_full(struct job *job, int outcome, struct error *error)
-{
-        __attribute__((cleanup(cleanup_text))) struct text holders = TEXT_NULL;
-        const struct ledger *ledger = job->prepare->options.ledger;
-
-        if (outcome == LEDGER_TOO_LARGE) {
-                error_set(error, -ENOSPC,
-                          "the claim wants %u TDs and this node runs %u: choose another node",
-                          ledger_claim_weight(job->claim), ledger_total(ledger));
-                return;
-        }
-        if (!ledger_is_total_known(ledger)) {
-                error_set(error, -EAGAIN,
-                          "it is not known yet how many TDs are free here (see the driver's log); "
-                          "kubelet tries again by itself");
-                return;
-        }
-        if (ledger_is_incomplete(ledger)) {
-                error_set(error, -EAGAIN,
-                          "kubelet has not told yet which claims it has prepared (podresources); "
-                          "kubelet tries again by itself");
-                return;
-        }
-        ledger_describe_holders(ledger, HOLDERS_NAMED, &holders);
-        error_set(error, -ENOSPC,
-                  "no TD is free: %u of %u held. Choose another node, or delete a pod of those "
-                  "that hold them: %s",
-                  ledger_held(ledger) + ledger_elsewhere(ledger), ledger_total(ledger),
-                  holders.bytes ? holders.bytes : "nobody");
-}
-
-/* Until when somebody waits; 0: nobody does. */
-static uint64_t last_deadline_ms(const struct job *job)
-{
-        struct list *position;
-        uint64_t last_ms = 0;
-
-        list_for_each (position, &job->prepares) {
-                uint64_t ms = container_of(position, struct prepare_request, link)->deadline_ms;
-
-                last_ms = ms > last_ms ? ms : last_ms;
-        }
-        return last_ms;
-}
-
-/* Whose time is over is refused with the holders' names; each caller has a patience of its own. */
-static void refuse_due(struct job *job, uint64_t now)
-{
-        struct list *position, *following, due;
-        struct error error = ERROR_NULL;
-
-        list_init(&due);
-        list_for_each_safe (position, following, &job->prepares)
-                if (container_of(position, struct prepare_request, link)->deadline_ms <= now) {
-                        list_unlink(position);
-                        list_add_tail(&due, position);
-                }
-        if (list_is_empty(&due))
-                return;
-        explain_full(job, LEDGER_FULL, &error);
-        log_refusal(job, &error);
-        answer_all(&due, NULL, &error);
-}
-
-static void on_wait_over(uv_timer_t *timer);
-
-/* There is no room: wait on for as long as anybody does. */
-static void job_wait(struct job *job)
-{
-        uint64_t now = uv_now(job->prepare->options.loop), next_ms = UINT64_MAX;
-        struct list *position;
-
-        refuse_due(job, now);
-        if (list_is_empty(&job->prepares)) {
-                job_settle(job);
-                job_advance(job);
-                return;
-        }
-        list_for_each (position, &job->prepares) {
-                uint64_t ms = container_of(position, struct prepare_request, link)->deadline_ms;
-
-                next_ms = ms < next_ms ? ms : next_ms;
-        }
-        uv_timer_start(job->timer, on_wait_over, next_ms - now, 0);
-}
-
-static void on_wait_over(uv_timer_t *timer)
-{
-        job_wait(timer->data);
-}
-
-static void on_saved(void *owner, const struct error *error)
-{
-        struct job *job = owner;
-        struct prepare *prepare = job->prepare;
-        struct ledger *ledger = prepare->options.ledger;
-
-        job->state = JOB_SETTLED;
-        if (error->code) {
-                /* A claim that was held before stays held, and is recorded when kubelet asks next.
-                 */
-                if (!job->is_replacing) {
-                        /* It may be there all the same, where the sync failed after the rename. */
-                        leftovers_add(&prepare->leftovers, job->uid);
-                        ledger_claim_free(ledger_release(ledger, job->uid));
-                        prepare->options.on_held_changed(prepare->options.owner);
-                }
-                job_fail(job, error);
-                prepare_retry_waiting(prepare);
-        } else {
-                const struct ledger_claim *claim = ledger_find(ledger, job->uid);
-
-                ledger_set_recorded(ledger, job->uid);
-                if (job_answer_held(job, claim))
-                        log_info("claim prepared", log_str("claim", job->name),
-                                 log_str("namespace", job->namespace_), log_str("uid", job->uid),
-                                 log_int("tds", ledger_claim_weight(claim)),
-                                 log_int("held", ledger_held(ledger)),
-                                 log_int("total", ledger_total(ledger)));
-        }
-        job_advance(job);
-}
-
-/* Device by device, the TDs that the claim had. */
-static void inherit_slots(struct ledger_claim *claim, const struct ledger_claim *previous)
-{
-        size_t j = 0;
-
-        for (size_t i = 0; i < claim->n_devices; ++i) {
-                if (claim->devices[i].is_admin_access)
-                        continue;
-                while (j < previous->n_devices && previous->devices[j].is_admin_access)
-                        ++j;
-                if (j < previous->n_devices)
-                        claim->devices[i].slot = previous->devices[j++].slot;
-        }
-}
-
-/* Take the claim into the ledger, in place of what it holds already: from before a reboot, by an
- * unreadable record, by its name alone, or unrecorded. What is held is held, also where there is
- * room for less now. */
-static int job_hold(struct job *job)
-{
-        struct ledger *ledger = job->prepare->options.ledger;
-        _cleanup_(ledger_claim) struct ledger_claim *previous = ledger_release(ledger, job->uid);
-        int r;
-
-        if (!previous)
-                previous = ledger_release_unidentified(ledger, job->namespace_, job->name);
-
-        job->is_replacing = previous != NULL;
-        job->claim->is_unrecorded = true;
-        if (previous && !previous->is_uncertain &&
-            ledger_claim_weight(job->claim) <= ledger_claim_weight(previous)) {
-                inherit_slots(job->claim, previous);
-                ledger_restore(ledger, job->claim);
-                return 0;
-        }
-        r = ledger_hold(ledger, job->claim);
-        if (r && previous)
-                ledger_restore(ledger, take_ptr(previous));
-        return r;
-}
-
-/* JOB_SAVING when there was room; otherwise an outcome of ledger_hold() and nothing has changed. */
-static int job_try_hold(struct job *job)
-{
-        struct prepare *prepare = job->prepare;
-        const struct ledger_claim *claim = job->claim;
-        int r;
-
-        r = job_hold(job);
-        if (r)
-                return r;
-        job->claim = NULL; /* the ledger's now */
-        uv_timer_stop(job->timer);
-        list_unlink(&job->waiting);
-        job->state = JOB_SAVING;
-        /* Without a disk to wait for, this answers at once; what the others are told can wait. */
-        records_save(prepare->records, claim, on_saved, job);
-        prepare->options.on_held_changed(prepare->options.owner);
-        return 0;
-}
-
-static void job_find_room(struct job *job)
-{
-        struct prepare *prepare = job->prepare;
-        struct error error = ERROR_NULL;
-        int r;
-
-        r = job_try_hold(job);
-        if (!r)
-                return;
-        if (r == LEDGER_FULL) {
-                log_info(ledger_is_incomplete(prepare->options.ledger)
-                                 ? "claim waits until kubelet tells which claims it has prepared"
-                                 : "claim waits for a TD",
-                         log_str("claim", job->name), log_str("namespace", job->namespace_),
-                         log_int("held", ledger_held(prepare->options.ledger)),
-                         log_int("total", ledger_total(prepare->options.ledger)));
-                job->state = JOB_WAITING;
-                list_add_tail(&prepare->waiting, &job->waiting);
-                job_wait(job);
-                return;
-        }
-        explain_full(job, r, &error);
-        job_give_up(job, &error);
-}
-
-void prepare_retry_waiting(struct prepare *prepare)
-{
-        struct list *position, *following;
-
-        /* Whoever fits goes, also past a larger claim that does not: no TD stays idle while
-         * somebody waits for it. */
-        list_for_each_safe (position, following, &prepare->waiting) {
-                struct job *job = container_of(position, struct job, waiting);
-                struct error error = ERROR_NULL;
-
-                if (job_try_hold(job) != LEDGER_TOO_LARGE)
-                        continue;
-                explain_full(job, LEDGER_TOO_LARGE, &error);
-                job_give_up(job, &error);
-        }
-}
-
-/* ---- reading the claim ---- */
-
-static void on_retry(uv_timer_t *timer)
-{
-        job_read(timer->data);
-}
-
-static void on_claim(void *owner, const struct kube_reply *reply)
-{
-        _cleanup_(claim) struct claim claim = CLAIM_NULL;
-        struct job *job = owner;
-        uint64_t now = uv_now(job->prepare->options.loop);
-        struct error error = reply->error;
-
-        job->get = NULL;
-        if (reply->outcome == KUBE_TRY_AGAIN && now < last_deadline_ms(job)) {
-                uint64_t pause_ms =
-                        backoff_next_ms(&job->backoff, reply->retry_after_ms, backoff_random());
-
-                if (pause_ms < last_deadline_ms(job) - now) {
-                        uv_timer_start(job->timer, on_retry, pause_ms, 0);
-                        return;
-                }
-        }
-        if (reply->outcome != KUBE_OK) {
-                error_prefix(&error, "cannot read the claim");
-                job_give_up(job, &error);
-                return;
-        }
-        if (claim_parse(reply->object, DRIVER_NAME, &claim, &error) < 0 ||
-            allocation_check(&claim, job->uid, job->prepare->options.pool, &error) < 0) {
-                job_give_up(job, &error);
-                return;
-        }
-        job->claim = allocation_to_ledger(&claim, job->uid, job->namespace_, job->name,
-                                          job->prepare->boot_id);
-        job_find_room(job);
-}
-
-static void job_read(struct job *job)
-{
-        __attribute__((cleanup(cleanup_free))) char *path =
-                kube_path_claim(job->namespace_, job->name);
-        struct error error = ERROR_NULL;
-
-        job->state = JOB_READING;
-        if (!job->prepare->options.api) {
-                error_set(&error, -ENOTCONN,
-                          "the claim cannot be read: no API server is configured (--api-server, or "
-                          "run in a pod)");
-                job_give_up(job, &error);
-                return;
-        }
-        job->get = kube_get(job->prepare->options.api, path, "ResourceClaim", on_claim, job);
-}
-
-/* ---- releasing ---- */
-
-static void job_release_in_ledger(struct job *job)
-{
-        struct prepare *prepare = job->prepare;
-
-        ledger_claim_free(ledger_release(prepare->options.ledger, job->uid));
-        ledger_claim_free(
-                ledger_release_unidentified(prepare->options.ledger, job->namespace_, job->name));
-        if (prepare->options.on_released)
-                prepare->options.on_released(prepare->options.owner, job->namespace_, job->name);
-        log_info("claim unprepared", log_str("claim", job->name),
-                 log_str("namespace", job->namespace_), log_str("uid", job->uid),
-                 log_int("held", ledger_held(prepare->options.ledger)),
-                 log_int("total", ledger_total(prepare->options.ledger)));
-        prepare->options.on_held_changed(prepare->options.owner);
-}
-
-/* Prepared again since, or about to be: the record is that of a claim. */
-static bool is_claimed(void *owner, const char *uid)
-{
-        const struct prepare *prepare = owner;
-
-        return ledger_find(prepare->options.ledger, uid) || table_find(&prepare->jobs, uid);
-}
-
-void prepare_retry_removals(struct prepare *prepare)
-{
-        leftovers_retry(&prepare->leftovers, prepare->records, is_claimed, prepare);
-}
-
-/* What is being removed has its order already. */
-static bool is_leaving(void *owner, const char *uid)
-{
-        const struct prepare *prepare = owner;
-        const struct table_node *node = table_find(&prepare->jobs, uid);
-
-        return node && container_of(node, struct job, node)->state == JOB_REMOVING;
-}
-
-bool prepare_keep_records(struct prepare *prepare)
-{
-        return rewrite_look(&prepare->rewrite);
-}
-
-void prepare_record_held(struct prepare *prepare)
-{
-        rewrite_all(&prepare->rewrite);
-        (void)rewrite_look(&prepare->rewrite);
-}
-
-const char *prepare_record_trouble(const struct prepare *prepare)
-{
-        return rewrite_trouble(&prepare->rewrite);
-}
-
-static void on_removed(void *owner, const struct error *error)
-{
-        const struct error success = ERROR_NULL;
-        struct job *job = owner;
-        struct prepare *prepare = job->prepare;
-
-        /* Refusing would keep the pod in Terminating for as long as the disk is broken. A record
-         * that stays behind is removed at a later poll. If the driver is killed before that, the
-         * next start holds the claim again: one TD too many is held, never one too few, until
-         * reconcile finds that the API server has the claim no more, or allocated elsewhere. */
-        if (error->code) {
-                log_error("the record of an unprepared claim cannot be removed, trying again later",
-                          log_str("uid", job->uid), log_str("reason", error->text));
-                leftovers_add(&prepare->leftovers, job->uid);
-        }
-        job->state = JOB_SETTLED;
-        job_release_in_ledger(job);
-        answer_all(&job->releases, NULL, &success);
-        list_splice_tail(&job->prepares, &job->again);
-        prepare_retry_waiting(prepare);
-        job_advance(job);
-}
-
-/* ---- the job's one place of decision ---- */
-
-/* The claim can be answered from the ledger. From before a reboot it cannot: no TD of it runs, and
- * while the node was down it may have been allocated anew. */
-static bool is_current(const struct prepare *prepare, const struct ledger_claim *held)
-{
-        return !held->is_uncertain && !held->is_unrecorded && held->boot_id &&
-               strcmp(held->boot_id, prepare->boot_id) == 0;
-}
-
-/* Settled, and something may have changed: start what is asked for next, or end. */
-static void job_advance(struct job *job)
-{
-        static const struct error stopping = {
-                -ESHUTDOWN, "the driver is stopping; kubelet tries again by itself"
-        };
-        const struct error success = ERROR_NULL;
-        struct prepare *prepare = job->prepare;
-        const struct ledger_claim *held = ledger_find(prepare->options.ledger, job->uid);
-
-        if (job->state != JOB_SETTLED && job->state != JOB_HELD)
-                return;
-        job->state = JOB_SETTLED;
-        if (prepare->is_stopping) {
-                answer_all(&job->prepares, NULL, &stopping);
-                answer_all(&job->releases, NULL, &stopping);
-                answer_all(&job->again, NULL, &stopping);
-        } else if (!prepare->is_active) {
-                job->state = JOB_HELD;
-                return;
-        }
-        if (!list_is_empty(&job->releases)) {
-                answer_all(&job->prepares, NULL, &unprepared);
-                if (held || leftovers_has(&prepare->leftovers, job->uid)) {
-                        job->state = JOB_REMOVING;
-                        records_remove(prepare->records, job->uid, on_removed, job);
-                        return;
-                }
-                if (ledger_find_unidentified(prepare->options.ledger, job->namespace_, job->name))
-                        job_release_in_ledger(job);
-                answer_all(&job->releases, NULL, &success);
-                list_splice_tail(&job->prepares, &job->again);
-        }
-        if (!list_is_empty(&job->prepares)) {
-                if (!held || !is_current(prepare, held)) {
-                        job_read(job);
-                        return;
-                }
-                (void)job_answer_held(job, held);
-        }
-        job_free(job);
-}
-
-/* ---- the engine ---- */
+        2000 /* of the caller's patience, kept for recording the claim and answering */
 
 struct prepare *prepare_new(const struct prepare_options *options)
 {
@@ -649,6 +59,15 @@ void prepare_set_mount_source(struct prepare *prepare, const char *directory)
 {
         free(prepare->mount_source);
         prepare->mount_source = directory ? xstrdup(directory) : NULL;
+}
+
+/* A job that removes its record has queued that already. */
+static bool is_leaving(void *owner, const char *uid)
+{
+        const struct prepare *prepare = owner;
+        const struct table_node *node = table_find(&prepare->jobs, uid);
+
+        return node && container_of(node, struct job, node)->state == JOB_REMOVING;
 }
 
 void prepare_activate(struct prepare *prepare, struct records *records, const char *boot_id)
@@ -716,7 +135,7 @@ void prepare_release(struct prepare *prepare, struct prepare_request *request,
         struct job *job = find_job(prepare, id);
 
         request->job = job;
-        answer_all(&job->again, NULL, &unprepared);
+        job_forget_again(job);
         list_add_tail(&job->releases, &request->link);
         if (job->state == JOB_READING || job->state == JOB_WAITING)
                 job_settle(job);
@@ -738,4 +157,40 @@ void prepare_cancel(struct prepare_request *request)
                 return;
         job_settle(job);
         job_free(job);
+}
+
+/* ---- what claims left behind ---- */
+
+void prepare_retry_waiting(struct prepare *prepare)
+{
+        job_retry_waiting(prepare);
+}
+
+/* Prepared again since, or about to be: the record is that of a claim. */
+static bool is_claimed(void *owner, const char *uid)
+{
+        const struct prepare *prepare = owner;
+
+        return ledger_find(prepare->options.ledger, uid) || table_find(&prepare->jobs, uid);
+}
+
+void prepare_retry_removals(struct prepare *prepare)
+{
+        leftovers_retry(&prepare->leftovers, prepare->records, is_claimed, prepare);
+}
+
+bool prepare_keep_records(struct prepare *prepare)
+{
+        return rewrite_look(&prepare->rewrite);
+}
+
+void prepare_record_held(struct prepare *prepare)
+{
+        rewrite_all(&prepare->rewrite);
+        (void)rewrite_look(&prepare->rewrite);
+}
+
+const char *prepare_record_trouble(const struct prepare *prepare)
+{
+        return rewrite_trouble(&prepare->rewrite);
 }

@@ -6,6 +6,7 @@
 #include "base/list.h"
 #include "base/log.h"
 #include "base/memory.h"
+#include "base/timer.h"
 #include "cdi/spec.h"
 #include "claims/allocation.h"
 #include "claims/prepare.h"
@@ -33,7 +34,7 @@ struct lost {
         } * devices;
         struct kube_call *get;
         struct backoff backoff;
-        uv_timer_t *retry;
+        struct timer *retry;
         unsigned n_unlisted; /* lists in a row */
         bool is_answered;    /* the API server was asked, with whatever outcome */
         bool is_held;        /* in the ledger, without a UID */
@@ -49,7 +50,7 @@ struct release {
 struct rebuild {
         struct rebuild_options options;
         char *boot_id;
-        uv_timer_t timer;
+        struct timer *timer;
         struct list lost;
         struct list releases; /* the latest last */
         char **listed;        /* keys, of the last list */
@@ -121,17 +122,12 @@ static bool was_released(const struct rebuild *rebuild, const char *namespace_, 
 
 /* ---- one lost claim ---- */
 
-static void free_handle(uv_handle_t *handle)
-{
-        free(handle);
-}
-
 static void lost_free(struct lost *lost)
 {
         list_unlink(&lost->link);
         if (lost->get)
                 kube_cancel(lost->get);
-        uv_close((uv_handle_t *)lost->retry, free_handle);
+        timer_free(lost->retry);
         for (size_t i = 0; i < lost->n_devices; ++i)
                 free(lost->devices[i].device);
         free(lost->devices);
@@ -239,9 +235,9 @@ static void hold_by_uid(struct lost *lost, const struct claim *seen)
 
 static void ask_api(struct lost *lost);
 
-static void on_retry(uv_timer_t *timer)
+static void on_retry(void *owner)
 {
-        ask_api(timer->data);
+        ask_api(owner);
 }
 
 /* The claim that kubelet prepared may be another one of this name, deleted since: then the API
@@ -268,10 +264,9 @@ static void on_claim(void *owner, const struct kube_reply *reply)
         } else {
                 hold_by_name(lost);
                 if (reply->outcome != KUBE_OK && reply->outcome != KUBE_NOT_FOUND)
-                        uv_timer_start(lost->retry, on_retry,
-                                       backoff_next_ms(&lost->backoff, reply->retry_after_ms,
-                                                       backoff_random()),
-                                       0);
+                        timer_start(lost->retry,
+                                    backoff_next_ms(&lost->backoff, reply->retry_after_ms,
+                                                    backoff_random()));
         }
         look(rebuild);
 }
@@ -292,9 +287,7 @@ static struct lost *lost_new(struct rebuild *rebuild, const struct device_prepar
         lost->namespace_ = xstrdup(device->namespace_);
         lost->name = xstrdup(device->claim);
         lost->backoff = (struct backoff){ .first_ms = 500, .cap_ms = 5000 };
-        lost->retry = xcalloc(1, sizeof(*lost->retry));
-        uv_timer_init(rebuild->options.loop, lost->retry);
-        lost->retry->data = lost;
+        lost->retry = timer_new(rebuild->options.loop, on_retry, lost);
         list_add_tail(&rebuild->lost, &lost->link);
         return lost;
 }
@@ -491,18 +484,16 @@ static void look(struct rebuild *rebuild)
                 rebuild->options.on_changed(rebuild->options.owner);
 }
 
-static void on_timer(uv_timer_t *timer)
+static void on_due(void *owner)
 {
-        struct rebuild *rebuild = timer->data;
+        struct rebuild *rebuild = owner;
 
         rebuild->options.ask(rebuild->options.owner);
         look(rebuild);
-        uv_timer_start(timer, on_timer,
-                       !rebuild->is_complete ? REBUILD_ASK_MS
-                       : !rebuild->is_finished || !list_is_empty(&rebuild->lost)
-                               ? REBUILD_ASK_ON_MS
-                               : REBUILD_REFRESH_MS,
-                       0);
+        timer_start(rebuild->timer, !rebuild->is_complete ? REBUILD_ASK_MS
+                                    : !rebuild->is_finished || !list_is_empty(&rebuild->lost)
+                                            ? REBUILD_ASK_ON_MS
+                                            : REBUILD_REFRESH_MS);
 }
 
 struct rebuild *rebuild_start(const struct rebuild_options *options)
@@ -515,19 +506,10 @@ struct rebuild *rebuild_start(const struct rebuild_options *options)
         rebuild->had_no_record = ledger_n_claims(options->ledger) == 0;
         list_init(&rebuild->lost);
         list_init(&rebuild->releases);
-        uv_timer_init(options->loop, &rebuild->timer);
-        rebuild->timer.data = rebuild;
+        rebuild->timer = timer_new(options->loop, on_due, rebuild);
         ledger_set_incomplete(options->ledger, true);
-        uv_timer_start(&rebuild->timer, on_timer, 0, 0);
+        timer_start(rebuild->timer, 0);
         return rebuild;
-}
-
-static void on_timer_closed(uv_handle_t *handle)
-{
-        struct rebuild *rebuild = handle->data;
-
-        free(rebuild->boot_id);
-        free(rebuild);
 }
 
 void rebuild_free(struct rebuild *rebuild)
@@ -539,5 +521,7 @@ void rebuild_free(struct rebuild *rebuild)
         while (!list_is_empty(&rebuild->releases))
                 release_free(container_of(rebuild->releases.next, struct release, link));
         forget_list(rebuild);
-        uv_close((uv_handle_t *)&rebuild->timer, on_timer_closed);
+        timer_free(rebuild->timer);
+        free(rebuild->boot_id);
+        free(rebuild);
 }

@@ -75,5 +75,5 @@ enum rebuild_answer {
 enum rebuild_answer rebuild_lists(const struct rebuild *rebuild, const char *namespace_,
                                   const char *name);
 
-/* Stops; the memory goes when the loop has turned. NULL is fine. */
+/* NULL is fine. */
 void rebuild_free(struct rebuild *rebuild);

@@ -5,6 +5,7 @@
 #include "base/list.h"
 #include "base/log.h"
 #include "base/memory.h"
+#include "base/timer.h"
 #include "claims/allocation.h"
 #include "claims/prepare.h"
 #include "claims/rebuild.h"
@@ -27,7 +28,7 @@ struct reconcile {
         struct reconcile_options options;
         char *pool;
         char *boot_id;
-        uv_timer_t timer;
+        struct timer *timer;
         struct kube_call *get;
         struct prepare_request release;
         struct list suspects;
@@ -40,9 +41,9 @@ struct reconcile {
 
 static void look_at_next(struct reconcile *reconcile);
 
-static void on_timer(uv_timer_t *timer)
+static void on_due(void *owner)
 {
-        look_at_next(timer->data);
+        look_at_next(owner);
 }
 
 static void on_released(void *owner, const struct ledger_claim *claim, const struct error *error)
@@ -141,7 +142,7 @@ static void end_round(struct reconcile *reconcile)
 {
         while (reconcile->n_uids)
                 skip(reconcile);
-        uv_timer_start(&reconcile->timer, on_timer, reconcile->options.after_ms, 0);
+        timer_start(reconcile->timer, reconcile->options.after_ms);
 }
 
 static void on_claim(void *owner, const struct kube_reply *reply)
@@ -163,7 +164,7 @@ static void on_claim(void *owner, const struct kube_reply *reply)
                 judge(reconcile, held, &seen);
         skip(reconcile);
         if (reconcile->n_uids)
-                uv_timer_start(&reconcile->timer, on_timer, 0, 0);
+                timer_start(reconcile->timer, 0);
         else
                 end_round(reconcile);
 }
@@ -244,20 +245,9 @@ struct reconcile *reconcile_start(const struct reconcile_options *options)
         reconcile->boot_id = xstrdup(options->boot_id);
         reconcile->release = (struct prepare_request){ .on_done = on_released };
         list_init(&reconcile->suspects);
-        uv_timer_init(options->loop, &reconcile->timer);
-        reconcile->timer.data = reconcile;
-        uv_timer_start(&reconcile->timer, on_timer, 0, 0);
+        reconcile->timer = timer_new(options->loop, on_due, reconcile);
+        timer_start(reconcile->timer, 0);
         return reconcile;
-}
-
-static void on_timer_closed(uv_handle_t *handle)
-{
-        struct reconcile *reconcile = handle->data;
-
-        free(reconcile->uids);
-        free(reconcile->pool);
-        free(reconcile->boot_id);
-        free(reconcile);
 }
 
 void reconcile_free(struct reconcile *reconcile)
@@ -271,5 +261,9 @@ void reconcile_free(struct reconcile *reconcile)
                 suspect_free(container_of(reconcile->suspects.next, struct suspect, link));
         while (reconcile->n_uids)
                 skip(reconcile);
-        uv_close((uv_handle_t *)&reconcile->timer, on_timer_closed);
+        timer_free(reconcile->timer);
+        free(reconcile->uids);
+        free(reconcile->pool);
+        free(reconcile->boot_id);
+        free(reconcile);
 }

@@ -44,5 +44,5 @@ struct reconcile_options {
 };
 
 struct reconcile *reconcile_start(const struct reconcile_options *options);
-/* Stops; the memory goes when the loop has turned. NULL is fine. */
+/* NULL is fine. */
 void reconcile_free(struct reconcile *reconcile);

@@ -4,6 +4,7 @@
 #include "base/error.h"
 #include "base/file.h"
 #include "base/list.h"
+#include "base/timer.h"
 #include "claims/record.h"
 #include "claims/recordfile.h"
 #include "ledger.h"
@@ -37,6 +38,9 @@ struct records {
         bool is_lost;         /* the directory was replaced, and the owner has not been told */
         struct error missing; /* why there is none; of the round */
         uv_work_t work;
+        struct timer *unsynced; /* takes the worker's place without syncs: there is nothing to wait
+                                   for then, and the thread would only cost its two changes of
+                                   thread. A round is still not done from inside the caller */
 };
 
 /* ---- reading all of them ---- */
@@ -264,29 +268,12 @@ bool records_take_lost(struct records *records)
         return is_lost;
 }
 
-static void free_timer(uv_handle_t *timer)
+static void on_unsynced_round(void *owner)
 {
-        free(timer);
-}
+        struct records *records = owner;
 
-static void on_unsynced_round(uv_timer_t *timer)
-{
-        struct records *records = timer->data;
-
-        uv_close((uv_handle_t *)timer, free_timer);
         on_worker(&records->work);
         on_round_over(&records->work, 0);
-}
-
-/* Without syncs there is nothing to wait for, and the worker thread would only cost its two changes
- * of thread. Still not from inside the caller. */
-static void start_unsynced_round(struct records *records)
-{
-        uv_timer_t *timer = xcalloc(1, sizeof(*timer));
-
-        uv_timer_init(records->loop, timer);
-        timer->data = records;
-        uv_timer_start(timer, on_unsynced_round, 0, 0);
 }
 
 static void start_round(struct records *records)
@@ -301,7 +288,7 @@ static void start_round(struct records *records)
         records->is_busy = true;
         records->work.data = records;
         if (!records->is_durable) {
-                start_unsynced_round(records);
+                timer_start(records->unsynced, 0);
                 return;
         }
         r = uv_queue_work(records->loop, &records->work, on_worker, on_round_over);
@@ -360,6 +347,7 @@ int records_open(uv_loop_t *loop, const char *state_dir, bool is_durable, struct
         records->is_durable = is_durable;
         list_init(&records->waiting);
         list_init(&records->round);
+        records->unsynced = timer_new(loop, on_unsynced_round, records);
         *ret = records;
         return 0;
 }
@@ -369,6 +357,7 @@ void records_free(struct records *records)
         if (!records)
                 return;
         assert(records_is_idle(records));
+        timer_free(records->unsynced);
         close(records->directory_fd);
         free(records->directory);
         free(records);

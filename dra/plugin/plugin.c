@@ -5,6 +5,7 @@
 #include "base/file.h"
 #include "base/log.h"
 #include "base/memory.h"
+#include "base/timer.h"
 #include "config.h"
 #include "device.h"
 #include "host/kubelet.h"
@@ -33,9 +34,9 @@ struct plugin {
         struct podresources *podresources;
         struct plugin_record *record;
         struct kubelet *kubelet;
-        uv_timer_t question;
-        uv_timer_t expiry;
-        uv_timer_t offering;
+        struct timer *question;
+        struct timer *expiry;
+        struct timer *offering;
         bool is_unwritten; /* the record is behind */
         bool is_silent;    /* the last question was not answered */
         bool stands_back;  /* a foreign plugin hands devices out */
@@ -43,7 +44,6 @@ struct plugin {
         bool is_closed;
         bool is_stopping;
         uint64_t n_refused, n_unanswered;
-        unsigned n_open; /* handles, while closing */
 };
 
 static uint64_t now(const struct plugin *side)
@@ -128,9 +128,9 @@ size_t plugin_n_recorded(const char *state_dir)
 
 /* ---- the offer, and the clock ---- */
 
-static void on_offering(uv_timer_t *offering)
+static void on_offering(void *owner)
 {
-        struct plugin *side = offering->data;
+        struct plugin *side = owner;
         __attribute__((cleanup(cleanup_free))) struct sharing_device *devices = NULL;
         __attribute__((cleanup(cleanup_free))) struct plugin_service_device *offered = NULL;
         size_t n;
@@ -150,25 +150,23 @@ static void on_offering(uv_timer_t *offering)
 
 static void offer_soon(struct plugin *side)
 {
-        if (!side->is_stopping && !uv_is_active((uv_handle_t *)&side->offering))
-                uv_timer_start(&side->offering, on_offering, OFFER_DELAY_MS, 0);
+        if (!side->is_stopping && !timer_is_running(side->offering))
+                timer_start(side->offering, OFFER_DELAY_MS);
 }
 
-static void on_question(uv_timer_t *question)
+static void on_question(void *owner)
 {
-        struct plugin *side = question->data;
+        struct plugin *side = owner;
 
         podresources_ask(side->podresources);
 }
 
-static void on_expiry(uv_timer_t *expiry);
-
-static void arm(const struct plugin *side, uv_timer_t *timer, uv_timer_cb on_due, uint64_t due_ms)
+static void arm(const struct plugin *side, struct timer *timer, uint64_t due_ms)
 {
         if (due_ms == UINT64_MAX)
-                uv_timer_stop(timer);
+                timer_stop(timer);
         else
-                uv_timer_start(timer, on_due, due_ms > now(side) ? due_ms - now(side) : 0, 0);
+                timer_start(timer, due_ms > now(side) ? due_ms - now(side) : 0);
 }
 
 static void schedule(struct plugin *side)
@@ -180,8 +178,8 @@ static void schedule(struct plugin *side)
         /* What another hands out is learnt from kubelet alone. */
         if (side->stands_back && question_ms == UINT64_MAX)
                 question_ms = now(side) + SHARING_POLL_MS;
-        arm(side, &side->question, on_question, question_ms);
-        arm(side, &side->expiry, on_expiry, sharing_next_expiry_ms(side->sharing));
+        arm(side, side->question, question_ms);
+        arm(side, side->expiry, sharing_next_expiry_ms(side->sharing));
 }
 
 static void take_in(struct plugin *side, bool is_changed)
@@ -199,9 +197,9 @@ static void take_in(struct plugin *side, bool is_changed)
         schedule(side);
 }
 
-static void on_expiry(uv_timer_t *expiry)
+static void on_expiry(void *owner)
 {
-        struct plugin *side = expiry->data;
+        struct plugin *side = owner;
 
         take_in(side, sharing_expire(side->sharing, now(side)));
 }
@@ -450,12 +448,9 @@ struct plugin *plugin_new(const struct plugin_options *options)
         side->options = *options;
         side->record = plugin_record_new(options->state_dir);
         side->kubelet = kubelet_new(options->kubelet_dir, options->device_plugin_dir);
-        uv_timer_init(options->loop, &side->question);
-        uv_timer_init(options->loop, &side->expiry);
-        uv_timer_init(options->loop, &side->offering);
-        side->question.data = side;
-        side->expiry.data = side;
-        side->offering.data = side;
+        side->question = timer_new(options->loop, on_question, side);
+        side->expiry = timer_new(options->loop, on_expiry, side);
+        side->offering = timer_new(options->loop, on_offering, side);
         podresources_options =
                 (struct podresources_options){ .pump = options->pump,
                                                .socket = kubelet_podresources_socket(side->kubelet),
@@ -565,23 +560,11 @@ void plugin_check(struct plugin *side)
 void plugin_stop(struct plugin *side)
 {
         side->is_stopping = true;
-        uv_timer_stop(&side->question);
-        uv_timer_stop(&side->expiry);
-        uv_timer_stop(&side->offering);
+        timer_stop(side->question);
+        timer_stop(side->expiry);
+        timer_stop(side->offering);
         podresources_stop(side->podresources);
         plugin_service_stop(side->plugin);
-}
-
-static void on_closed(uv_handle_t *handle)
-{
-        struct plugin *side = handle->data;
-
-        if (--side->n_open)
-                return;
-        sharing_free(side->sharing);
-        plugin_record_free(side->record);
-        kubelet_free(side->kubelet);
-        free(side);
 }
 
 void plugin_free(struct plugin *side)
@@ -590,8 +573,11 @@ void plugin_free(struct plugin *side)
                 return;
         podresources_free(side->podresources);
         plugin_service_free(side->plugin);
-        side->n_open = 3;
-        uv_close((uv_handle_t *)&side->question, on_closed);
-        uv_close((uv_handle_t *)&side->expiry, on_closed);
-        uv_close((uv_handle_t *)&side->offering, on_closed);
+        timer_free(side->question);
+        timer_free(side->expiry);
+        timer_free(side->offering);
+        sharing_free(side->sharing);
+        plugin_record_free(side->record);
+        kubelet_free(side->kubelet);
+        free(side);
 }

@@ -95,5 +95,5 @@ struct plugin_status {
 void plugin_status(const struct plugin *side, struct plugin_status *ret);
 
 void plugin_stop(struct plugin *side);
-/* After the pump has stopped. The memory goes when the loop has turned. NULL is fine. */
+/* After the pump has stopped. NULL is fine. */
 void plugin_free(struct plugin *side);

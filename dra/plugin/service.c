@@ -6,6 +6,7 @@
 #include "base/log.h"
 #include "base/memory.h"
 #include "base/socket.h"
+#include "base/timer.h"
 #include "cdi/spec.h"
 #include "device.h"
 #include "deviceplugin.pb-c.h"
@@ -56,7 +57,7 @@ struct plugin_service {
         enum plugin_service_standing standing;
         uint64_t n_lists;
         struct backoff backoff;
-        uv_timer_t retry;
+        struct timer *retry;
 };
 
 /* ---- what is offered ---- */
@@ -351,16 +352,16 @@ static void tell_standing(struct plugin_service *plugin, const char *reason)
         set_standing(plugin, standing, reason);
 }
 
-static void on_retry(uv_timer_t *retry)
+static void on_retry(void *owner)
 {
-        plugin_service_check(retry->data);
+        plugin_service_check(owner);
 }
 
 static void register_soon(struct plugin_service *plugin)
 {
         uint64_t ms = backoff_next_ms(&plugin->backoff, 0, backoff_random());
 
-        uv_timer_start(&plugin->retry, on_retry, ms, 0);
+        timer_start(plugin->retry, ms);
 }
 
 static void on_connection(void *owner, int fd);
@@ -500,8 +501,8 @@ static void on_directory_changed(void *owner)
         struct plugin_service *plugin = owner;
 
         plugin_service_check(plugin);
-        if (!plugin->is_stopping && !uv_is_active((uv_handle_t *)&plugin->retry))
-                uv_timer_start(&plugin->retry, on_retry, LISTEN_DELAY_MS, 0);
+        if (!plugin->is_stopping && !timer_is_running(plugin->retry))
+                timer_start(plugin->retry, LISTEN_DELAY_MS);
 }
 
 static void on_connection(void *owner, int fd)
@@ -535,8 +536,7 @@ struct plugin_service *plugin_service_new(const struct plugin_service_options *o
                                                 .on_gone = on_stream_gone,
                                                 .owner = plugin };
         rpc_streams_init(&plugin->streams);
-        uv_timer_init(options->loop, &plugin->retry);
-        plugin->retry.data = plugin;
+        plugin->retry = timer_new(options->loop, on_retry, plugin);
         take_another_name(plugin);
         plugin->watch =
                 dirwatch_new(options->loop, plugin->directory, on_directory_changed, plugin);
@@ -554,26 +554,21 @@ void plugin_service_stop(struct plugin_service *plugin)
         if (!plugin)
                 return;
         plugin->is_stopping = true;
-        uv_timer_stop(&plugin->retry);
+        timer_stop(plugin->retry);
         rpc_streams_close(&plugin->streams, "the driver is stopping");
         rpc_client_free(take_ptr(plugin->registrar));
         rpc_listener_free(take_ptr(plugin->listener));
         dirwatch_free(take_ptr(plugin->watch));
 }
 
-static void on_closed(uv_handle_t *handle)
+void plugin_service_free(struct plugin_service *plugin)
 {
-        struct plugin_service *plugin = handle->data;
-
+        if (!plugin)
+                return;
+        timer_free(plugin->retry);
         free_devices(plugin);
         free(plugin->foreign_socket);
         free(plugin->mount_source);
         free(plugin->mount_target);
         free(plugin);
-}
-
-void plugin_service_free(struct plugin_service *plugin)
-{
-        if (plugin)
-                uv_close((uv_handle_t *)&plugin->retry, on_closed);
 }

@@ -87,5 +87,5 @@ uint64_t plugin_service_n_lists(const struct plugin_service *plugin);
 
 /* End the streams, at which kubelet takes all devices for Unhealthy; take the socket away. */
 void plugin_service_stop(struct plugin_service *plugin);
-/* After the server has stopped. The memory goes when the loop has turned. NULL is fine. */
+/* After the server has stopped. NULL is fine. */
 void plugin_service_free(struct plugin_service *plugin);
