@@ -1,6 +1,6 @@
 #!/usr/bin/env bats
 # SPDX-License-Identifier: Apache-2.0
-# A hostile machine: what others delete, fill, break or edit while the driver runs. Each was a defect once.
+# A hostile machine: other processes delete, fill, break or edit things while the driver runs. Each was a defect once.
 
 setup_file() {
         export SHIM=$BATS_FILE_TMPDIR/shim.so

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-# What the scenarios share in which the KubeVirt CR decides. Loaded after scenario.bash and qgs.bash.
+# Shared by the scenarios in which the KubeVirt CR decides. Loaded after scenario.bash and qgs.bash.
 # shellcheck shell=bash disable=SC2034,SC2154
 
 # Without --qgs-socket and --vm-qgs-socket, so that the CR decides.

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-# For scenarios that mostly wait for clocks: all of a file are played at the same time, each on a node of its own, and a
-# test only tells how its play went. Sourced by *.bats, after scenario.bash.
+# For scenarios that mostly wait for clocks: all of a file run at the same time, each on its own node, and a
+# test only reports how its play went. Sourced by *.bats, after scenario.bash.
 #
 #   a_play() { ...; }                          enter_node is done before, leave_node after
 #   @test "..." { went_well a_play [ARGUMENT...]; }

@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 # Two paths, one capacity: pods with claims by DRA, plain pods by the device plugin, beside kubelet's device manager.
 #
-# Most of a scenario is waiting for clocks, kubelet's and the driver's. So all are played at the same time, each on a
-# node of its own, and a test only tells how its scenario went.
+# A scenario mostly waits for clocks, kubelet's and the driver's. So all run at the same time, each on its own
+# node, and a test only reports how its scenario went.
 
 export KUBELET_DEVICES=yes
 AT_ONCE=16
@@ -65,7 +65,7 @@ asked_since() { [ "$(kubelet lists)" -gt "$1" ]; }       # N
 now_ms() { echo $((${EPOCHREALTIME/./} / 1000)); }
 device_is() { kubelet devices | grep -q "^$1 $2"; }      # ID WHAT
 
-# What runs on TDs, claims and containers alike, forgotten ones too.
+# Everything that runs on TDs: claims and containers, forgotten ones too.
 users() { echo $(($(kubelet in-claims) + $(kubelet in-containers))); }
 
 shrinks_and_grows_back() {
@@ -297,7 +297,7 @@ foreign_beside_dra_alone() {
         kubelet foreign start
         said driver "while it has healthy devices plain pods go to it"
         metric tdx_foreign_plugin 1
-        # There is nothing of ours that kubelet could serve, and nothing to be alarmed at.
+        # Our plugin is not registered, and that is no reason for an alarm.
         ! page /metrics driver | grep -F 'tdx_registered{path="plugin"}' || return 1
         pod theirs 2
         api wait-devices 2 15s
@@ -529,7 +529,7 @@ random_mix() {
                 esac >>"$T/mix" 2>&1 || true
                 [ "$(users)" -le 4 ] || { tail -n 20 "$T/mix"; return 1; }
         done
-        # It was a mix.
+        # Both kinds took part.
         grep -q '^default/n.: tdx. mounts' "$T/mix"
         grep -q '^default/n.: tdx. pool' "$T/mix"
         grep -q 'no TD is free' "$T/mix"

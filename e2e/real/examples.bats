@@ -8,7 +8,7 @@ setup_file() {
         kubevirt_crd created virtualmachines
         enforced false
         set_up_node
-        # Another file may have removed the CRD under a driver that runs on; it looks for it every half a minute.
+        # Another file may have removed the CRD while the driver runs; it looks for the CRD every half minute.
         enforced true
         qgs_stop
         eventually 60 placeable 0
@@ -71,7 +71,7 @@ patched() { # EXAMPLE: as it says itself
         k create namespace tenant >/dev/null
         k -n tenant apply -f "$EXAMPLES/quota.yaml" >/dev/null
         eventually 10 bash -c "$NODE_TOOL kubectl -n tenant get quota tds -o jsonpath='{.status.hard}' | grep -q tdx"
-        # Their image is a placeholder: nothing is to pull it.
+        # Their image is a placeholder, which must not be pulled.
         for i in 1 2 3 4 5; do
                 sed "s/name: td-plain/name: plain$i/; s/^  restartPolicy:/  nodeSelector: {nowhere: \"\"}\n&/" \
                         "$EXAMPLES/pod-plugin.yaml" | k -n tenant apply -f - || true

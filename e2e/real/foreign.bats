@@ -85,7 +85,7 @@ park() {
         running vm
         has_claim vm
         [[ $(quotes vm $PARKED) == "a quote of "* ]]
-        # It says Healthy before it looks.
+        # KubeVirt's plugin reports Healthy before it looks.
         in_tree_stop node1
         in_tree_start node1 4 $PARKED enforced
         eventually 15 allocatable 0

@@ -1,8 +1,8 @@
 #!/usr/bin/env bats
 # SPDX-License-Identifier: Apache-2.0
-# What kubelet and scheduler do where one resource name is a device plugin's and a DeviceClass's: the driver's rules
-# for both paths (README, "Two paths, one ledger") rest on it. Another's plugin and a resource of its own, so that
-# nothing of ours is in the way but the devices behind the class: one overlay will do.
+# How kubelet and the scheduler behave if a device plugin and a DeviceClass share one resource name: the driver's rules
+# for both paths (README, "Two paths, one ledger") rest on it. The tests use a foreign plugin and a separate resource,
+# so that only the devices behind the class are ours: one overlay is enough.
 
 R=example.com/handover
 

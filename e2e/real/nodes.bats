@@ -69,7 +69,7 @@ node_of() { k get pod "$1" -o jsonpath='{.spec.nodeName}'; }
         pod claim1 template=td
         pod plain1 tdx=1
         running claim1 plain1
-        # The plugin's room is what kubelet last said of it.
+        # The scheduler knows the plugin's room from kubelet's last status.
         [ "$OVERLAY" = dra ] || eventually 15 allocatable 3
         pod claim2 template=td
         running claim2

@@ -1,6 +1,6 @@
 #!/usr/bin/env bats
 # SPDX-License-Identifier: Apache-2.0
-# What the driver's own token may write.
+# The admission policy limits what the driver's own token may write.
 
 setup_file() {
         load cluster

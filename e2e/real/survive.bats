@@ -1,6 +1,6 @@
 #!/usr/bin/env bats
 # SPDX-License-Identifier: Apache-2.0
-# What ends, restarts or is deleted on a node, while VMs run.
+# Processes end or restart, and files and objects are deleted, while VMs run.
 
 setup_file() {
         load cluster
