@@ -3,8 +3,9 @@
 # Attestation's settings as they come from the KubeVirt CR: live, refused, several, forbidden, last known.
 
 export RIGHTS=manifest
+export KUBELET_DEVICES=no
 
-setup() { load scenario; load qgs; KUBELET_DEVICES=no; enter_node 4; }
+setup() { load scenario; load qgs; enter_node 4; }
 teardown() { leave_node; }
 
 in_force() { tail -n 1 <<<"$(grep -o 'attestation enforced=[a-z]* socket=[^ ]*' "$T/driver.log")"; }

@@ -108,7 +108,7 @@ not_in_the_group() {
 }
 
 in_the_group_by_the_pod() {
-        RIGHTS=manifest-SETGID POD_GROUPS=990
+        export RIGHTS=manifest-SETGID POD_GROUPS=990
         start_packaged_qgs 1.26
         driver --serve dra --attestation enforced
         eventually 30 is_answering

@@ -4,7 +4,7 @@
 # harm. Bounds are those of the driver's own log, with SLACK_MS for a machine that has other things to do.
 
 export RIGHTS=manifest
-AT_ONCE=12 # hardly anything but waiting
+export AT_ONCE=12 # hardly anything but waiting
 
 setup_file() {
         load scenario

@@ -20,9 +20,9 @@ claims() { # FIRST LAST
 n_records() { [ "$(find "$STATE/claims" -type f 2>/dev/null | wc -l)" -eq "$1" ]; }
 has_event() { api events | grep -q "$1"; }
 
-refuses_another() { # [NAME]
-        api claim "default/${1:-late}" tdx0
-        run kubelet prepare --deadline 8s "default/${1:-late}"
+refuses_another() {
+        api claim default/late tdx0
+        run kubelet prepare --deadline 8s default/late
         [ "$status" -eq 1 ]
         [[ $output == *"no TD is free"* ]]
 }

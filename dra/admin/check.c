@@ -42,12 +42,10 @@ static bool check_directory(const char *item, const char *path)
 
         while (stat(nearest, &file) < 0 && errno == ENOENT && strrchr(nearest, '/') > nearest)
                 *strrchr(nearest, '/') = '\0';
-        if (stat(nearest, &file) < 0)
+        if (stat(nearest, &file) < 0 || access(nearest, W_OK | X_OK) < 0)
                 r = -errno;
         else if (!S_ISDIR(file.st_mode))
                 r = -ENOTDIR;
-        else if (access(nearest, W_OK | X_OK) < 0)
-                r = -errno;
         snprintf(text, sizeof(text), "%s: %s", nearest, r ? strerror(-r) : "writable");
         return report(!r, item, text);
 }

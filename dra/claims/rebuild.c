@@ -325,7 +325,7 @@ enum rebuild_answer rebuild_lists(const struct rebuild *rebuild, const char *nam
                                   const char *name)
 {
         if (!rebuild || !rebuild->listed_ms ||
-            now(rebuild) - rebuild->listed_ms > 2 * REBUILD_REFRESH_MS)
+            now(rebuild) - rebuild->listed_ms > 2ULL * REBUILD_REFRESH_MS)
                 return REBUILD_UNKNOWN;
         return is_listed(rebuild, namespace_, name) ? REBUILD_LISTED : REBUILD_UNLISTED;
 }
