@@ -242,9 +242,10 @@ static void put_in_force(struct attestation *attestation, const char *source)
 static void settle_with_last_known(struct attestation *attestation)
 {
         log_warn(attestation->is_remembered
-                         ? "the cluster has not told its attestation settings, going on with the "
+                         ? "the API server has not sent the attestation settings; using the "
                            "last known ones until it does"
-                         : "the cluster has not told its attestation settings, and no earlier ones "
+                         : "the API server has not sent the attestation settings, and no earlier "
+                           "ones "
                            "are known: the defaults are in force until it does");
         put_in_force(attestation, attestation->is_remembered ? "last known" : "defaults");
 }
