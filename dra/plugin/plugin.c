@@ -392,7 +392,8 @@ static void log_foreign(const struct plugin *side, const char *socket)
 {
         if (side->options.serves)
                 log_error("another device plugin serves " PLUGIN_SERVICE_RESOURCE
-                          " on this node, ours stays unregistered; its TDs are counted. Turn it "
+                          " on this node, so ours stands back; the TDs it hands out are counted. "
+                          "Turn it "
                           "off, or run with --serve=dra and park it (README: Beside KubeVirt's own "
                           "device plugin)",
                           log_str("socket", socket));
