@@ -12,7 +12,7 @@
 
 #define SPEC_MAX (4 << 20)
 
-/* Kubernetes' names of devices of this kind all begin so, whatever the path: "dra-tdx5". */
+/* All our device names begin with one of these, one for each path: "dra-tdx5". */
 static const char *const device_parts[] = { "dra-tdx", "plugin-tdx" };
 
 static bool is_our_device(const char *name)
@@ -30,7 +30,7 @@ static bool does_json_name_us(const char *bytes, size_t n)
         const char *kind;
 
         if (json_parse(bytes, n, &spec, NULL) < 0)
-                return false; /* a runtime cannot read it either */
+                return false; /* a runtime cannot parse it either */
         kind = json_string(json_get(spec, "kind"));
         if (!kind || strcmp(kind, CDI_KIND) != 0)
                 return false;

@@ -5,11 +5,11 @@
 #include "base/memory.h"
 #include "base/text.h"
 
-/* "bind" makes runtimes take this for a bind mount, as cdiVersion 0.3.0 has no type. A read-only
- * one is enough to connect to a socket (the kernel does not ask the mount), and nothing in the
- * directory is a program or a device. Not "rbind": "ro" holds for the topmost mount only, so that
- * whatever is mounted further down would come along writable. "rprivate": nothing that the host
- * mounts there later becomes the VM's business. */
+/* "bind" marks this as a bind mount, because cdiVersion 0.3.0 has no type field. "ro" does not
+ * prevent connecting to a socket (the kernel does not check the mount), and the directory holds
+ * neither programs nor devices. Not "rbind": "ro" applies to the topmost mount only, so mounts
+ * below it would come along writable. "rprivate" keeps later mounts on the host out of the VM's
+ * container. */
 #define MOUNT_OPTIONS "[\"bind\",\"ro\",\"nosuid\",\"nodev\",\"noexec\",\"rprivate\"]"
 
 static void add_quoted(struct text *text, const char *string)

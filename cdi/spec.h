@@ -4,9 +4,9 @@
  *
  * One static spec with a device per TD and path ("dra-tdx5"; the classic plugin's "plugin-tdx5"
  * comes with it), since the edits depend on the TD and not on the claim. Each device mounts the
- * directory of the QGS socket at the path the VM expects. The lowest cdiVersion that the fields
- * need is declared, because a runtime drops a file that is newer than its library: 0.3.0 for mounts
- * with options and without a type, 0.7.0 for additionalGids.
+ * directory of the QGS socket at the path the VM expects. The spec declares the lowest cdiVersion
+ * that its fields need, because a runtime drops a file that is newer than its library: 0.3.0 for
+ * mounts with options and without a type, 0.7.0 for additionalGids.
  */
 #pragma once
 
@@ -27,11 +27,11 @@ struct cdi_spec {
         size_t n_prefixes;
         size_t n_devices;
         struct cdi_mount mount; /* the same for every device; bound read-only */
-        unsigned group;         /* supplementary, for the container's processes; 0: none */
+        unsigned group;         /* supplementary group for the container's processes; 0: none */
 };
 
-/* The file's bytes, compact JSON with a final newline; the caller's. n_devices 0 gives NULL: CDI
- * wants at least one. */
+/* The file's bytes, compact JSON with a final newline; the caller's. NULL if n_devices is 0,
+ * because CDI requires at least one device. */
 char *cdi_spec_build(const struct cdi_spec *spec, size_t *ret_n);
 
 /* "kubevirt.io/tdx=dra-tdx5"; the caller's. */

@@ -14,17 +14,17 @@
 #include <sys/stat.h>
 #include <time.h>
 
-#define TEMPORARY  "." CDI_SPEC_FILE "." /* how file_replace() begins its temporary names */
+#define TEMPORARY  "." CDI_SPEC_FILE "." /* prefix of file_replace()'s temporary names */
 #define SETTLED_MS 100                   /* several ticks of the slowest kernel clock (HZ=100) */
 
 struct cdi_store {
         char *usual_directory;
-        char *other_directory; /* the same by another mount; NULL: none */
-        char *directory;       /* the one in use */
-        char *path;            /* of the spec in it */
+        char *other_directory; /* the same directory through another mount; NULL: none */
+        char *directory;       /* the directory in use */
+        char *path;            /* path of the spec in directory */
         char *bytes;           /* what the file must hold; NULL: no file */
         size_t n;
-        bool is_known; /* the file that known describes was read, and holds bytes */
+        bool is_known; /* the file that known describes was read and found to hold bytes */
         struct stat known;
         bool has_swept;
 };
@@ -80,9 +80,9 @@ static bool is_same_file(const struct stat *a, const struct stat *b)
                a->st_ctim.tv_sec == b->st_ctim.tv_sec && a->st_ctim.tv_nsec == b->st_ctim.tv_nsec;
 }
 
-/* Time stamps move with the kernel's tick, so that a second change within the tick of the first
- * leaves no trace in them. A file that has just been changed (or was, by a clock that has been set
- * back) is not known by its stamps yet. */
+/* Timestamps identify a file only once it is older than a clock tick: a second change within one
+ * tick leaves the same timestamps. A file modified more recently (or in the future, after the clock
+ * was set back) must be read. */
 static bool is_settled(const struct stat *file)
 {
         struct timespec now;
@@ -103,8 +103,8 @@ static bool holds_wanted(const struct cdi_store *store)
                memcmp(bytes, store->bytes, n) == 0;
 }
 
-/* Whether the file is as wanted: by its stat when that was seen before, otherwise by reading it, as
- * after a restart or when somebody has touched it. */
+/* Whether the file has the wanted content. If its stat is known, that is enough; otherwise (after a
+ * restart, or if another process touched it) read it. */
 static bool is_in_place(struct cdi_store *store)
 {
         struct stat now;
@@ -123,7 +123,7 @@ static bool is_in_place(struct cdi_store *store)
 
 /* ---- writing ---- */
 
-/* may_not: what helps if the driver may not write there. */
+/* may_not: the remedy if the driver lacks permission to write there. */
 static const char *remedy_for(int r, const char *may_not)
 {
         switch (r) {
@@ -156,15 +156,16 @@ static int fail(const struct cdi_store *store, int r, struct error *err)
 {
         if (directory_is_removed(store->directory))
                 return error_set(err, r,
-                                 "the CDI spec cannot be written: %s was removed on the host, and "
-                                 "this container's mount still shows the removed directory; "
-                                 "restart the container (kubelet does), or delete the driver's pod",
+                                 "cannot write the CDI spec: %s was removed on the host, and this "
+                                 "container's mount still shows the removed directory; restart the "
+                                 "container (kubelet does), or delete the driver's pod",
                                  store->directory);
-        return error_set(err, r, "the CDI spec %s cannot be written: %s%s", store->path,
-                         strerror(-r), remedy_for(r, CDI_MAY_NOT));
+        return error_set(err, r, "cannot write the CDI spec %s: %s%s", store->path, strerror(-r),
+                         remedy_for(r, CDI_MAY_NOT));
 }
 
-/* What we were killed over. Only ours: other drivers write to this directory, too. */
+/* Remove temporary files from a run that was killed. Only our own: other drivers also write to this
+ * directory. */
 static void sweep(int directory_fd)
 {
         int fd = openat(directory_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -195,7 +196,8 @@ static int write_spec(struct cdi_store *store, struct error *err)
         store->has_swept = true;
         r = file_replace(directory_fd, CDI_SPEC_FILE, store->bytes, store->n, 0644, FILE_UNSYNCED,
                          NULL);
-        /* A hostPath volume of this file makes an empty directory of it where it is missing. */
+        /* If the file is missing, a pod with a hostPath volume of it creates an empty directory in
+         * its place. */
         if (r == -EISDIR && unlinkat(directory_fd, CDI_SPEC_FILE, AT_REMOVEDIR) == 0)
                 r = file_replace(directory_fd, CDI_SPEC_FILE, store->bytes, store->n, 0644,
                                  FILE_UNSYNCED, NULL);
@@ -208,7 +210,7 @@ static int remove_spec(const struct cdi_store *store, struct error *err)
                 return CDI_STORE_WRITTEN;
         if (errno == ENOENT || errno == ENOTDIR)
                 return 0;
-        return error_set(err, -errno, "the CDI spec %s cannot be removed: %s%s", store->path,
+        return error_set(err, -errno, "cannot remove the CDI spec %s: %s%s", store->path,
                          strerror(errno), remedy_for(-errno, CDI_MAY_NOT));
 }
 
@@ -235,7 +237,8 @@ int cdi_store_set(struct cdi_store *store, const char *bytes, size_t n, struct e
 
 /* ---- what the mounts need ---- */
 
-/* With its mode whatever the umask, or a VM's uid may not search it. */
+/* Set the mode explicitly, because under a strict umask a VM's uid could not search the directory.
+ */
 static int make_one(const char *path)
 {
         if (mkdir(path, 0755) == 0)
@@ -266,16 +269,14 @@ int cdi_ensure_mount_source(const char *host_path, struct error *err)
                 if (!r && stat(host_path, &file) < 0)
                         r = -errno;
                 if (r < 0)
-                        return error_set(
-                                err, r,
-                                "the directory %s, which VMs mount, cannot be created: %s%s",
-                                host_path, strerror(-r), remedy_for(r, QGS_MAY_NOT));
+                        return error_set(err, r,
+                                         "cannot create the directory %s, which VMs mount: %s%s",
+                                         host_path, strerror(-r), remedy_for(r, QGS_MAY_NOT));
         }
         if (!S_ISDIR(file.st_mode))
-                return error_set(
-                        err, -ENOTDIR,
-                        "%s, which VMs mount, is not a directory; remove it, and QGS or this "
-                        "driver creates the directory",
-                        host_path);
+                return error_set(err, -ENOTDIR,
+                                 "%s, which VMs mount, is not a directory; remove it, and QGS or "
+                                 "this driver will create the directory",
+                                 host_path);
         return 0;
 }

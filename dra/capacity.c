@@ -28,11 +28,11 @@ static void explain_none(const struct config *config, struct capacity_sight *sig
         else if (sight->outcome == MISC_NO_FILE)
                 snprintf(reason, n,
                          "there is no misc.capacity below %.128s: mount the host's /sys/fs/cgroup "
-                         "and name it with --cgroup-root, name the file with --misc-capacity, or "
-                         "give --capacity N",
+                         "and set --cgroup-root to it, name the file with --misc-capacity, or give "
+                         "--capacity N",
                          config->cgroup_root);
         else if (!sight->n_host)
-                snprintf(reason, n, "%.128s says that this host runs 0 TDs", sight->source);
+                snprintf(reason, n, "%.128s says that this host can run 0 TDs", sight->source);
         else
                 snprintf(reason, n, "--reserve %u leaves none of the %llu TDs of this host",
                          config->reserve, (unsigned long long)sight->n_host);
@@ -66,9 +66,9 @@ void capacity_look(const struct config *config, const char *kvm_file, struct cap
                 explain_none(config, ret);
 }
 
-/* ---- again and again ---- */
+/* ---- repeated readings ---- */
 
-/* Whether the reason is another one than that logged last. */
+/* Whether there is a reason, and a different one was logged last. */
 static bool is_news(struct capacity *total, const char *reason)
 {
         if (strcmp(total->reason, reason) == 0)
@@ -82,7 +82,7 @@ static void log_sight(struct capacity *total, const struct capacity_sight *sight
         if (!is_news(total, sight->reason))
                 return;
         if (sight->outcome < 0)
-                log_error("the TDX capacity cannot be read, keeping what is known",
+                log_error("cannot read the TDX capacity, keeping the last known value",
                           log_str("reason", sight->reason));
         else
                 log_warn("this host offers no TDs", log_str("file", sight->source),
@@ -100,7 +100,7 @@ bool capacity_read(struct capacity *total)
         if (sight.outcome < 0 || (total->is_known && sight.n_offered == total->tds))
                 return false;
         if (sight.n_host > DEVICE_INDEX_MAX)
-                log_warn("more TDs than can be offered, ignoring the rest",
+                log_warn("this host has more TDs than the driver can offer, ignoring the rest",
                          log_int("offered", DEVICE_INDEX_MAX));
         log_info("capacity", log_int("tds", sight.n_offered),
                  log_int("capacity", (int64_t)sight.n_host),

@@ -17,7 +17,7 @@
 #include <stddef.h>
 #include <string.h>
 
-/* kubelet cuts a Prepare off after 45 s; the claim must be read and recorded within them, too. */
+/* kubelet gives up on a Prepare after 45 s; leave 5 s to read and record the claim. */
 #define PREPARE_WAIT_MAX_MS 40000
 
 struct option {
@@ -222,49 +222,49 @@ static int parse_log_format(const struct option *option, const char *value, void
 
 #define field(name) offsetof(struct config, name)
 
-/* In the order of --help. A line without a name is the heading of those below it. */
+/* In the order of --help. An entry without a name is the heading of the entries below it. */
 /* clang-format off */
 static const struct option options[] = {
         { .meaning = "This node" },
-        { "node-name", "NAME", NULL, "name of the Node object that this runs on; also NODE_NAME", parse_string, field(node_name) },
+        { "node-name", "NAME", NULL, "name of this node's Node object; also NODE_NAME", parse_string, field(node_name) },
         { "pod-uid", "UID", NULL, "UID of the driver's pod: gives each instance its own sockets during a rolling update; also POD_UID", parse_string, field(pod_uid) },
         { "kubelet-dir", "DIR", KUBELET_DIRECTORY, "kubelet's root directory, its --root-dir", parse_string, field(kubelet_dir) },
-        { "device-plugin-dir", "DIR", KUBELET_DEVICE_PLUGIN_DIRECTORY, "kubelet's directory of device plugins; it does not move with --root-dir", parse_string, field(device_plugin_dir) },
-        { "cdi-dir", "DIR", "/var/run/cdi", "where the container runtime reads CDI specs", parse_string, field(cdi_dir) },
-        { "host-root", "DIR", NULL, "where a container has the host's /var/run (DIR/var/run); QGS is looked up below it", parse_string, field(host_root) },
+        { "device-plugin-dir", "DIR", KUBELET_DEVICE_PLUGIN_DIRECTORY, "kubelet's device plugin directory; --root-dir does not move it", parse_string, field(device_plugin_dir) },
+        { "cdi-dir", "DIR", "/var/run/cdi", "directory that the container runtime reads CDI specs from", parse_string, field(cdi_dir) },
+        { "host-root", "DIR", NULL, "prefix under which the driver sees the host's files when it runs in a container (/var/run is DIR/var/run); QGS is looked up below it", parse_string, field(host_root) },
 
         { .meaning = "How many TDs" },
         { "cgroup-root", "DIR", "/sys/fs/cgroup", "cgroup mount point; misc.capacity and the pods' cgroups are looked up below it", parse_string, field(cgroup_root) },
         { "misc-capacity", "FILE", NULL, "read the tdx line from FILE instead", parse_string, field(misc_capacity) },
         { "capacity", "N", NULL, "number of TDs that this host can run; misc.capacity is not read", parse_capacity, field(capacity) },
-        { "foreign", "count|ignore", "count", "TDs that others run here (libvirt, Kata, leaked key IDs): do not offer them, or only show them; needs the host's cgroups", parse_foreign, field(is_ignoring_foreign) },
-        { "reserve", "K", "0", "keep K of them for VMs outside Kubernetes", parse_reserve, field(reserve) },
+        { "foreign", "count|ignore", "count", "TDs that run outside Kubernetes (libvirt, Kata, leaked key IDs): count subtracts them from the offer, ignore only shows them; needs the host's cgroups", parse_foreign, field(is_ignoring_foreign) },
+        { "reserve", "K", "0", "keep K TDs back for VMs outside Kubernetes", parse_reserve, field(reserve) },
 
         { .meaning = "Who gets them" },
         { "serve", "PATHS", "both", "dra (claims), plugin (plain pods that ask for devices.kubevirt.io/tdx), or both", parse_serve, 0 },
         { "share", "POLICY", "dynamic", "dynamic: both paths offer every free TD; split=K: K TDs are for claims, the others for plain pods", parse_share, field(split) },
         { "prepare-wait", "TIME", "30s", "how long a claim waits for a TD that is still held", parse_prepare_wait, field(prepare_wait_ms) },
-        { "plugin-inject", "WHAT", "mounts", "what the device plugin answers with: mounts, or cdi (names of CDI devices)", parse_inject, field(is_injecting_cdi) },
+        { "plugin-inject", "WHAT", "mounts", "how the device plugin hands over the QGS socket: mounts, or cdi (names of CDI devices)", parse_inject, field(is_injecting_cdi) },
 
         { .meaning = "Attestation" },
-        { "attestation", "POLICY", "from-kubevirt", "enforced: place no VM here while QGS does not answer; optional: always place VMs; from-kubevirt: as the KubeVirt CR says", parse_attestation, field(attestation) },
-        { "qgs-socket", "PATH", NULL, "socket of the Quote Generation Service on the host; if not given, the KubeVirt CR's, or " QGS_PATH_DEFAULT ". The driver asks it for PLATFORM_INFO every 8 s, which starts a QGS that systemd starts on demand", parse_string, field(qgs_socket) },
-        { "vm-qgs-socket", "PATH", NULL, "the same socket in the VM's container, where QEMU looks for it; if not given, as for --qgs-socket", parse_string, field(vm_qgs_socket) },
+        { "attestation", "POLICY", "from-kubevirt", "enforced: place no new VM here while QGS does not answer; optional: always place VMs; from-kubevirt: do what the KubeVirt CR says", parse_attestation, field(attestation) },
+        { "qgs-socket", "PATH", NULL, "socket of the Quote Generation Service (QGS) on the host; default: the KubeVirt CR's, or " QGS_PATH_DEFAULT ". The driver asks QGS for PLATFORM_INFO every 8 s, which starts a socket-activated QGS", parse_string, field(qgs_socket) },
+        { "vm-qgs-socket", "PATH", NULL, "path of that socket in the VM's container, where QEMU connects to it; default: as for --qgs-socket", parse_string, field(vm_qgs_socket) },
 
-        { .meaning = "API server (in a pod nothing is needed)" },
-        { "api-server", "URL", NULL, "URL of the Kubernetes API server; if not given, the pod's own credentials are used", parse_string, field(api_server) },
+        { .meaning = "API server (a pod needs none of these)" },
+        { "api-server", "URL", NULL, "URL of the Kubernetes API server; default: the pod's service account and environment", parse_string, field(api_server) },
         { "ca-file", "FILE", NULL, "certificate authority of the API server", parse_string, field(ca_file) },
-        { "token-file", "FILE", NULL, "bearer token; read again when it rotates", parse_string, field(token_file) },
+        { "token-file", "FILE", NULL, "bearer token; read again when the file changes", parse_string, field(token_file) },
         { "client-cert", "FILE", NULL, "client certificate (PEM); needs --client-key", parse_string, field(client_cert) },
         { "client-key", "FILE", NULL, "private key of the client certificate (PEM)", parse_string, field(client_key) },
 
         { .meaning = "Operation" },
-        { "reconcile-after", "TIME", "60s", "how long kubelet has to clean up after a start, and between two looks at a claim that the API server does not have, before the claim's TD is taken back", parse_reconcile_after, field(reconcile_after_ms) },
-        { "poll-interval", "TIME", "30s", "how often misc.capacity is read and files are verified", parse_poll_interval, field(poll_interval_ms) },
-        { "listen", "ADDR:PORT", NULL, "serve /metrics, /healthz and /readyz there (:8080, 127.0.0.1:8080, [::1]:8080); off if not given", parse_listen, field(listen) },
+        { "reconcile-after", "TIME", "60s", "how long a claim must be missing from the API server before the driver takes its TD back; after a start kubelet has that long to clean up first", parse_reconcile_after, field(reconcile_after_ms) },
+        { "poll-interval", "TIME", "30s", "how often the driver reads misc.capacity and checks its own files", parse_poll_interval, field(poll_interval_ms) },
+        { "listen", "ADDR:PORT", NULL, "serve /metrics, /healthz and /readyz on this address (:8080, 127.0.0.1:8080, [::1]:8080); default: off", parse_listen, field(listen) },
         { "log-level", "LEVEL", "info", "error, warn, info or debug", parse_log_level, field(log_level) },
         { "log-format", "FORMAT", "text", "text or json", parse_log_format, field(log_format) },
-        { "durable", "yes|no", "yes", "no leaves out fsync: for measurements only", parse_yes_no, field(is_durable) },
+        { "durable", "yes|no", "yes", "no: skip fsync, for measurements only", parse_yes_no, field(is_durable) },
 };
 /* clang-format on */
 
@@ -283,7 +283,7 @@ static char *variable_name(const struct option *option)
         return name;
 }
 
-/* From its variable, or its default. */
+/* The environment variable wins over the default. */
 static int set_one_from_environment(const struct option *option, struct config *config,
                                     struct error *err)
 {
@@ -369,10 +369,10 @@ static void derive_sockets(struct config *config, const char *instance)
                                                 config->kubelet_dir, dash, instance);
 }
 
-/* Where kubelet finds us. With a pod UID each instance has sockets of its own, so that the next one
- * can stand ready while this one still serves (k8s.io/dynamic-resource-allocation/kubeletplugin,
- * RollingUpdate). A UID has 36 bytes, and MicroK8s' kubelet directory is too long for it: then, as
- * in Kubernetes' own helper, a hash of it must do. */
+/* Where kubelet finds us. With a pod UID each instance has its own sockets, so that its successor
+ * can stand by while it still serves (k8s.io/dynamic-resource-allocation/kubeletplugin,
+ * RollingUpdate). A UID has 36 bytes, too many below MicroK8s' long kubelet directory: use a hash
+ * of it then, as Kubernetes' own helper does. */
 static void derive_paths(struct config *config)
 {
         __attribute__((cleanup(cleanup_free))) char *hash = NULL;
@@ -412,17 +412,16 @@ static int check_absolute(const char *flag, const char *path, struct error *err)
         return 0;
 }
 
-/* The usual places are in host/qgs_path.c's table; these are where this node has them. */
+/* host/qgs_path.c refuses the usual locations; this refuses those that the node's flags name. */
 static int check_outside(const char *what, const char *flag, const char *directory,
                          const char *qgs_directory, struct error *err)
 {
         if (!qgs_path_is_within(qgs_directory, directory))
                 return 0;
-        return error_set(
-                err, -EINVAL,
-                "%s: %s lies in --%s, which no VM may see: give QGS a directory of its own, "
-                "as its default " QGS_PATH_DEFAULT,
-                what, qgs_directory, flag);
+        return error_set(err, -EINVAL,
+                         "%s: %s lies in --%s, which no VM may see: give QGS a separate directory, "
+                         "like its default " QGS_PATH_DEFAULT,
+                         what, qgs_directory, flag);
 }
 
 int config_check_qgs_socket(const struct config *config, const char *what, const char *socket,
@@ -438,8 +437,7 @@ int config_check_qgs_socket(const struct config *config, const char *what, const
         if (strlen(seen) > QGS_PATH_MAX)
                 return error_set(
                         err, -EINVAL,
-                        "%s: \"%s\" is longer than a socket's path may be when it is looked "
-                        "for below --host-root %s",
+                        "%s: \"%s\" is too long for a socket path once --host-root %s is prepended",
                         what, socket, config->host_root);
         directory = xstrndup(socket, (size_t)(strrchr(socket, '/') - socket));
         r = check_outside(what, "kubelet-dir", config->kubelet_dir, directory, err);
@@ -449,19 +447,18 @@ int config_check_qgs_socket(const struct config *config, const char *what, const
         return r ? r : check_outside(what, "cdi-dir", config->cdi_dir, directory, err);
 }
 
-/* It is the directory that is mounted, so that the file keeps its name. */
+/* The VM mounts the directory, so the file keeps its name. */
 static int check_names(const struct config *config, struct error *err)
 {
         const char *vm = config->vm_qgs_socket ? config->vm_qgs_socket : QGS_PATH_DEFAULT;
 
         if (!config->qgs_socket || strcmp(strrchr(config->qgs_socket, '/'), strrchr(vm, '/')) == 0)
                 return 0;
-        return error_set(
-                err, -EINVAL,
-                "--qgs-socket: %s and the VM's %s differ in their file names, and only the "
-                "directory can be mounted elsewhere: give --vm-qgs-socket the path that "
-                "the VM uses, with the same file name",
-                config->qgs_socket, vm);
+        return error_set(err, -EINVAL,
+                         "--qgs-socket: %s and the VM's %s differ in their file names, but a VM "
+                         "mounts the directory and cannot rename the file: set --vm-qgs-socket to "
+                         "the path that the VM uses, with the same file name",
+                         config->qgs_socket, vm);
 }
 
 int config_check_sockets(const struct config *config, struct error *err)
@@ -481,14 +478,15 @@ int config_check(const struct config *config, struct error *err)
 
         if (!config->node_name)
                 return error_set(err, -EINVAL,
-                                 "the node's name is not known: give --node-name, or NODE_NAME "
-                                 "from the downward API");
+                                 "the node's name is not known: set --node-name, or NODE_NAME from "
+                                 "the downward API");
         if (!text_is_dns_subdomain(config->node_name))
-                return error_set(err, -EINVAL, "--node-name: \"%.253s\" is no name of a Node",
+                return error_set(err, -EINVAL, "--node-name: \"%.253s\" is not a valid Node name",
                                  config->node_name);
         if (config->pod_uid &&
             strspn(config->pod_uid, "0123456789abcdefABCDEF-") != strlen(config->pod_uid))
-                return error_set(err, -EINVAL, "--pod-uid: \"%.128s\" is no UID", config->pod_uid);
+                return error_set(err, -EINVAL, "--pod-uid: \"%.128s\" is not a UID",
+                                 config->pod_uid);
         r = check_absolute("kubelet-dir", config->kubelet_dir, err);
         if (!r)
                 r = check_absolute("device-plugin-dir", config->device_plugin_dir, err);

@@ -37,13 +37,13 @@
 #include <uv.h>
 
 #define STOP_GRACE_MS 2000
-#define SETTLE_MS     20 /* from a change in a directory to the look at it */
+#define SETTLE_MS     20 /* delay between a change in a directory and the look at it */
 
 struct daemon {
         const struct config *config;
         uv_loop_t loop;
 
-        /* What the host says. */
+        /* Facts of the host. */
         struct capacity total;
         struct measuring measuring;
         struct module module;
@@ -62,14 +62,14 @@ struct daemon {
         struct claims_service claims_service;
         struct device_health *health;
 
-        /* API server; all NULL where none is configured. */
+        /* API server; all NULL if none is configured. */
         struct kube_credentials credentials;
         struct http *http;
         struct kube_api *api;
         struct kube_events *events;
         struct publisher *publisher;
 
-        struct status *status; /* NULL: nobody listens */
+        struct status *status; /* NULL: no --listen */
         struct instance *instance;
         struct dirwatch *watches[4]; /* registry, state, CDI, podresources */
         struct timer *housekeeping;
@@ -114,7 +114,7 @@ static void on_taints_dropped(void *owner)
         node_taints_dropped(daemon->node);
 }
 
-/* The settings or the verdict on QGS have changed, or are known for the first time. */
+/* The settings or the verdict on QGS changed, or are known for the first time. */
 static void on_attestation_changed(void *owner)
 {
         struct daemon *daemon = owner;
@@ -124,7 +124,7 @@ static void on_attestation_changed(void *owner)
         node_set_attestation(daemon->node, &facts);
 }
 
-/* Linux 7.2 exchanges the TDX module at run time. */
+/* Linux 7.2 can update the TDX module at run time, so its version is read again and again. */
 static void read_module(struct daemon *daemon)
 {
         enum module_news news = module_read(&daemon->module);
@@ -134,14 +134,14 @@ static void read_module(struct daemon *daemon)
         if (news == MODULE_CHANGED)
                 log_info("TDX module", log_str("version", daemon->module.version));
         else
-                log_warn("the TDX module's version cannot be read any more, no longer publishing "
-                         "it. If an update of the module has failed, TDX is lost until the host "
-                         "boots again: see dmesg for virt/tdx",
+                log_warn("cannot read the TDX module's version any more, no longer publishing it. "
+                         "If a module update failed, TDX is lost until the host reboots: see dmesg "
+                         "for virt/tdx",
                          log_str("file", daemon->module.file));
         node_set_module_version(daemon->node, daemon->module.version);
 }
 
-/* With --capacity the host may run more than is given to us. */
+/* With --capacity the host may run more TDs than we were given, and that is not a misreading. */
 static const struct misc_tree *read_running(void *owner, uint64_t *ret_now_ms)
 {
         struct daemon *daemon = owner;
@@ -172,7 +172,8 @@ static void on_registration_status(void *owner, bool is_registered, const char *
                 return;
         }
         log_info("registered with kubelet");
-        /* Every start of kubelet deletes the node's slices, and the list may be older than that. */
+        /* kubelet deletes the node's slices each time it starts, and our list may be older than
+         * that. */
         if (daemon->publisher)
                 publisher_resync(daemon->publisher);
 }
@@ -194,13 +195,13 @@ static void on_node(void *owner, const char *uid, const char *runtime)
         node_set_runtime(daemon->node, runtime);
 }
 
-/* Sockets that killed instances left behind; kubelet would keep dialling them. */
+/* Killed instances leave sockets behind, and kubelet would keep dialling them. */
 static void sweep_sockets(struct daemon *daemon)
 {
         struct error error = ERROR_NULL;
 
         if (instance_sweep_sockets(daemon->config, &error) < 0)
-                log_warn("old sockets cannot be looked for", log_str("reason", error.text));
+                log_warn("cannot clean up stale sockets", log_str("reason", error.text));
 }
 
 static void fail(struct daemon *daemon, int result)
@@ -235,8 +236,8 @@ static void on_lock(void *owner)
 
 /* ---- the clock ---- */
 
-/* What the state directory said is in memory still, whoever takes it away: only another instance
- * that is active by now ends this one. 0 or -EBUSY. */
+/* Losing the state directory is not fatal, because its contents are in memory: stop only if another
+ * instance is active by now. 0 or -EBUSY. */
 static int keep_lock(struct daemon *daemon)
 {
         struct error error = ERROR_NULL;
@@ -250,14 +251,14 @@ static int keep_lock(struct daemon *daemon)
                 return r;
         }
         if (error.code && strcmp(error.text, daemon->state_error.text) != 0)
-                log_error("the state directory is gone and cannot be made again, trying at each "
-                          "poll",
+                log_error("the state directory is gone and cannot be recreated, trying again at "
+                          "each poll",
                           log_str("reason", error.text));
         daemon->state_error = error;
         return 0;
 }
 
-/* Whatever a directory or the clock may tell. False: this instance stops. */
+/* Check the directories and the surroundings. False: this instance stops. */
 static bool look_around(struct daemon *daemon)
 {
         int r;
@@ -284,7 +285,7 @@ static void on_settled(void *owner)
                 node_look(daemon->node);
 }
 
-/* However busy somebody else is in a directory, it costs one look in so many milliseconds. */
+/* Other processes may write to these directories often: look at most once per SETTLE_MS. */
 static void on_directory_changed(void *owner)
 {
         struct daemon *daemon = owner;
@@ -318,9 +319,8 @@ static int set_up_kube(struct daemon *daemon, struct error *err)
 
         r = kube_credentials_resolve(&options, &daemon->credentials, err);
         if (r == KUBE_CREDENTIALS_NONE) {
-                log_warn("no API server: this is no pod, and --api-server is not given. Nothing is "
-                         "published, and no claim "
-                         "can be prepared");
+                log_warn("not running in a pod and no --api-server given: nothing is published, "
+                         "and no claim can be prepared");
                 return 0;
         }
         if (!r)
@@ -459,12 +459,11 @@ static int set_up(struct daemon *daemon, struct error *err)
         if (r < 0)
                 return r;
         if (r == INSTANCE_STANDBY) {
-                log_info(config->pod_uid ? "standing by: another instance serves this node; calls "
-                                           "are held until it has left"
+                log_info(config->pod_uid ? "standing by: another instance serves this node; "
+                                           "kubelet's calls wait until it has left"
                                          : "another instance serves this node, waiting for it to "
-                                           "leave (with --pod-uid both "
-                                           "could listen meanwhile)");
-                /* Without a pod UID the socket names are the other's, too. */
+                                           "leave (with --pod-uid this one could listen already)");
+                /* Without a pod UID both instances have the same socket names. */
                 if (config->pod_uid)
                         r = listen_on_all(daemon);
         } else {
@@ -479,7 +478,7 @@ static int set_up(struct daemon *daemon, struct error *err)
         return 0;
 }
 
-/* ---- stop: what kubelet sees goes first, the lock last but before gRPC's slow end ---- */
+/* ---- stop: first what kubelet sees, the lock last, but before gRPC's slow end ---- */
 
 static void on_pump_stopped(void *owner)
 {
@@ -491,7 +490,7 @@ static void on_pump_stopped(void *owner)
         device_health_free(daemon->health);
 }
 
-/* The server has gone, so no request is left; the last writes end now. */
+/* The server has stopped, so no request is left; wait for the last writes. */
 static void finish_when_idle(void *owner)
 {
         struct daemon *daemon = owner;

@@ -22,7 +22,7 @@ struct ledger {
         unsigned kept;
         uint64_t taken[N_WORDS];            /* slots, a bit each */
         unsigned first_word;                /* no word below it has a free slot */
-        uint16_t n_named[DEVICE_INDEX_MAX]; /* claims' devices of each name */
+        uint16_t n_named[DEVICE_INDEX_MAX]; /* how many claims' devices have each name */
 };
 
 struct ledger_claim *ledger_claim_new(const char *uid, const char *namespace_, const char *name,
@@ -181,8 +181,9 @@ static void leave_slot(struct ledger *ledger, uint32_t slot)
                 ledger->first_word = word;
 }
 
-/* The lowest, so that slots stay below the total and thus in the CDI spec. Looks at a word per 64
- * slots that are taken since the hint was set: 64 words where the node is largest and full. */
+/* The lowest free slot, so that slots stay below the total and thus in the CDI spec. Checks one
+ * word per 64 slots taken since the hint was set: at most 64 words, on the largest node when it is
+ * full. */
 static uint32_t take_lowest_slot(struct ledger *ledger)
 {
         for (; ledger->first_word < N_WORDS; ++ledger->first_word) {
@@ -198,8 +199,8 @@ static uint32_t take_lowest_slot(struct ledger *ledger)
         return LEDGER_NO_SLOT;
 }
 
-/* The slot that the device is named after, where it is free and below limit; otherwise
- * LEDGER_NO_SLOT. */
+/* The slot that the device is named after if it is free and below limit; otherwise LEDGER_NO_SLOT.
+ */
 static uint32_t take_named_slot(struct ledger *ledger, const char *device, unsigned limit)
 {
         unsigned index;
@@ -210,7 +211,8 @@ static uint32_t take_named_slot(struct ledger *ledger, const char *device, unsig
         return index;
 }
 
-/* Names go first, so that no device takes the slot that another one of the claim is named after. */
+/* First the devices whose own slot is free, so that none takes the slot that another device of the
+ * claim is named after. */
 static void assign_slots(struct ledger *ledger, struct ledger_claim *claim, unsigned limit)
 {
         struct ledger_device *end = claim->devices + claim->n_devices;
@@ -247,7 +249,8 @@ int ledger_hold(struct ledger *ledger, struct ledger_claim *claim)
         unsigned weight = ledger_claim_weight(claim);
 
         assert(!ledger_find(ledger, claim->uid));
-        /* Not knowing the total, or the holders, is no reason to send the pod to another node. */
+        /* If the total or the holders are not known yet, let the pod wait rather than send it to
+         * another node. */
         if (weight && (!ledger->is_total_known || ledger->is_incomplete))
                 return LEDGER_FULL;
         if (weight > ledger->total)
@@ -256,7 +259,7 @@ int ledger_hold(struct ledger *ledger, struct ledger_claim *claim)
                 return LEDGER_FULL;
         for (size_t i = 0; i < claim->n_devices; ++i)
                 claim->devices[i].slot = LEDGER_NO_SLOT;
-        /* Fewer than total slots are taken, so the lowest free ones lie below it. */
+        /* Fewer than total slots are taken, so the lowest free ones lie below the total. */
         assign_slots(ledger, claim, ledger->total);
         add(ledger, claim);
         return 0;

@@ -48,28 +48,28 @@ static int print_version(const struct config *config)
 static const struct command commands[] = {
         { "run", "serve this node until SIGTERM", true, run },
         { "check",
-          "say item by item whether `run` would start here and place VMs: exit status 1 if not",
+          "report, item by item, whether `run` would start here and place VMs: exit status 1 if "
+          "not",
           true, check_run },
-        { "inspect", "show what this node has and who holds it", true, inspect_run },
-        { "version", "print name and version; also --version", false, print_version },
+        { "inspect", "show how many TDs this node has and who holds them", true, inspect_run },
+        { "version", "print the version; also --version", false, print_version },
 };
 
 static void print_help(void)
 {
         __attribute__((cleanup(cleanup_text))) struct text text = TEXT_NULL;
 
-        text_add(&text,
-                 "dra-driver-tdx hands out the TDs (trust domains) that this host can run to "
-                 "Kubernetes VMs:\nto claims (DRA), and to plain pods (the device plugin "
-                 "devices.kubevirt.io/tdx).\n\n"
-                 "Usage: dra-driver-tdx COMMAND [FLAG...]\n\nCommands:\n");
+        text_add(&text, "dra-driver-tdx hands out this host's TDs (Intel TDX trust domains) to "
+                        "KubeVirt VMs: through\nResourceClaims (DRA), and to plain pods that ask "
+                        "for devices.kubevirt.io/tdx (device plugin).\n\n"
+                        "Usage: dra-driver-tdx COMMAND [FLAG...]\n\nCommands:\n");
         for (size_t i = 0; i < array_size(commands); ++i) {
                 text_addf(&text, "  %-*s", CONFIG_HELP_INDENT - 2, commands[i].name);
                 text_add_wrapped(&text, commands[i].meaning, CONFIG_HELP_INDENT, CONFIG_HELP_WIDTH);
                 text_add(&text, "\n");
         }
-        text_add(&text, "\nEach flag has an environment variable, named in brackets; a flag wins "
-                        "over its variable.\n");
+        text_add(&text, "\nEach flag has an environment variable, shown in brackets; the flag wins "
+                        "over the variable.\n");
         config_describe_flags(&text);
         fputs(text.bytes, stdout);
 }

@@ -36,7 +36,7 @@ with_shim() { # VARIABLE=VALUE [FLAG...]: the driver on a bad disk or with a wro
 }
 is_alive() { kill -0 "$(pid_of driver)"; }
 
-@test "a slice whose pool somebody edits too small is put right, and nothing ends" {
+@test "if an admin edits a slice's pool too small, the driver restores it, and nothing ends" {
         driver --serve dra --capacity 128
         api wait-devices 128
         api edit-slice "$NODE-tdx.kubevirt.io-1" '{"spec": {"pool": {"resourceSliceCount": 1}}}'
@@ -44,7 +44,7 @@ is_alive() { kill -0 "$(pid_of driver)"; }
         is_alive
 }
 
-@test "an owner that somebody takes from a slice is put back" {
+@test "if an admin removes a slice's owner, the driver restores it" {
         driver --serve dra
         api wait-devices 4
         api edit-slice "$NODE-tdx.kubevirt.io-0" '{"metadata": {"ownerReferences": null}}'
@@ -75,7 +75,7 @@ is_alive() { kill -0 "$(pid_of driver)"; }
         is_idle
 }
 
-@test "a state directory that is removed is written again: nothing is handed out twice, and no second instance serves" {
+@test "a removed state directory is written again: no TD is handed out twice, and no second instance serves" {
         driver --serve dra
         local name
         for name in a b c d; do api claim default/$name tdx0; done
@@ -107,7 +107,7 @@ is_alive() { kill -0 "$(pid_of driver)"; }
         eventually 5 sh -c "[ -z \"\$(ls '$STATE/claims')\" ]"
 }
 
-@test "on a host without a tdx line a claim is told so at once" {
+@test "on a host without a tdx line a claim is refused at once, with that reason" {
         echo "sev 500" >"$MISC"
         driver --serve dra
         api claim default/a tdx0
@@ -132,7 +132,7 @@ is_alive() { kill -0 "$(pid_of driver)"; }
         [ "$status" -ne 0 ]
 }
 
-@test "while the token's file is away, the token that is known serves" {
+@test "while the token's file is missing, the driver uses the last token" {
         echo one >"$T/token"
         api token one
         driver --serve dra --token-file "$T/token"
@@ -142,7 +142,7 @@ is_alive() { kill -0 "$(pid_of driver)"; }
         kubelet prepare default/a --uid "$uid" # kubelet's stand-in has no token to look it up with
 }
 
-@test "a claim that waits on a node that loses its capacity is told that there is none" {
+@test "a claim that waits on a node that loses its capacity is refused, saying that there is none" {
         driver --serve dra --prepare-wait 10s
         api claim default/a tdx0,tdx1,tdx2,tdx3
         api claim default/b tdx0
@@ -157,7 +157,7 @@ is_alive() { kill -0 "$(pid_of driver)"; }
         grep -q "this node runs 0" "$T/b"
 }
 
-@test "a wall clock that is set back hours holds nothing up" {
+@test "a wall clock set back by hours delays nothing" {
         end kubelet
         KUBELET_DEVICES=yes start_kubelet
         with_shim SHIM_CLOCK_S=-10800
@@ -176,7 +176,7 @@ is_alive() { kill -0 "$(pid_of driver)"; }
         [ -z "$(ls "$STATE/claims")" ]
 }
 
-@test "however slow the disk, the loop answers others meanwhile" {
+@test "the loop answers other calls while the disk is slow" {
         with_shim SHIM_FSYNC_MS=700 --serve dra
         api wait-devices 4
         api claim default/a tdx0
@@ -218,7 +218,7 @@ is_alive() { kill -0 "$(pid_of driver)"; }
         [ ! -L "$STATE/claims/$uid" ]
 }
 
-@test "somebody who writes to the CDI directory without end holds no call up" {
+@test "a process that keeps writing to the CDI directory delays no call" {
         driver --serve dra
         api claim default/a tdx0
         start writer sh -c "while :; do : >'$CDI/other.json'; rm '$CDI/other.json'; done"

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # Attestation as VEP 107 means it: what a node offers on both paths, by the state of its QGS and what is enforced.
 #
-# The rows of the matrix are played at once, each on a node of its own; a test only tells how its row went.
+# The rows of the matrix are played at once, each on its own node; a test only reports how its row went.
 
 export KUBELET_DEVICES=yes
 export RIGHTS=manifest
@@ -217,7 +217,7 @@ generation() { api slices | awk '{ print $2 }'; }
                 "$CDI/kubevirt.io-tdx.json"
 }
 
-@test "QGS elsewhere on the host is found by the VM where KubeVirt says" {
+@test "if QGS is elsewhere on the host, the VM finds it where KubeVirt says" {
         start_qgs
         launch_driver driver --serve dra --vm-qgs-socket /var/run/tdx-qgs/qgs.socket
         kubelet wait-registered tdx.kubevirt.io 15s
@@ -240,7 +240,7 @@ generation() { api slices | awk '{ print $2 }'; }
         grep 'tdx3 pool=node1 Healthy timeout=20 QGS answers' "$T/health"
 }
 
-@test "a device that comes is on the health streams at once" {
+@test "a new device is on the health streams at once" {
         driver --serve dra
         eventually 5 slice_is "open, attesting not"
         kubelet health-watch 2s >"$T/health" &
@@ -297,7 +297,7 @@ n_descriptors() { find "/proc/$(pid_of driver)/fd" -type l | wc -l; }
         [[ $DRIVER != */plain-* ]] || [ "$(rss_kib)" -le $((rss + 256)) ]
 }
 
-@test "flags that do not go together are refused with their names" {
+@test "conflicting flags are refused by name" {
         driver_flags
         run "$DRIVER" run "${FLAGS[@]}" --vm-qgs-socket /var/run/tdx-qgs/other.socket
         [ "$status" -ne 0 ] && [[ $output == *"--qgs-socket"*"file names"*"--vm-qgs-socket"* ]]

@@ -28,7 +28,7 @@ in_force() { tail -n 1 <<<"$(grep -o 'attestation enforced=[a-z]* socket=[^ ]*' 
         kubelet prepare default/vm
 }
 
-@test "a KubeVirt setting that is refused is told with its field, and the one before stays" {
+@test "a refused KubeVirt setting is reported with its field, and the previous one stays" {
         start_qgs
         api kubevirt on
         api kubevirt-set kubevirt/kubevirt enforced=true qgs="$QGS"
@@ -46,7 +46,7 @@ in_force() { tail -n 1 <<<"$(grep -o 'attestation enforced=[a-z]* socket=[^ ]*' 
         eventually 2 slice_is "tainted absent, attesting not"
 }
 
-@test "two KubeVirt CRs are told once, none means the defaults, and no permission changes nothing" {
+@test "two KubeVirt CRs are reported once, none means the defaults, and no permission changes nothing" {
         start_qgs
         api kubevirt on
         api kubevirt-set a/one enforced=true qgs="$QGS"
@@ -65,7 +65,7 @@ in_force() { tail -n 1 <<<"$(grep -o 'attestation enforced=[a-z]* socket=[^ ]*' 
         [ "$(grep -c 'state=several' "$T/driver.log")" = 1 ]
 }
 
-@test "without the API server the settings last known are in force" {
+@test "without the API server the last known settings are in force" {
         start_qgs
         api kubevirt on
         api kubevirt-set kubevirt/kubevirt enforced=true qgs="$QGS"
@@ -81,7 +81,7 @@ in_force() { tail -n 1 <<<"$(grep -o 'attestation enforced=[a-z]* socket=[^ ]*' 
         eventually 40 slice_is "tainted absent, attesting not"
 }
 
-@test "a CR that was broken while the driver was away does not loosen what was in force" {
+@test "a CR that breaks while the driver is down does not loosen the settings in force" {
         start_qgs
         api kubevirt on
         api kubevirt-set kubevirt/kubevirt enforced=true qgs="$QGS"

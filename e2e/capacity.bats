@@ -38,7 +38,7 @@ misc() { printf '%b' "$1" >"$MISC"; }
         api wait-devices 5 15s
 }
 
-@test "what is withdrawn is not held" {
+@test "only devices that are not held are withdrawn" {
         driver
         api wait-devices 4 15s
         api claim default/a tdx3
@@ -59,7 +59,7 @@ misc() { printf '%b' "$1" >"$MISC"; }
         misc 'tdx 5000\n'
         driver
         api wait-devices 4096 20s
-        said driver "more TDs than can be offered"
+        said driver "more TDs than the driver can offer"
 }
 
 @test "a reserve stays with the host" {
@@ -73,7 +73,7 @@ misc() { printf '%b' "$1" >"$MISC"; }
         api wait-devices 0 15s
 }
 
-@test "bad misc.capacity is named with its fault, and what was known stands" {
+@test "a bad misc.capacity is reported with its fault, and the last known capacity stays" {
         driver
         api wait-devices 4 15s
         local text
@@ -96,7 +96,7 @@ misc() { printf '%b' "$1" >"$MISC"; }
 @test "a missing, an empty and an unterminated file mean what they say" {
         rm "$MISC"
         launch_driver driver
-        said driver "the TDX capacity cannot be read\|there is no misc.capacity"
+        said driver "cannot read the TDX capacity\|there is no misc.capacity"
         : >"$MISC"
         said driver "misc.capacity has no tdx line"
         api wait-devices 0 15s

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-# The driver as in its pod: each of the host's directories is a bind mount of its own. The host removes one and creates
+# The driver as in its pod: each of the host's directories is a separate bind mount. The host removes one and creates
 # it again: the mount stays with the removed directory, and only a new container gets a new mount. Sourced by *.bats.
 # shellcheck shell=bash disable=SC2154
 

@@ -60,7 +60,7 @@ teardown() { leave_node; }
         holds 1
 }
 
-@test "what is held stays offered under its name, however many TDs others run" {
+@test "held devices stay offered under their names, however many foreign TDs run" {
         measuring
         api wait-devices 4 15s
         prepared a tdx3

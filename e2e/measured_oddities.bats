@@ -9,7 +9,7 @@ setup() {
 }
 teardown() { leave_node; }
 
-@test "a key ID that stays charged after its VM has gone is told as leaked, and is not offered" {
+@test "a key ID that stays charged after its VM has gone is reported as leaked, and is not offered" {
         measuring
         api wait-devices 4 15s
         prepared a tdx0
@@ -28,7 +28,7 @@ teardown() { leave_node; }
         posted 'Warning TDXKeyIDsLeaked'
 }
 
-@test "what a removed slice leaves charged to the root is leaked, too" {
+@test "key IDs that a removed slice leaves charged to the root are leaked, too" {
         measuring
         start_foreign 1
         misc leak machine.slice/qemu-1.scope
@@ -39,7 +39,7 @@ teardown() { leave_node; }
         [[ $output == *"1 leaked: charged to cgroup /,"* ]]
 }
 
-@test "a start that misc.max refuses is told with its cgroup, and counted since the driver's start" {
+@test "a start that misc.max refuses is reported with its cgroup, and counted since the driver's start" {
         misc mkdir kubepods/limited
         misc max kubepods/limited 0
         never misc start kubepods/limited
@@ -66,7 +66,7 @@ teardown() { leave_node; }
         [ "$(grep -c 'count of TDs cannot be right' "$T/driver.log")" -eq 1 ]
 }
 
-@test "more TDs than the host can run are told and change nothing" {
+@test "a count of more TDs than the host can run is reported and changes nothing" {
         start_foreign 1
         measuring
         api wait-devices 3 15s
@@ -79,7 +79,7 @@ teardown() { leave_node; }
         is_offered 3
 }
 
-@test "a root that shows no sum of its own is added up" {
+@test "a root without its own sum is added up" {
         rm -r "$CGROUPS"
         misc init 4 no-root-current
         misc mkdir machine.slice/qemu-1.scope
@@ -88,7 +88,7 @@ teardown() { leave_node; }
         api wait-devices 3 15s
 }
 
-@test "pods whose cgroups have no misc controller: what runs above them is the holders' first" {
+@test "if pods' cgroups have no misc controller, TDs that run above them are the holders' first" {
         misc no-misc kubepods
         measuring
         api wait-devices 4 15s

@@ -9,7 +9,7 @@ setup() {
 }
 teardown() { leave_node; }
 
-@test "after a restart of the driver it is known which pod's TD is whose" {
+@test "after a restart the driver knows which pod each TD belongs to" {
         measuring
         prepared a tdx0
         misc start "$(enter_pod a)"
@@ -22,7 +22,7 @@ teardown() { leave_node; }
         number foreign_tds 1
 }
 
-@test "the reserve is what TDs of others take first" {
+@test "foreign TDs use the reserve first" {
         start_foreign 1
         measuring --reserve 2
         api wait-devices 2 15s
@@ -43,7 +43,7 @@ teardown() { leave_node; }
         [[ $output == *"count or ignore"* ]]
 }
 
-@test "a pod's TD is its own, and a TD of others makes a free device Unhealthy" {
+@test "a pod's TD counts as its own, and a foreign TD makes a free device Unhealthy" {
         leave_node
         KUBELET_DEVICES=yes enter_measured_node 3
         measuring

@@ -35,7 +35,7 @@ teardown() { leave_node; }
 }
 metric_value() { page /metrics | sed -n "s/^$1 \([0-9]*\).*/\1/p"; }
 
-@test "the state directory is removed and created again: /healthz says so, and what is held is held on" {
+@test "the state directory is removed and created again: /healthz says so, and held TDs stay held" {
         container without-run --serve=dra
         prepare one tdx0
         rm -r "$STATE"

@@ -90,7 +90,7 @@ block() { rm -rf "$1" && touch "$1"; }
         eventually 10 test -d "$parent/qgs"
         block "$parent"
         becomes "tainted no-mount, attesting not"
-        eventually 10 has_event "TDXNotSchedulable.*the directory $parent/qgs, which VMs mount, cannot be created"
+        eventually 10 has_event "TDXNotSchedulable.*cannot create the directory $parent/qgs, which VMs mount"
         metric_is tdx_schedulable 0
         run prepare one tdx0
         [[ $output == *"$parent/qgs"* && $output != *--cdi-dir* ]]
@@ -106,7 +106,7 @@ block() { rm -rf "$1" && touch "$1"; }
         touch "$T/blocked"
         plain_driver --serve dra
         becomes "tainted no-mount, attesting not"
-        eventually 10 has_event "TDXNotSchedulable.*the CDI spec $CDI/kubevirt.io-tdx.json cannot be written"
+        eventually 10 has_event "TDXNotSchedulable.*cannot write the CDI spec $CDI/kubevirt.io-tdx.json"
         rm "$T/blocked"
         becomes "open, attesting not"
         prepare one tdx0

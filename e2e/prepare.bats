@@ -80,7 +80,7 @@ refused() { # TEXT COMMAND...: fails, saying TEXT
         holds 0
 }
 
-@test "claims that are not fit are refused, saying why" {
+@test "unfit claims are refused, saying why" {
         driver
         api claim default/unallocated tdx0 --unallocated
         refused "not allocated" kubelet prepare default/unallocated
@@ -100,7 +100,7 @@ refused() { # TEXT COMMAND...: fails, saying TEXT
         [ -z "$(ls "$STATE/claims")" ]
 }
 
-@test "an API server that answers nonsense is told as such, and the claim served when it recovers" {
+@test "an API server that answers nonsense is reported as such, and the claim is served when it recovers" {
         driver --prepare-wait 0
         local uid=aaaaaaaa-0000-0000-0000-000000000001 text
         local claim='"apiVersion":"resource.k8s.io/v1","kind":"ResourceClaim"'
@@ -151,7 +151,7 @@ PY
         holds 4
 }
 
-@test "a name that another claim still holds is no shortage" {
+@test "a name that another claim still holds does not make a claim wait" {
         driver
         api claim default/old tdx1
         kubelet prepare default/old
@@ -170,7 +170,7 @@ fill() {
         done
 }
 
-@test "a claim too many waits until another leaves" {
+@test "a claim that finds no free TD waits until another leaves" {
         driver
         fill
         api claim default/late tdx0
@@ -194,7 +194,7 @@ fill() {
         holds 4
 }
 
-@test "whoever waits is served in order, and as soon as capacity grows" {
+@test "waiting claims are served in order, and as soon as capacity grows" {
         driver
         fill
         api claim default/first tdx0
@@ -234,7 +234,7 @@ fill() {
         holds 4
 }
 
-@test "unprepare needs no API server, and an unknown claim is no error" {
+@test "unprepare needs no API server, and an unknown claim is not an error" {
         driver
         api claim default/a tdx0
         kubelet prepare default/a
@@ -286,7 +286,7 @@ fill() {
         [[ $output == *"quote of "* ]]
 }
 
-@test "a QGS directory that vanished is there again before a claim is answered" {
+@test "a QGS directory that vanished is created again before a claim is answered" {
         driver --poll-interval 30s
         rmdir "${QGS%/*}"
         api claim default/a tdx0

@@ -31,7 +31,7 @@ published() { api wait-devices "${1:-4}" 15s; }
         published
 }
 
-@test "a foreign edit is put right" {
+@test "a foreign edit is corrected" {
         driver
         published
         local name
@@ -53,7 +53,7 @@ published() { api wait-devices "${1:-4}" 15s; }
 
 generations() { api slices-json | jq -c '[.. | objects | select(.spec?.pool?) | .spec.pool.generation] | unique'; }
 
-@test "a change of many slices bumps the generation, putting right of one slice does not" {
+@test "a change of many slices bumps the generation, correcting one slice does not" {
         driver --capacity 100
         published 100
         [ "$(generations)" = '[1]' ]
@@ -66,7 +66,7 @@ generations() { api slices-json | jq -c '[.. | objects | select(.spec?.pool?) | 
         [ "$(generations)" = '[2]' ]
 }
 
-@test "a conflict, a lost answer and a 410 are gone through" {
+@test "the driver recovers from a conflict, a lost answer and a 410" {
         driver
         published
         api fail 2 409 PUT
@@ -98,7 +98,7 @@ generations() { api slices-json | jq -c '[.. | objects | select(.spec?.pool?) | 
         published
 }
 
-@test "an API server that was away is caught up with" {
+@test "the driver catches up after the API server was away" {
         driver
         published
         api refuse
@@ -109,7 +109,7 @@ generations() { api slices-json | jq -c '[.. | objects | select(.spec?.pool?) | 
         published 9
 }
 
-@test "a token that was rotated is read again" {
+@test "a rotated token is read again" {
         echo first >"$T/token"
         api token first
         driver --token-file "$T/token"
@@ -121,7 +121,7 @@ generations() { api slices-json | jq -c '[.. | objects | select(.spec?.pool?) | 
         published
 }
 
-@test "a cluster without resource.k8s.io/v1 is told once, and the driver goes on" {
+@test "a cluster without resource.k8s.io/v1 is reported once, and the driver continues" {
         api no-dra
         driver
         said driver "resource.k8s.io"
@@ -178,7 +178,7 @@ urllib.request.urlopen(urllib.request.Request(
 PY
 }
 
-@test "a slice of this driver and node that cannot be read is removed, and an Event tells of it" {
+@test "a slice of this driver and node that cannot be read is removed, and an Event says so" {
         driver --serve=dra
         api wait-devices 4
         post_slice odd '{"driver":"tdx.kubevirt.io","nodeName":"'"$NODE"'","pool":{"name":"'"$NODE"'",

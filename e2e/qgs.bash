@@ -10,7 +10,7 @@ start_qgs() { # [FLAG...]
         start qgs "$SIM/qgs-sim" --socket "$QGS" --control "$T/qgs.ctl" "$@"
         eventually 40 qgs requests >/dev/null
 }
-# As its packages have it: a user of its own, in a directory that systemd has made (RuntimeDirectory=).
+# As in its packages: its own user, in a directory that systemd has made (RuntimeDirectory=).
 start_packaged_qgs() { # VERSION [FLAG...]
         make_runtime_directory
         start_qgs --user $QGSD --mode own --version "$@"

@@ -117,10 +117,10 @@ stopped() { # VERSION
         never_said 'qgs=(failing|stale|absent)'
         has_done_no_harm
 }
-@test "QGS 1.25 that is stopped is hung within 15 s, and answers when it goes on" {
+@test "QGS 1.25 that is stopped is hung within 15 s, and answers when it continues" {
         went_well stopped 1.25
 }
-@test "QGS 1.26 that is stopped is hung within 15 s, and answers when it goes on" {
+@test "QGS 1.26 that is stopped is hung within 15 s, and answers when it continues" {
         went_well stopped 1.26
 }
 
@@ -197,7 +197,7 @@ stopped_driver() {
         eventually 30 counts open 0
         has_done_no_harm
 }
-@test "a driver that is stopped while QGS has its request waits for the answer" {
+@test "a driver that stops while QGS has its request waits for the answer" {
         went_well stopped_driver
 }
 

@@ -47,7 +47,7 @@ refuses_another() { # [NAME]
         kubelet prepare default/late
 }
 
-@test "one record of many that was lost is written again" {
+@test "one lost record of many is written again" {
         driver --serve dra
         claims 0 3
         kill_driver
@@ -94,7 +94,7 @@ refuses_another() { # [NAME]
         refuses_another
 }
 
-@test "a lost claim that the API server does not have any more is held until kubelet unprepares it" {
+@test "a lost claim that the API server no longer has is held until kubelet unprepares it" {
         driver --serve dra
         claims 0 3
         kill_driver
@@ -136,7 +136,7 @@ refuses_another() { # [NAME]
         eventually 15 n_records 4
 }
 
-@test "while podresources is not there, or does not answer, the records must do, which is said once" {
+@test "while podresources is not there, or does not answer, the driver relies on its records, and says so once" {
         kubelet podresources off
         driver --serve dra
         api claim default/a tdx0

@@ -57,7 +57,7 @@ teardown() { leave_node; }
         kubelet prepare-empty
 }
 
-@test "a plugin registry that was removed and made anew gets its socket back" {
+@test "a plugin registry that was removed and created again gets its socket back" {
         driver
         mv "$REGISTRY" "$T/removed"
         eventually 10 test -S "$REGISTRY/tdx.kubevirt.io-reg.sock"
@@ -83,14 +83,14 @@ teardown() { leave_node; }
         kubelet prepare-empty
 }
 
-@test "a refusal by kubelet is reported with its reason, and the driver goes on" {
+@test "a refusal by kubelet is reported with its reason, and the driver continues" {
         driver
         kubelet notify false "the plugin is not welcome"
         said driver "the plugin is not welcome"
         kubelet prepare-empty
 }
 
-@test "garbage on the wire and a thousand idle connections harm nobody" {
+@test "garbage on the wire and a thousand idle connections disturb no other call" {
         driver
         /usr/bin/python3 - "$STATE/dra.sock" <<'PY'
 import os, socket, sys, time
@@ -161,7 +161,7 @@ PY
         [[ $output == *"--node-name"*NODE_NAME* ]]
 }
 
-@test "flags that are wrong are named, with what they take" {
+@test "wrong flags are named, with the values they take" {
         run "$DRIVER" run --capacity -1
         [ "$status" -eq 2 ]
         [[ $output == *"--capacity"*"0 to 4096"* ]]

@@ -14,7 +14,7 @@ teardown() { leave_node; }
         driver_flags
         run "$DRIVER" check "${FLAGS[@]}"
         [ "$status" -eq 1 ]
-        [[ $output == *"FAIL  CDI"*"kubevirt.io-tdx.backup.json names our devices"* ]]
+        [[ $output == *"FAIL  CDI"*"kubevirt.io-tdx.backup.json also names our devices"* ]]
         rm "$CDI/kubevirt.io-tdx.backup.json"
         said driver "no other CDI spec names our devices" 10
         [ "$(grep -c 'another CDI spec names our devices' "$T/driver.log")" = 1 ]

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-# What the scenarios share: a node between stand-ins, in a directory of its own. Sourced by *.bats and demo.
+# Shared by the scenarios: a node between stand-ins, in its own directory. Sourced by *.bats and demo.
 #
-#   api COMMAND...       speak to the API server's stand-in      kubelet COMMAND...   to kubelet's
+#   api COMMAND...       control the API server's stand-in       kubelet COMMAND...   kubelet's
 #   driver [FLAG...]     start the driver (stop_driver, kill_driver end it)
 #   eventually TIME COMMAND...   until COMMAND succeeds
 # shellcheck shell=bash disable=SC2034
@@ -15,7 +15,7 @@ api() { "$SIM/ctl" "$T/api.ctl" "$@"; }
 kubelet() { "$SIM/ctl" "$T/kubelet.ctl" "$@"; }
 qgs() { "$SIM/ctl" "$T/qgs.ctl" "$@"; }
 
-# Everything started here is ended by its pid in leave_node.
+# leave_node ends everything started here, by its pid.
 start() { # NAME COMMAND...
         local name=$1
         shift
@@ -35,8 +35,8 @@ end() { # NAME [SIGNAL]
         return $status
 }
 
-# SECONDS are what it takes at most on an idle machine. A busy one gets four times as many, and twenty at least: a
-# scenario whose subject is the time itself asks `within_a_second`, or the driver's own log.
+# SECONDS is the longest it takes on an idle machine. A busy one gets four times as long, and at least 20 s: a
+# scenario that tests the time itself uses `within_a_second`, or the driver's own log.
 eventually() { # SECONDS COMMAND...
         local seconds=$(($1 * 4 > 20 ? $1 * 4 : 20))
         local end=$((${EPOCHREALTIME/./} + seconds * 1000000))
@@ -61,7 +61,7 @@ enter_node() {
         CDI=$T/cdi
         QGS=$T/host/run/tdx-qgs/qgs.socket
         MISC=$T/cgroup/misc.capacity
-        # What kubelet makes itself, whether or not its stand-in needs it, is there for pods to mount.
+        # Pods mount the directories that a real kubelet creates; the stand-in may not need them.
         mkdir -p "$K"/{device-plugins,pod-resources,plugins_registry} "$CDI" "$T/host/run" "$T/cgroup"
         printf 'sev 509\nsev_es 100\ntdx %s\n' "${1:-4}" >"$MISC"
         start_api
@@ -75,8 +75,8 @@ start_api() { # [FLAG...]
         API=http://127.0.0.1:$(cat "$T/api.port")
 }
 
-# Without a device manager unless KUBELET_DEVICES=yes: beside a kubelet that has one and has just started the
-# driver waits five seconds before it believes what podresources says, and offers nothing until then.
+# Without a device manager unless KUBELET_DEVICES=yes: if kubelet has one and has just started, the driver waits
+# five seconds before it believes podresources, and offers nothing until then.
 start_kubelet() { # [FLAG...]
         local devices=(--no-devices)
         [ "${KUBELET_DEVICES:-no}" = no ] || devices=()
@@ -85,7 +85,7 @@ start_kubelet() { # [FLAG...]
         eventually 60 kubelet plugins || { cat "$T/kubelet.log"; return 1; }
 }
 
-# Fails where a sanitizer had something to say, or the driver did not end in an orderly way.
+# Fails if a sanitizer reported something or the driver did not exit cleanly.
 leave_node() {
         local name status=0
         for name in "$T"/*.pid; do
@@ -99,7 +99,7 @@ leave_node() {
         return $status
 }
 
-driver_flags() { # [from-cluster]: without QGS's socket, which KubeVirt's settings then give
+driver_flags() { # [from-cluster]: without QGS's socket, which then comes from KubeVirt's settings
         local host=
         [ "${RIGHTS:-root}" = root ] || host=/host
         FLAGS=(--node-name "$NODE" --kubelet-dir "$K" --device-plugin-dir "$K/device-plugins" --cdi-dir "$CDI"
@@ -108,8 +108,8 @@ driver_flags() { # [from-cluster]: without QGS's socket, which KubeVirt's settin
         [ "${1:-}" = from-cluster ] || FLAGS+=(--qgs-socket "$QGS" --vm-qgs-socket "$QGS")
 }
 
-# The driver with the rights that RIGHTS says: root, all that the caller has; manifest, exactly those of manifests/,
-# over the play's directories; manifest-CAPABILITY, without that one. POD_GROUPS: its pod's supplementalGroups, too.
+# Runs the driver with the rights in RIGHTS. root: the caller's; manifest: exactly those of manifests/, over the
+# play's directories; manifest-CAPABILITY: without that one. POD_GROUPS adds its pod's supplementalGroups.
 as_pod() { # DRIVER ARGUMENT... in place of this shell
         case ${RIGHTS:-root} in
         root) exec "$@" ;;
@@ -143,7 +143,7 @@ inspect() {
         (as_pod "$DRIVER" inspect "${FLAGS[@]}")
 }
 
-# How many TDs claims hold. By flags that leave QGS and the API server alone: it is asked again and again.
+# How many TDs claims hold. It runs often, so its flags keep it from asking QGS and the API server.
 held() {
         driver_flags
         "$DRIVER" inspect "${FLAGS[@]}" --attestation optional --qgs-socket /run/none/qgs.socket \
@@ -152,8 +152,8 @@ held() {
 holds() { [ "$(held)" = "$1" ]; }
 cdi_devices() { jq -r '.devices[].name' "$CDI/kubevirt.io-tdx.json" | wc -l; }
 
-# What an instance with --listen 127.0.0.1:0 serves.
-page() { # PATH [INSTANCE]: the page, and whether its status is 200
+# Fetches a page from an instance that runs with --listen 127.0.0.1:0.
+page() { # PATH [INSTANCE]: prints the page; succeeds if its status is 200
         local address
         address=$(sed -n 's/.*health are served.* address=\([^ ]*\).*/\1/p' "$T/${2:-driver}.log" | tail -n 1)
         python3 -c '
@@ -165,6 +165,6 @@ except urllib.error.HTTPError as error:
 sys.stdout.write(answer.read().decode())
 sys.exit(answer.status != 200)' "http://$address$1"
 }
-metric() { # SERIES VALUE [INSTANCE]: the page of metrics has it so
+metric() { # SERIES VALUE [INSTANCE]: succeeds if the metrics have this series with this value
         page /metrics "${3:-driver}" | grep -qxF "$1 $2"
 }

@@ -7,7 +7,7 @@ export RIGHTS=manifest
 setup() { load scenario; load qgs; load kubevirt; enter_node 4; chmod 711 "$T"; }
 teardown() { leave_node; }
 
-@test "what is enforced is in force beside a refused path, from the start and without a record" {
+@test "enforcement is in force beside a refused path, from the start and without a record" {
         start_qgs # at a place that nothing names
         cr '{"enforced":true,"qgsSocketPath":"/var/run/qgs.socket"}'
         plain_driver --serve dra
@@ -20,7 +20,7 @@ teardown() { leave_node; }
         metric_is tdx_schedulable 0
 }
 
-@test "a path that is a directory, empty, or no string enforces no less" {
+@test "a path that is a directory, empty, or not a string enforces no less" {
         for bad in '"/var/run/tdx-qgs/"' '""' 7; do
                 cr '{"enforced":true,"qgsSocketPath":'"$bad"'}'
                 plain_driver --serve dra
@@ -38,7 +38,7 @@ teardown() { leave_node; }
         prepare before tdx0
         cr '{"enforced":true,"qgsSocketPath":"/var/run/qgs.socket"}'
         becomes "tainted path-refused, attesting not"
-        # What is held stays held, and keeps the directory that it has.
+        # Held devices stay held and keep their directory.
         kubelet prepare default/before
         jq -e --arg path "$(dirname "$QGS")" '.devices[0].containerEdits.mounts[0].hostPath == $path' "$CDI/kubevirt.io-tdx.json"
         cr '{"enforced":true,"qgsSocketPath":"'"$QGS"'"}'
@@ -60,7 +60,7 @@ teardown() { leave_node; }
         if has_event TDXNotSchedulable; then false; fi
 }
 
-@test "a value of enforced that is no boolean keeps the last one, and takes the path" {
+@test "a value of enforced that is not a boolean keeps the last one, and takes the path" {
         cr '{"enforced":true,"qgsSocketPath":"'"$QGS"'"}'
         start_qgs
         plain_driver --serve dra
@@ -72,7 +72,7 @@ teardown() { leave_node; }
         refused qgsSocketPath 0
 }
 
-@test "a CR whose path does not go with --qgs-socket enforces all the same" {
+@test "a CR whose path conflicts with --qgs-socket still enforces" {
         start_qgs
         cr '{"enforced":true,"qgsSocketPath":"/var/run/qgs/qgs.sock"}'
         plain_driver --serve dra --qgs-socket "$QGS"
@@ -83,7 +83,7 @@ teardown() { leave_node; }
         becomes "open, attesting"
 }
 
-@test "what was refused is known after a restart without the API server" {
+@test "after a restart without the API server the driver knows which settings it refused" {
         start_qgs
         cr '{"enforced":true,"qgsSocketPath":"'"$QGS"'"}'
         plain_driver --serve dra
@@ -102,7 +102,7 @@ teardown() { leave_node; }
         eventually 40 slice_is "tainted path-refused, attesting not"
 }
 
-@test "a CR that may not be read, with nothing known from before, is told in an Event" {
+@test "a CR that may not be read, with no settings known from before, is reported in an Event" {
         api kubevirt on
         api kubevirt-forbid on
         plain_driver --serve dra
@@ -112,7 +112,7 @@ teardown() { leave_node; }
         eventually 40 has_event TDXSettingsKnown
 }
 
-@test "--vm-qgs-socket that is not the CR's path is warned of, once for each path" {
+@test "--vm-qgs-socket that differs from the CR's path is warned about, once for each path" {
         start_qgs
         cr '{"enforced":true,"qgsSocketPath":"/run/a/qgs.socket"}'
         plain_driver --serve dra --qgs-socket "$QGS" --vm-qgs-socket /run/vm/qgs.socket

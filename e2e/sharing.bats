@@ -132,7 +132,7 @@ name_clash() {
         [ "$(users)" = 2 ]
         api wait-devices 3 15s # the pod's TD is not published, the claim's is
 }
-@test "a claim on tdx3 while a pod holds the plugin's tdx3 is no shortage" {
+@test "a claim on tdx3 is served while a pod holds the plugin's tdx3" {
         went_well name_clash
 }
 
@@ -144,7 +144,7 @@ sides_stay_apart() {
         prepare b tdx1 | grep -q cdi=kubevirt.io/tdx=dra-tdx1
         [ "$(users)" = 4 ]
 }
-@test "the plugin prefers what the scheduler gives claims last" {
+@test "the plugin prefers the devices that the scheduler gives claims last" {
         went_well sides_stay_apart
 }
 
@@ -176,7 +176,7 @@ killed() {
         prepare a tdx0
         sleep 1
         kill_driver
-        pod early >/dev/null || true # nobody answers yet, or what is left is handed out
+        pod early >/dev/null || true # the plugin does not answer yet, or hands out a remaining TD
         both --prepare-wait 300ms >/dev/null
         local i
         for i in 1 2 3; do
@@ -187,7 +187,7 @@ killed() {
         [ "$(users)" = 4 ]
         refused "no TD is free" prepare late tdx2
 }
-@test "kill -9 while both kinds hold TDs, and no more is handed out than there is" {
+@test "kill -9 while both kinds hold TDs, and no more TDs are handed out than the host has" {
         went_well killed
 }
 
@@ -210,7 +210,7 @@ share_changes() {
         kubelet wait-healthy 4 15s
         api wait-devices 2 15s
 }
-@test "after a restart with another --share what is held stays held and healthy" {
+@test "after a restart with another --share held devices stay held and healthy" {
         went_well share_changes
 }
 
@@ -285,7 +285,7 @@ foreign_registrant() {
         pod ours
         [ "$(users)" = 3 ]
 }
-@test "while a foreign plugin serves the name ours stands back and DRA goes on counting, and takes over when it goes" {
+@test "while a foreign plugin serves the name our plugin stays unregistered and DRA keeps counting; when it goes, ours takes over" {
         went_well foreign_registrant
 }
 
@@ -314,7 +314,7 @@ foreign_beside_dra_alone() {
         api wait-devices 2 15s
         metric 'tdx_held_tds{path="plugin"}' 2
 }
-@test "with --serve=dra what a foreign plugin hands out is counted, too" {
+@test "with --serve=dra TDs that a foreign plugin hands out are counted, too" {
         went_well foreign_beside_dra_alone
 }
 
@@ -330,7 +330,7 @@ s.listen()
 time.sleep(20)"
         said driver "plain pods go to it" 2
 }
-@test "a foreign plugin is noticed though its socket is there before anybody listens on it" {
+@test "a foreign plugin is noticed even if its socket appears before the plugin listens on it" {
         went_well foreign_that_listens_late
 }
 
@@ -368,9 +368,9 @@ endpoint_is_kept() {
         kubelet allocatable --now
         refused "no healthy devices present" pod late
         api wait-devices 3 15s
-        pod new --dra # kubelet starts no container of a name that it has in its books, unless somebody serves it
+        pod new --dra # kubelet starts no container for a resource name in its books unless a plugin serves it
 }
-@test "with --serve=dra the endpoint is kept while pods hold what the plugin gave them" {
+@test "with --serve=dra the endpoint is kept while pods hold devices of the plugin" {
         went_well endpoint_is_kept
 }
 
@@ -429,7 +429,7 @@ handed_on() {
         pod two 2 || true
         [ "$(users)" -le 4 ]
 }
-@test "a force-deleted pod's devices are not handed on while its container may live" {
+@test "a force-deleted pod's devices are not handed out while its container may live" {
         went_well handed_on
 }
 
@@ -458,7 +458,7 @@ checkpoint_gone() {
         rm -r "$T/cgroup/kubepods"
         kubelet wait-healthy 1 20s
 }
-@test "what kubelet has forgotten is held until its container has gone, also after a restart of the driver" {
+@test "a pod that kubelet has forgotten holds its TD until its container has gone, also after a restart of the driver" {
         went_well checkpoint_gone
 }
 
@@ -535,6 +535,6 @@ random_mix() {
         grep -q 'no TD is free' "$T/mix"
         grep -q 'Allocate failed' "$T/mix"
 }
-@test "sixty operations of all kinds never hand out more than there is" {
+@test "sixty operations of all kinds never hand out more TDs than the host has" {
         went_well random_mix
 }

@@ -25,12 +25,12 @@ refuses_another() {
         [[ $output == *"no TD is free"* ]]
 }
 
-@test "a state directory that cannot be made again costs no claim, is told once, and is made when it can be" {
+@test "a state directory that cannot be created again costs no claim, is reported once, and is created as soon as possible" {
         driver --serve dra
         fill
         # The driver makes it again at once: a file gets there first, sooner or later.
         until rm -rf "$K/plugins" && (set -C; : >"$K/plugins") 2>/dev/null; do :; done
-        said driver "the state directory is gone and cannot be made again" 15
+        said driver "the state directory is gone and cannot be recreated" 15
         refuses_another
         [ "$(grep -c "the state directory is gone" "$T/driver.log")" -eq 1 ]
         rm "$K/plugins"
@@ -60,7 +60,7 @@ refuses_another() {
         kubelet prepare default/b default/late
 }
 
-@test "a second instance that waits does not become active because the state directory was taken away" {
+@test "a second instance that waits does not become active because the state directory was removed" {
         driver --serve dra
         fill
         launch_driver second --serve dra

@@ -10,8 +10,8 @@ teardown() { leave_node; }
 
 listening() { launch_driver driver --listen 127.0.0.1:0 "$@"; said driver "health are served"; }
 
-@test "the metrics tell what the node holds, what is refused and what is published" {
-        driver --listen 127.0.0.1:0 --prepare-wait 0
+@test "the metrics show what the node holds, refuses and publishes" {
+        driver --listen 127.0.0.1:0 --prepare-wait 8s # the first claim waits until kubelet is old enough to be believed
         api wait-devices 4
         metric tdx_capacity_tds 4
         metric tdx_free_tds 4
@@ -36,7 +36,7 @@ listening() { launch_driver driver --listen 127.0.0.1:0 "$@"; said driver "healt
         metric tdx_free_tds 4
 }
 
-@test "Prometheus's own check has nothing to say of the page" {
+@test "Prometheus's own check accepts the page" {
         command -v promtool >/dev/null || skip "no promtool (Debian's package prometheus)"
         driver --listen 127.0.0.1:0
         page /metrics | promtool check metrics
@@ -55,7 +55,7 @@ listening() { launch_driver driver --listen 127.0.0.1:0 "$@"; said driver "healt
         metric tdx_waiting_claims 0
 }
 
-@test "the metrics tell whether QGS answers, and whether VMs are placed" {
+@test "the metrics show whether QGS answers, and whether VMs are placed" {
         driver --listen 127.0.0.1:0 --attestation enforced
         metric tdx_attesting 0
         metric tdx_schedulable 0
@@ -95,7 +95,7 @@ has_unanswered() { page /metrics | grep -q 'unanswered"} [1-9]'; }
         stop_driver next
 }
 
-@test "an address that is taken, or is none, is told at the start" {
+@test "an address that is in use, or invalid, is reported at the start" {
         driver --listen 127.0.0.1:0
         local address
         address=$(sed -n 's/.*health are served.* address=\([^ ]*\).*/\1/p' "$T/driver.log")

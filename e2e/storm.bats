@@ -20,7 +20,7 @@ is_found() {
         [[ $output == *"storm: seed 7, 100"*" operations, "*" checks: 0 violations" ]]
 }
 
-@test "nor do ten thousand that nobody has seen before" {
+@test "nor do ten thousand with a new seed" {
         run storm
         echo "$output"
         [ "$status" = 0 ]
@@ -30,26 +30,26 @@ is_found() {
         [ "$(storm --seed 3 --ops 2000 --trace | md5sum)" = "$(storm --seed 3 --ops 2000 --trace | md5sum)" ]
 }
 
-@test "an Allocate that does not look whether a TD is free is found out" {
+@test "an Allocate that does not check for a free TD is caught" {
         is_found no-check-in-allocate
 }
 
-@test "a driver that lets go when podresources is missing is found out" {
+@test "a driver that releases TDs when podresources is missing is caught" {
         is_found release-on-missing-podresources
 }
 
-@test "a driver that forgets when it restarts is found out" {
+@test "a driver that forgets its claims when it restarts is caught" {
         is_found forget-on-restart
 }
 
-@test "a driver that offers untainted devices while QGS does not answer is found out" {
+@test "a driver that offers untainted devices while QGS does not answer is caught" {
         is_found no-taint
 }
 
-@test "a driver that offers what others use is found out" {
+@test "a driver that offers foreign TDs is caught" {
         is_found ignore-foreign
 }
 
-@test "a driver that answers without its CDI spec is found out" {
+@test "a driver that answers without its CDI spec is caught" {
         is_found no-spec
 }

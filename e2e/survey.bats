@@ -61,7 +61,7 @@ publishes() { [ "$(published_state)" = "$1" ]; }
                         grep -F "ok    QGS          $QGS answers" <<<"$output"
                 else
                         [ "$status" -eq 1 ]
-                        grep -E "^FAIL  QGS +$state: .*no VM would be placed here" <<<"$output"
+                        grep -E "^FAIL  QGS +$state: .*the driver would place no VM here" <<<"$output"
                 fi
                 grep -E "^ok    attestation +enforced, socket $QGS .*KubeVirt CR kubevirt/kubevirt" <<<"$output"
                 cr_inspect
@@ -79,10 +79,10 @@ publishes() { [ "$(published_state)" = "$1" ]; }
         cr_check
         echo "$output"
         [ "$status" -eq 0 ]
-        grep -E "^ok    QGS +absent: .*VMs would be placed here, and could not attest" <<<"$output"
+        grep -E "^ok    QGS +absent: .*VMs would be placed here, but could not attest" <<<"$output"
 }
 
-@test "check tells of a hung QGS before it has been answered, and closes no connection early" {
+@test "check reports a hung QGS before QGS has answered, and closes no connection early" {
         enter_cr enforced=true
         kill -STOP "$(pid_of qgs)"
         start check "$DRIVER" check "${FLAGS[@]}"
@@ -120,7 +120,7 @@ publishes() { [ "$(published_state)" = "$1" ]; }
         grep -E '^FAIL  attestation +enforced, .*qgsSocketPath.*/run/qgs.socket' <<<"$output"
         cr_inspect
         echo "$output"
-        grep -E '^attest +enforced, a setting is refused, .*/run/qgs.socket' <<<"$output"
+        grep -E '^attest +enforced, refuses a setting, .*/run/qgs.socket' <<<"$output"
         api kubevirt-set kubevirt/kubevirt enforced=false
         cr_check
         echo "$output"
@@ -152,7 +152,7 @@ publishes() { [ "$(published_state)" = "$1" ]; }
         grep -E '^ok    API server .*--serve=plugin works without' <<<"$output"
 }
 
-@test "check and inspect name a socket that run refuses, and go on" {
+@test "check and inspect name a socket that run refuses, and continue" {
         local socket
         for socket in qgs.socket /run/qgs.socket /x; do
                 run check --qgs-socket "$socket" --attestation enforced
@@ -164,7 +164,7 @@ publishes() { [ "$(published_state)" = "$1" ]; }
                 run "$DRIVER" inspect "${FLAGS[@]}" --qgs-socket "$socket"
                 echo "$output"
                 [ "$status" -eq 0 ]
-                grep -E "^attest .*a setting is refused.*--qgs-socket: .*\"$socket\"" <<<"$output"
+                grep -E "^attest .*refuses a setting.*--qgs-socket: .*\"$socket\"" <<<"$output"
         done
 }
 
@@ -173,7 +173,7 @@ publishes() { [ "$(published_state)" = "$1" ]; }
 @test "the help has its flags in groups, says both paths and fits 100 columns; the version has a name" {
         run "$DRIVER" --help
         [ "$status" -eq 0 ]
-        [[ $output == *"claims (DRA)"*"devices.kubevirt.io/tdx"* ]]
+        [[ $output == *"ResourceClaims (DRA)"*"devices.kubevirt.io/tdx"* ]]
         [[ $output == *$'\n\nAttestation:\n  --attestation POLICY '* ]]
         if grep -nE '.{101}' <<<"$output"; then return 1; fi
         run "$DRIVER" --version

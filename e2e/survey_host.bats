@@ -15,7 +15,7 @@ check() { # [FLAG...]
         "$DRIVER" check "${FLAGS[@]}" "$@"
 }
 
-# The driver with a /sys of its own: $T/sys/module and $T/sys/devices are seen as the kernel's.
+# The driver with its own /sys: $T/sys/module and $T/sys/devices are seen as the kernel's.
 with_sys() { # COMMAND...
         # shellcheck disable=SC2016  # for the inner shell
         unshare -m --propagation private sh -c '
@@ -55,7 +55,7 @@ published_version() { # VERSION, or null: of every device
 
         rm "$VERSION"
         eventually 15 published_version null
-        said driver "WARN .*TDX module's version cannot be read any more"
+        said driver "WARN .*cannot read the TDX module's version any more"
         stop_driver
 }
 
@@ -99,9 +99,9 @@ capacity_fails() { # WORDS [FLAG...]
         grep -E "^ok    capacity +4 TDs left to offer" <<<"$output"
         capacity_fails 'reserve 20 leaves none of the 4 TDs' --reserve 20
         capacity_fails 'reserve 4 leaves none' --reserve 4
-        capacity_fails 'runs 0 TDs' --capacity 0
+        capacity_fails 'can run 0 TDs' --capacity 0
         printf 'tdx 0\n' >"$MISC"
-        capacity_fails 'runs 0 TDs'
+        capacity_fails 'can run 0 TDs'
         printf 'sev max\ntdx max\n' >"$MISC"
         capacity_fails 'misc.max'
         printf 'tdx 3\n' >"$MISC"
@@ -114,7 +114,7 @@ capacity_fails() { # WORDS [FLAG...]
         [ "$status" -eq 0 ]
 }
 
-@test "TDs that others run are not left to offer, and a claim's own VM is not counted twice" {
+@test "foreign TDs are not left to offer, and a claim's own VM is not counted twice" {
         local cgroups=$T/cgroups pod
         MISC=$cgroups/misc.capacity
         misc() { "$SIM/misc-sim" "$cgroups" "$@"; }
@@ -170,7 +170,7 @@ capacity_fails() { # WORDS [FLAG...]
         grep -E '^FAIL  lock .*not a file' <<<"$output"
 }
 
-@test "check fails if the directory that VMs mount cannot be created, be QGS enforced or not" {
+@test "check fails if the directory that VMs mount cannot be created, whether or not attestation is enforced" {
         [ "$(id -u)" = 0 ] || skip "needs root to mount"
         mkdir "$T/host/ours"
         driver_flags

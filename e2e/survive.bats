@@ -84,7 +84,7 @@ reboot() {
         grep -q 01234567-89ab "$(record)"
 }
 
-@test "a claim that was allocated anew while the node was down is prepared as it is now" {
+@test "a claim that was reallocated while the node was down is prepared by its new allocation" {
         [ "$(id -u)" = 0 ] || skip "needs root to show the driver another boot id"
         driver
         api claim default/a tdx1 --uid aaaaaaaa-0000-0000-0000-000000000001
@@ -123,7 +123,7 @@ reboot() {
         holds 2
 }
 
-@test "a held claim that a full disk keeps from being recorded again stays held" {
+@test "a held claim stays held if a full disk prevents rewriting its record" {
         [ "$(id -u)" = 0 ] || skip "needs root to mount a small file system"
         mkdir -p "$T/full" "$STATE"
         mount -t tmpfs -o size=256k,mode=700 tmpfs "$T/full" || skip "cannot mount"
@@ -229,7 +229,7 @@ PY
         holds 4
 }
 
-@test "an unwritable CDI directory is told, and healed when it can be" {
+@test "an unwritable CDI directory is reported, and its spec written as soon as possible" {
         mkdir -p "$T/blocker"
         CDI=$T/blocker/cdi
         touch "$CDI"
@@ -244,7 +244,7 @@ PY
         [ "$(cdi_devices)" -eq 4 ]
 }
 
-@test "a rolling update: the next instance holds its calls until the old one has left, and no call fails" {
+@test "a rolling update: the next instance holds its calls until the old one has stopped, and no call fails" {
         driver --pod-uid 11111111-aaaa
         claims 0 1
         launch_driver next --pod-uid 22222222-bbbb

@@ -7,7 +7,7 @@
 #include <errno.h>
 #include <string.h>
 
-START_TEST(addresses_are_told_from_what_is_none)
+START_TEST(valid_addresses_are_parsed_and_anything_else_is_refused)
 {
         static const char *const good[] = { ":8080",          "127.0.0.1:8080", "0.0.0.0:1",
                                             "[::1]:8080",     "[::]:65535",     ":0",
@@ -37,8 +37,8 @@ START_TEST(addresses_are_told_from_what_is_none)
                 ck_assert_msg(address_parse(good[i], &parsed, &error) == 0, "%s", good[i]);
         for (size_t i = 0; i < array_size(bad); ++i)
                 ck_assert_msg(address_parse(bad[i], &parsed, &error) == -EINVAL, "%s", bad[i]);
-        ck_assert_ptr_nonnull(strstr(error.text, "as :8080, 127.0.0.1:8080 or [::1]:8080"));
+        ck_assert_ptr_nonnull(strstr(error.text, "like :8080, 127.0.0.1:8080 or [::1]:8080"));
 }
 END_TEST
 
-SUITE("address", addresses_are_told_from_what_is_none);
+SUITE("address", valid_addresses_are_parsed_and_anything_else_is_refused);

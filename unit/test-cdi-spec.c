@@ -46,7 +46,7 @@ START_TEST(two_devices_are_these_bytes)
 }
 END_TEST
 
-START_TEST(no_device_is_no_file)
+START_TEST(without_devices_there_is_no_file)
 {
         const struct cdi_spec spec = make_spec(dra, 1, 0), none = make_spec(dra, 0, 3);
         size_t n = 7;
@@ -219,7 +219,7 @@ START_TEST(the_largest_spec_is_built_in_a_blink)
 }
 END_TEST
 
-SUITE("cdi-spec", two_devices_are_these_bytes, no_device_is_no_file,
+SUITE("cdi-spec", two_devices_are_these_bytes, without_devices_there_is_no_file,
       the_rules_of_the_go_library_hold, paths_are_quoted_as_json_wants_them,
       a_device_has_a_qualified_name, the_file_name_is_one_that_runtimes_read,
       the_largest_spec_is_built_in_a_blink);

@@ -426,12 +426,13 @@ START_TEST(a_mount_source_is_made_once_and_searchable_to_all)
         ck_assert_int_eq(chmod(source, 0711), 0);
         ck_assert_int_eq(cdi_ensure_mount_source(source, &error), 0);
         ck_assert_int_eq(stat(source, &file), 0);
-        ck_assert_uint_eq(file.st_mode & 07777, 0711); /* whoever made it had reasons */
+        ck_assert_uint_eq(file.st_mode & 07777,
+                          0711); /* an existing directory keeps the mode that its creator chose */
         leave();
 }
 END_TEST
 
-START_TEST(a_mount_source_that_is_no_directory_is_named)
+START_TEST(a_mount_source_that_is_not_a_directory_is_named)
 {
         __attribute__((cleanup(cleanup_free))) char *source = NULL, *below = NULL, *link = NULL;
         struct error error = ERROR_NULL;
@@ -453,8 +454,8 @@ START_TEST(a_mount_source_that_is_no_directory_is_named)
 }
 END_TEST
 
-/* /sys takes no directories, whoever asks, and is read-only in a container. */
-START_TEST(a_mount_source_that_cannot_be_created_is_told_with_a_remedy_of_its_own)
+/* /sys takes no directories, not even from root, and is read-only in a container. */
+START_TEST(the_error_for_a_mount_source_that_cannot_be_created_has_a_specific_remedy)
 {
         struct error error = ERROR_NULL;
 
@@ -472,5 +473,5 @@ SUITE("cdi-store", what_is_set_is_written_once_and_readable_to_all,
       only_our_own_temporaries_are_swept, an_unwritable_directory_is_named_with_the_remedy,
       a_file_where_the_directory_should_be_is_an_error,
       a_mount_source_is_made_once_and_searchable_to_all,
-      a_mount_source_that_is_no_directory_is_named,
-      a_mount_source_that_cannot_be_created_is_told_with_a_remedy_of_its_own);
+      a_mount_source_that_is_not_a_directory_is_named,
+      the_error_for_a_mount_source_that_cannot_be_created_has_a_specific_remedy);

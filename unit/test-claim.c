@@ -53,7 +53,7 @@ START_TEST(results_of_our_driver_are_taken_in_order)
 }
 END_TEST
 
-START_TEST(the_pods_it_is_reserved_for_are_told_and_never_make_it_unusable)
+START_TEST(the_pods_it_is_reserved_for_are_listed_and_never_make_it_unusable)
 {
         static const struct {
                 const char *reserved_for;
@@ -176,6 +176,6 @@ START_TEST(more_results_than_the_api_allows_are_refused)
 }
 END_TEST
 
-SUITE("claim", the_pods_it_is_reserved_for_are_told_and_never_make_it_unusable,
+SUITE("claim", the_pods_it_is_reserved_for_are_listed_and_never_make_it_unusable,
       results_of_our_driver_are_taken_in_order, what_is_not_allocated_has_no_results,
       what_is_wrong_is_named, more_results_than_the_api_allows_are_refused);

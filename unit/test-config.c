@@ -208,7 +208,7 @@ START_TEST(each_path_can_be_served_alone)
 }
 END_TEST
 
-START_TEST(with_a_pod_uid_each_instance_has_sockets_of_its_own)
+START_TEST(with_a_pod_uid_each_instance_has_its_own_sockets)
 {
         __attribute__((cleanup(cleanup_config))) struct config config = CONFIG_NULL;
         struct error error = ERROR_NULL;
@@ -262,7 +262,7 @@ START_TEST(what_run_needs_beyond_that_is_checked_with_the_remedy)
 }
 END_TEST
 
-START_TEST(help_is_asked_for_anywhere)
+START_TEST(help_may_be_asked_for_anywhere)
 {
         struct config config = CONFIG_NULL;
         struct error error = ERROR_NULL;
@@ -299,6 +299,6 @@ SUITE("config", without_flags_the_defaults_are_in_force,
       a_flags_own_variable_wins_over_that_of_the_downward_api, values_that_fit_are_taken,
       a_value_out_of_its_range_is_refused_with_what_the_flag_takes,
       a_variable_that_is_wrong_is_named, each_path_can_be_served_alone,
-      with_a_pod_uid_each_instance_has_sockets_of_its_own,
-      what_run_needs_beyond_that_is_checked_with_the_remedy, help_is_asked_for_anywhere,
+      with_a_pod_uid_each_instance_has_its_own_sockets,
+      what_run_needs_beyond_that_is_checked_with_the_remedy, help_may_be_asked_for_anywhere,
       the_flags_are_shown_in_groups_and_fit_the_width);

@@ -136,7 +136,7 @@ START_TEST(in_a_pod_the_service_account_is_used)
 }
 END_TEST
 
-START_TEST(a_pod_without_a_token_is_told_which_file_is_missing)
+START_TEST(the_error_in_a_pod_without_a_token_names_the_missing_file)
 {
         struct kube_credentials_options options = { .service_account_dir = "." };
         struct kube_credentials credentials = KUBE_CREDENTIALS_NULL;
@@ -312,8 +312,8 @@ END_TEST
 
 SUITE("credentials", only_https_or_loopback_is_accepted,
       outside_a_pod_without_options_there_are_none, in_a_pod_the_service_account_is_used,
-      a_pod_without_a_token_is_told_which_file_is_missing, explicit_options_win_and_need_no_token,
-      a_certificate_without_its_key_is_refused, a_token_is_trimmed_and_checked,
-      a_token_beyond_its_limit_is_refused, a_swapped_token_file_is_read_again,
-      an_unchanged_token_file_is_not_read_again_unless_forced,
+      the_error_in_a_pod_without_a_token_names_the_missing_file,
+      explicit_options_win_and_need_no_token, a_certificate_without_its_key_is_refused,
+      a_token_is_trimmed_and_checked, a_token_beyond_its_limit_is_refused,
+      a_swapped_token_file_is_read_again, an_unchanged_token_file_is_not_read_again_unless_forced,
       while_the_token_file_is_away_the_known_one_serves);

@@ -279,7 +279,7 @@ START_TEST(a_server_that_hangs_up_is_an_error)
 }
 END_TEST
 
-START_TEST(nobody_listening_is_said_in_words)
+START_TEST(a_server_that_does_not_listen_is_reported_in_words)
 {
         static const struct stub_answer answers[] = { { 200 } };
         struct kube_credentials credentials = { .url = xstrdup("http://127.0.0.1:1") };
@@ -657,7 +657,7 @@ SUITE("http", a_get_brings_status_and_body, a_body_of_any_size_is_sent_as_it_is,
       a_method_does_not_stick_to_the_next_request, requests_one_after_the_other_share_a_connection,
       a_connection_that_died_while_idle_costs_nothing, a_reply_beyond_the_limit_is_an_error,
       a_truncated_body_is_an_error, a_server_that_hangs_up_is_an_error,
-      nobody_listening_is_said_in_words, no_answer_in_time_is_an_error,
+      a_server_that_does_not_listen_is_reported_in_words, no_answer_in_time_is_an_error,
       an_early_refusal_of_a_big_body_is_heard_despite_the_reset, retry_after_is_passed_on,
       a_redirect_is_not_followed, a_proxy_from_the_environment_is_not_used,
       a_stream_comes_in_pieces_after_a_beginning, an_error_reply_does_not_reach_the_stream,

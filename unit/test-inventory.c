@@ -23,7 +23,7 @@ static void restore(struct ledger *ledger, const char *uid, unsigned name, bool 
         ledger_restore(ledger, claim);
 }
 
-/* "0 1 7": what is offered; the caller's. */
+/* The offered devices, "0 1 7"; the caller's. */
 static char *offered(const struct ledger *ledger)
 {
         struct inventory inventory = INVENTORY_NULL;

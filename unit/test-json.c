@@ -16,8 +16,8 @@ START_TEST(what_is_not_strict_json_is_refused_with_a_reason)
                 { "", "empty" },
                 { "{", "not JSON" },
                 { "{} x", "text after" },
-                { "{\"a\":1,\"a\":2}", "stands twice" },
-                { "[{\"b\":{\"c\":1,\"d\":0,\"c\":1}}]", "stands twice" },
+                { "{\"a\":1,\"a\":2}", "appears twice" },
+                { "[{\"b\":{\"c\":1,\"d\":0,\"c\":1}}]", "appears twice" },
                 { "nul", "not JSON" },
                 { "[1e400]", "too large" },
         };

@@ -242,7 +242,7 @@ START_TEST(the_path_goes_by_the_callers_policy_and_the_text_comes_from_it)
 }
 END_TEST
 
-START_TEST(the_default_path_is_checked_where_it_is_given_only)
+START_TEST(the_default_path_is_checked_only_if_it_is_given)
 {
         struct kubevirt_attestation found = KUBEVIRT_ATTESTATION_NULL;
 
@@ -285,7 +285,7 @@ START_TEST(a_field_that_is_refused_does_not_take_the_other_along)
 }
 END_TEST
 
-/* What is in force after true and /run/before/s were, and the CR says this. */
+/* The values in force after this CR follows true and /run/before/s. */
 static struct kubevirt_attestation follow(const char *text)
 {
         struct kubevirt_attestation in_force = { .is_enforced = true,
@@ -322,7 +322,7 @@ START_TEST(a_refused_field_keeps_its_value_and_the_reason_follows_the_cr)
         ck_assert_str_eq(values.enforced_refusal, values.qgs_socket_refusal);
         kubevirt_attestation_deinit(&values);
 
-        /* What is absent is not refused: it has its default. */
+        /* An absent field is not refused: it has its default. */
         values = follow("{}");
         ck_assert(!values.is_enforced);
         ck_assert_str_eq(values.qgs_socket, KUBEVIRT_QGS_SOCKET);
@@ -429,7 +429,7 @@ SUITE("kubevirt", what_is_given_is_taken_and_the_rest_are_defaults,
       unknown_fields_and_other_cases_are_passed_over, a_wrong_type_is_named_at_every_level,
       a_bad_path_is_named_with_the_reason, a_path_of_107_bytes_is_taken_and_one_of_108_refused,
       the_path_goes_by_the_callers_policy_and_the_text_comes_from_it,
-      the_default_path_is_checked_where_it_is_given_only,
+      the_default_path_is_checked_only_if_it_is_given,
       a_field_that_is_refused_does_not_take_the_other_along,
       a_refused_field_keeps_its_value_and_the_reason_follows_the_cr,
       a_long_value_is_cut_at_a_character_and_leaves_room_for_the_remedy,

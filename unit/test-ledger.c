@@ -28,7 +28,7 @@ static struct ledger_claim *make_single(const char *uid, unsigned name)
         return make_claim(uid, 1, &name);
 }
 
-/* The slot given to the first device, or -1 where the claim found no room. */
+/* The slot given to the first device, or -1 if the claim found no room. */
 static int64_t hold_single(struct ledger *ledger, const char *uid, unsigned name)
 {
         struct ledger_claim *claim = make_single(uid, name);
@@ -138,7 +138,7 @@ START_TEST(before_the_total_is_known_nothing_fits_and_nothing_is_too_large)
 }
 END_TEST
 
-START_TEST(admin_access_consumes_nothing_even_where_nothing_is_left)
+START_TEST(admin_access_consumes_nothing_even_if_nothing_is_left)
 {
         _cleanup_(ledger) struct ledger *ledger = ledger_new();
         struct ledger_claim *claim = make_single("admin", 0);
@@ -156,7 +156,7 @@ START_TEST(admin_access_consumes_nothing_even_where_nothing_is_left)
 }
 END_TEST
 
-START_TEST(a_total_that_falls_below_what_is_held_lets_nobody_in_until_enough_have_left)
+START_TEST(a_total_that_falls_below_the_held_tds_admits_no_claim_until_enough_have_left)
 {
         _cleanup_(ledger) struct ledger *ledger = ledger_new();
 
@@ -231,7 +231,7 @@ START_TEST(an_uncertain_claim_holds_one_td_until_it_is_released)
 }
 END_TEST
 
-START_TEST(whoever_is_in_the_way_is_named_and_the_rest_counted)
+START_TEST(the_first_holders_are_named_and_the_rest_counted)
 {
         __attribute__((cleanup(cleanup_text))) struct text text = TEXT_NULL;
         _cleanup_(ledger) struct ledger *ledger = ledger_new();
@@ -435,11 +435,10 @@ SUITE("ledger", a_claim_gets_the_slot_its_device_is_named_after,
       a_device_without_a_free_name_does_not_take_its_neighbours,
       what_does_not_fit_now_differs_from_what_never_fits,
       before_the_total_is_known_nothing_fits_and_nothing_is_too_large,
-      admin_access_consumes_nothing_even_where_nothing_is_left,
-      a_total_that_falls_below_what_is_held_lets_nobody_in_until_enough_have_left,
+      admin_access_consumes_nothing_even_if_nothing_is_left,
+      a_total_that_falls_below_the_held_tds_admits_no_claim_until_enough_have_left,
       restored_claims_keep_their_slots_whatever_the_total,
       more_restored_devices_than_there_are_slots_are_still_counted,
       an_uncertain_claim_holds_one_td_until_it_is_released,
-      whoever_is_in_the_way_is_named_and_the_rest_counted,
-      any_history_agrees_with_counting_on_fingers,
+      the_first_holders_are_named_and_the_rest_counted, any_history_agrees_with_counting_on_fingers,
       a_hold_costs_the_same_with_16_and_with_4096_held);

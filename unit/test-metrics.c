@@ -92,7 +92,7 @@ START_TEST(a_capacity_that_is_not_known_is_absent_and_one_of_zero_is_zero)
 }
 END_TEST
 
-START_TEST(what_is_held_is_told_by_path)
+START_TEST(held_tds_are_reported_by_path)
 {
         print(&(struct metrics){ .version = "v",
                                  .is_active = true,
@@ -135,7 +135,7 @@ START_TEST(only_paths_that_are_served_can_lack_a_registration)
 }
 END_TEST
 
-START_TEST(slices_are_told_of_only_where_they_are_published)
+START_TEST(slices_are_reported_only_if_they_are_published)
 {
         struct metrics metrics = { .version = "v" };
 
@@ -212,8 +212,8 @@ END_TEST
 
 SUITE("metrics", the_state_of_qgs_is_in_a_label_once_it_is_known,
       counters_are_there_with_zero_before_anything_has_happened,
-      a_capacity_that_is_not_known_is_absent_and_one_of_zero_is_zero, what_is_held_is_told_by_path,
+      a_capacity_that_is_not_known_is_absent_and_one_of_zero_is_zero, held_tds_are_reported_by_path,
       only_paths_that_are_served_can_lack_a_registration,
-      slices_are_told_of_only_where_they_are_published,
+      slices_are_reported_only_if_they_are_published,
       buckets_of_the_histogram_add_up_and_include_their_bounds,
       every_metric_has_help_and_type_and_a_name_by_the_rules);

@@ -324,7 +324,7 @@ END_TEST
 
 /* ---- hostile clients ---- */
 
-START_TEST(garbage_costs_the_sender_its_connection_and_nobody_else)
+START_TEST(garbage_costs_only_its_sender_the_connection)
 {
         static const char *const garbage[] = {
                 "\r\n\r\n\r\n\r\n",
@@ -562,7 +562,7 @@ static void count(uv_prepare_t *prepare)
         ++*(unsigned *)prepare->data;
 }
 
-START_TEST(nothing_ticks_while_nobody_is_there_and_hardly_anything_for_who_is_idle)
+START_TEST(no_timer_runs_without_clients_and_hardly_any_for_idle_ones)
 {
         unsigned n_turns = 0;
         uv_prepare_t turns;
@@ -591,7 +591,7 @@ START_TEST(nothing_ticks_while_nobody_is_there_and_hardly_anything_for_who_is_id
 }
 END_TEST
 
-START_TEST(a_stop_cuts_whoever_is_connected)
+START_TEST(a_stop_cuts_all_connections)
 {
         struct client idle, asking, reading;
 
@@ -658,7 +658,7 @@ SUITE("pages", a_page_comes_with_its_type_and_status, head_gets_the_head_only,
       other_methods_are_refused_and_print_nothing,
       a_connection_is_kept_for_more_requests_also_when_they_come_at_once,
       a_request_that_comes_byte_by_byte_is_answered, a_large_page_reaches_a_reader_in_many_parts,
-      garbage_costs_the_sender_its_connection_and_nobody_else, a_head_that_is_too_large_is_refused,
+      garbage_costs_only_its_sender_the_connection, a_head_that_is_too_large_is_refused,
       a_body_is_not_waited_for, a_body_without_end_is_cut_when_patience_is_over,
       a_client_that_drips_is_cut_although_it_never_pauses,
       a_connection_without_a_further_request_is_closed, a_client_that_does_not_read_is_cut,
@@ -666,6 +666,5 @@ SUITE("pages", a_page_comes_with_its_type_and_status, head_gets_the_head_only,
       a_hundred_clients_at_once_that_ask_are_answered_or_cut_and_the_next_is_served,
       clients_that_vanish_at_any_moment_leave_nothing_behind,
       without_descriptors_it_pauses_and_serves_when_there_are_some_again,
-      nothing_ticks_while_nobody_is_there_and_hardly_anything_for_who_is_idle,
-      a_stop_cuts_whoever_is_connected, a_port_in_use_is_an_error_that_names_it,
-      every_address_includes_ipv4);
+      no_timer_runs_without_clients_and_hardly_any_for_idle_ones, a_stop_cuts_all_connections,
+      a_port_in_use_is_an_error_that_names_it, every_address_includes_ipv4);

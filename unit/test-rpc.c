@@ -203,7 +203,7 @@ START_TEST(a_caller_whose_time_is_up_is_noticed_and_may_still_be_answered)
 }
 END_TEST
 
-START_TEST(stopping_cuts_off_a_call_that_nobody_answers)
+START_TEST(stopping_cuts_off_an_unanswered_call)
 {
         enter();
         should_keep = true;
@@ -224,7 +224,7 @@ START_TEST(stopping_cuts_off_a_call_that_nobody_answers)
 }
 END_TEST
 
-START_TEST(nobody_listening_is_an_error_at_once_that_names_the_socket)
+START_TEST(a_socket_without_a_listener_is_an_error_at_once_that_names_it)
 {
         enter();
         rpc_listener_withdraw(listener);
@@ -279,7 +279,7 @@ START_TEST(a_successors_socket_is_left_alone)
 }
 END_TEST
 
-START_TEST(what_is_no_socket_is_not_replaced)
+START_TEST(a_file_that_is_not_a_socket_is_not_replaced)
 {
         struct error error = ERROR_NULL;
 
@@ -332,8 +332,8 @@ SUITE("rpc", a_call_is_answered, an_unknown_method_is_unimplemented_at_once,
       many_calls_at_once_are_all_answered,
       a_message_beyond_four_mebibytes_is_refused_and_the_next_call_served,
       a_caller_whose_time_is_up_is_noticed_and_may_still_be_answered,
-      stopping_cuts_off_a_call_that_nobody_answers,
-      nobody_listening_is_an_error_at_once_that_names_the_socket,
+      stopping_cuts_off_an_unanswered_call,
+      a_socket_without_a_listener_is_an_error_at_once_that_names_it,
       a_socket_that_vanished_can_be_put_back_while_connections_live_on,
-      a_successors_socket_is_left_alone, what_is_no_socket_is_not_replaced,
+      a_successors_socket_is_left_alone, a_file_that_is_not_a_socket_is_not_replaced,
       only_dead_sockets_are_swept, a_path_that_is_too_long_is_refused_with_the_remedy);

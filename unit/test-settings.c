@@ -160,7 +160,7 @@ static void cut_standing_watch(void)
 
 /* ---- nothing to go by ---- */
 
-START_TEST(without_a_crd_the_defaults_are_known_and_told_once)
+START_TEST(without_a_crd_the_defaults_are_known_and_reported_once)
 {
         static const struct stub_answer answers[] = { NOT_SERVED, NOT_SERVED, NOT_SERVED,
                                                       NOT_SERVED };
@@ -203,7 +203,7 @@ START_TEST(without_a_cr_the_defaults_are_known)
 }
 END_TEST
 
-START_TEST(without_permission_the_defaults_are_known_and_told_once)
+START_TEST(without_permission_the_defaults_are_known_and_reported_once)
 {
         static const struct stub_answer answers[] = { FORBIDDEN, FORBIDDEN, FORBIDDEN, FORBIDDEN };
 
@@ -302,7 +302,7 @@ START_TEST(a_change_is_in_force_when_its_event_comes)
 }
 END_TEST
 
-START_TEST(a_cr_that_changes_elsewhere_is_no_change)
+START_TEST(a_change_elsewhere_in_the_cr_is_ignored)
 {
         static const struct stub_answer answers[] = { LIST("10", CR("a", GOOD("/run/a/s"))),
                                                       STREAM };
@@ -399,10 +399,10 @@ START_TEST(a_bad_value_keeps_the_previous_one_until_it_is_corrected)
                                       "<invalid> [true /run/b/s!] "
                                       "<one CR> [true /run/b/s] ");
         ck_assert_ptr_nonnull(strstr(
-                texts.bytes, "a value of KubeVirt CR ns/a is refused, its last one stays "
-                             "in force beside what else the CR says: " KUBEVIRT_ENFORCED_FIELD
+                texts.bytes, "a value of KubeVirt CR ns/a is refused, its previous value stays "
+                             "in force, the rest of the CR is followed: " KUBEVIRT_ENFORCED_FIELD
                              ": \"no\" is not a boolean"));
-        ck_assert_ptr_nonnull(strstr(texts.bytes, "CR says: " KUBEVIRT_QGS_SOCKET_FIELD
+        ck_assert_ptr_nonnull(strstr(texts.bytes, "is followed: " KUBEVIRT_QGS_SOCKET_FIELD
                                                   ": \"/etc/s\" is shared"));
         tear_down();
 }
@@ -436,7 +436,7 @@ START_TEST(what_is_enforced_beside_a_refused_path_is_in_force_from_the_start)
 }
 END_TEST
 
-START_TEST(a_cr_that_is_wrong_on_the_way_to_both_fields_keeps_both_and_is_told_once)
+START_TEST(a_cr_with_a_wrong_parent_of_both_fields_keeps_both_and_is_reported_once)
 {
         static const struct stub_answer answers[] = { LIST("10", CR("a", GOOD("/run/a/s"))),
                                                       STREAM };
@@ -598,7 +598,7 @@ START_TEST(crs_of_one_name_in_two_namespaces_are_two)
 }
 END_TEST
 
-START_TEST(many_crs_are_told_in_bounds_and_in_one_order)
+START_TEST(many_crs_are_reported_within_bounds_and_in_one_order)
 {
         static const struct stub_answer answers[] = {
                 LIST("10", CR("f", "null") "," CR("b", "null") "," CR("a", "null") "," CR(
@@ -620,7 +620,7 @@ START_TEST(many_crs_are_told_in_bounds_and_in_one_order)
 }
 END_TEST
 
-START_TEST(a_name_that_no_server_gives_is_told_cut_and_readable)
+START_TEST(a_name_that_no_server_gives_is_reported_cut_and_readable)
 {
         __attribute__((cleanup(cleanup_text))) struct text list = TEXT_NULL;
         struct stub_answer answers[] = { { 200 }, STREAM };
@@ -656,7 +656,7 @@ END_TEST
 
 /* ---- while the CRs cannot be read ---- */
 
-START_TEST(a_lost_connection_keeps_the_values_and_is_told_once)
+START_TEST(a_lost_connection_keeps_the_values_and_is_reported_once)
 {
         static const struct stub_answer answers[] = {
                 LIST("10", CR("a", GOOD("/run/a/s"))), STREAM, { 503 }, { 503 }, { 503 }, STREAM,
@@ -676,7 +676,7 @@ START_TEST(a_lost_connection_keeps_the_values_and_is_told_once)
 }
 END_TEST
 
-START_TEST(a_second_outage_is_told_again)
+START_TEST(a_second_outage_is_reported_again)
 {
         static const struct stub_answer answers[] = {
                 LIST("10", CR("a", GOOD("/run/a/s"))), STREAM, { 503 }, STREAM, { 503 }, STREAM,
@@ -807,7 +807,7 @@ START_TEST(callbacks_may_be_left_out)
 }
 END_TEST
 
-START_TEST(nothing_is_told_after_it_is_freed)
+START_TEST(nothing_is_reported_after_it_is_freed)
 {
         static const struct stub_answer answers[] = { LIST("10", CR("a", GOOD("/run/a/s"))),
                                                       STREAM };
@@ -839,17 +839,17 @@ START_TEST(every_news_has_a_name_and_the_bad_ones_are_warnings)
 }
 END_TEST
 
-SUITE("settings", without_a_crd_the_defaults_are_known_and_told_once,
+SUITE("settings", without_a_crd_the_defaults_are_known_and_reported_once,
       kubevirt_may_be_installed_later, without_a_cr_the_defaults_are_known,
-      without_permission_the_defaults_are_known_and_told_once, permission_may_come_later,
+      without_permission_the_defaults_are_known_and_reported_once, permission_may_come_later,
       an_api_server_that_does_not_answer_makes_nothing_known, the_values_of_one_cr_are_in_force,
       a_cr_with_the_default_values_makes_them_known, a_change_is_in_force_when_its_event_comes,
-      a_cr_that_changes_elsewhere_is_no_change, a_cr_that_is_being_deleted_counts_until_it_is_gone,
+      a_change_elsewhere_in_the_cr_is_ignored, a_cr_that_is_being_deleted_counts_until_it_is_gone,
       a_cr_of_a_megabyte_is_read_from_list_and_watch,
       a_bad_value_keeps_the_previous_one_until_it_is_corrected,
       one_change_that_enforces_and_moves_to_a_refused_path_enforces,
       what_is_enforced_beside_a_refused_path_is_in_force_from_the_start,
-      a_cr_that_is_wrong_on_the_way_to_both_fields_keeps_both_and_is_told_once,
+      a_cr_with_a_wrong_parent_of_both_fields_keeps_both_and_is_reported_once,
       a_refused_field_at_the_start_has_the_value_of_the_last_run,
       what_the_last_run_knew_is_in_force_while_the_cr_may_not_be_read,
       two_crs_at_the_start_leave_what_the_last_run_knew,
@@ -857,12 +857,12 @@ SUITE("settings", without_a_crd_the_defaults_are_known_and_told_once,
       a_bad_cr_after_a_deletion_does_not_bring_back_old_values,
       with_two_crs_the_last_good_value_stays_until_one_is_left,
       two_crs_from_the_start_leave_the_defaults, crs_of_one_name_in_two_namespaces_are_two,
-      many_crs_are_told_in_bounds_and_in_one_order,
-      a_name_that_no_server_gives_is_told_cut_and_readable, objects_without_a_name_are_survived,
-      a_lost_connection_keeps_the_values_and_is_told_once, a_second_outage_is_told_again,
+      many_crs_are_reported_within_bounds_and_in_one_order,
+      a_name_that_no_server_gives_is_reported_cut_and_readable, objects_without_a_name_are_survived,
+      a_lost_connection_keeps_the_values_and_is_reported_once, a_second_outage_is_reported_again,
       a_permission_that_is_withdrawn_keeps_the_values,
       what_was_said_of_a_bad_cr_is_not_said_again_after_a_lost_connection,
       a_cr_that_was_deleted_meanwhile_is_found_gone_by_a_relist,
       a_relist_that_shows_another_cr_puts_it_in_force,
       a_crd_that_is_removed_brings_back_the_defaults, callbacks_may_be_left_out,
-      nothing_is_told_after_it_is_freed, every_news_has_a_name_and_the_bad_ones_are_warnings);
+      nothing_is_reported_after_it_is_freed, every_news_has_a_name_and_the_bad_ones_are_warnings);

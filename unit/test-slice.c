@@ -228,7 +228,7 @@ START_TEST(an_empty_pool_that_lost_its_devices_member_is_the_same)
 }
 END_TEST
 
-START_TEST(the_time_that_the_server_adds_to_a_taint_is_no_difference)
+START_TEST(the_time_that_the_server_adds_to_a_taint_is_not_a_difference)
 {
 #define TAINT "{\"key\":\"tdx.kubevirt.io/qgs\",\"effect\":\"NoSchedule\""
         _cleanup_(json) struct json *wanted =
@@ -260,5 +260,5 @@ SUITE("slice", the_object_is_what_the_api_wants, a_name_is_always_valid_and_tell
       a_slice_is_read_as_the_server_shows_it, what_is_wrong_is_named, only_a_real_difference_is_one,
       an_owner_that_was_removed_or_is_another_is_a_difference,
       an_empty_pool_that_lost_its_devices_member_is_the_same,
-      the_time_that_the_server_adds_to_a_taint_is_no_difference,
+      the_time_that_the_server_adds_to_a_taint_is_not_a_difference,
       a_field_that_the_server_dropped_is_named);

@@ -107,7 +107,7 @@ START_TEST(a_change_of_one_slice_keeps_the_generation)
         struct pool pool = { .n_wanted = 3, .wanted = 1 };
 
         settle(&pool);
-        pool.contents[1] = 7; /* somebody has edited it */
+        pool.contents[1] = 7; /* another client has edited it */
         ck_assert_uint_eq(settle(&pool), 1);
         ck_assert_int_eq(generation_of(&pool), 1);
 }

@@ -297,7 +297,7 @@ END_TEST
                         "\"" version "\",\"continue\":\"" more "\"},\"items\":" items "}"    \
         }
 
-START_TEST(pages_are_told_as_one_list)
+START_TEST(pages_are_reported_as_one_list)
 {
         static const struct stub_answer answers[] = { PAGE("10", "t=1", "[" ITEM("a") "]"),
                                                       PAGE("10", "t2", "[" ITEM("b") "]"),
@@ -427,7 +427,7 @@ START_TEST(a_server_that_always_says_gone_is_not_hammered)
 }
 END_TEST
 
-START_TEST(trouble_is_told_once_until_it_changes)
+START_TEST(trouble_is_reported_once_until_it_changes)
 {
         static const struct stub_answer answers[] = {
                 { 503 },
@@ -643,7 +643,7 @@ static void stop_at_nth(void)
         kube_watch_resync(watch);
 }
 
-START_TEST(nothing_is_told_after_a_stop_inside_any_callback)
+START_TEST(nothing_is_reported_after_a_stop_inside_any_callback)
 {
         static const struct stub_answer answers[] = {
                 { 503 },
@@ -737,16 +737,16 @@ SUITE("watch", lines_are_the_same_however_they_are_cut, a_line_may_stop_the_feed
       a_line_beyond_the_limit_is_an_error, a_line_is_read_or_refused,
       a_list_is_followed_by_a_watch_from_its_version,
       the_server_is_asked_to_end_a_watch_in_30_to_60_minutes, a_list_without_items_is_an_empty_one,
-      pages_are_told_as_one_list, a_continue_token_that_expired_begins_the_list_again,
+      pages_are_reported_as_one_list, a_continue_token_that_expired_begins_the_list_again,
       a_watch_that_ends_goes_on_from_the_last_version,
       a_standing_watch_that_breaks_is_resumed_without_a_word,
       watches_that_end_at_once_are_retried_with_backoff_and_never_listed_again,
       a_version_that_is_gone_is_listed_again_at_once,
-      a_server_that_always_says_gone_is_not_hammered, trouble_is_told_once_until_it_changes,
+      a_server_that_always_says_gone_is_not_hammered, trouble_is_reported_once_until_it_changes,
       what_is_not_served_is_tried_again_later, a_watch_that_fails_is_resumed_and_not_listed_again,
       a_watch_that_is_refused_begins_again_with_a_list, garbage_in_a_watch_is_made_good_by_a_list,
       a_line_beyond_the_limit_is_made_good_by_a_list, a_type_of_a_newer_server_is_passed_over,
       a_watch_proves_itself_by_lasting, a_watch_that_is_not_answered_is_given_up,
       a_silent_watch_is_renewed_from_where_it_was, a_resync_lists_again_at_once,
-      nothing_is_told_after_a_stop_inside_any_callback, a_resync_inside_a_callback_holds,
+      nothing_is_reported_after_a_stop_inside_any_callback, a_resync_inside_a_callback_holds,
       everything_may_be_freed_from_an_event, a_stopped_watch_may_be_started_again);

@@ -27,12 +27,12 @@ static bool check_config(const struct config *config)
         bool is_ok = config_check(config, &error) == 0;
 
         return report(is_ok, "flags",
-                      is_ok ? "node name, socket paths and QGS directory are fit" : error.text);
+                      is_ok ? "node name, socket paths and QGS directory are usable" : error.text);
 }
 
 /* ---- files ---- */
 
-/* Whether the directory, or the nearest one above it that exists, takes new files. */
+/* Whether new files can be created in the directory, or in its nearest existing ancestor. */
 static bool check_directory(const char *item, const char *path)
 {
         __attribute__((cleanup(cleanup_free))) char *nearest = xstrdup(path);
@@ -52,7 +52,7 @@ static bool check_directory(const char *item, const char *path)
         return report(!r, item, text);
 }
 
-/* What is there already, and must be a file that run can write. */
+/* If the lock file exists, run must be able to write it. */
 static bool check_lock(const struct config *config)
 {
         __attribute__((cleanup(cleanup_free))) char *path = xasprintf("%s/lock", config->state_dir);
@@ -60,7 +60,7 @@ static bool check_lock(const struct config *config)
         struct stat file;
 
         if (stat(path, &file) < 0 && (errno == ENOENT || errno == ENOTDIR))
-                return true; /* its directory has been reported */
+                return true; /* check_directory() has reported on its directory */
         if (S_ISREG(file.st_mode) && access(path, W_OK) == 0)
                 return true;
         snprintf(text, sizeof(text), "%s cannot be written: %s", path,
@@ -83,7 +83,7 @@ static bool check_cdi_conflict(const struct config *config)
 
         if (!other)
                 return true;
-        text = xasprintf("%s names our devices, too: no VM starts until it is removed", other);
+        text = xasprintf("%s also names our devices: no VM starts until it is removed", other);
         return report(false, "CDI", text);
 }
 
@@ -121,7 +121,7 @@ static bool check_capacity(const struct config *config, const struct survey *sur
         return report(survey->n_left, "capacity", text);
 }
 
-/* A refused setting keeps no VM out unless QGS is enforced. */
+/* A refused setting keeps VMs out only if attestation is enforced. */
 static bool check_settings(const struct survey *survey)
 {
         const struct survey_settings *settings = &survey->settings;
@@ -134,7 +134,7 @@ static bool check_settings(const struct survey *survey)
         return report(!settings->is_refused || !settings->is_enforced, "attestation", text);
 }
 
-/* Without enforcement VMs run, and attest as soon as QGS comes. */
+/* Without enforcement VMs run, and attest as soon as QGS answers. */
 static bool check_qgs(const struct survey *survey)
 {
         const char *socket = survey->settings.host_socket;
@@ -149,12 +149,12 @@ static bool check_qgs(const struct survey *survey)
                 snprintf(text, sizeof(text), "%s: %s%s", qgs_state_name(survey->qgs.state),
                          survey->qgs.reason,
                          survey->settings.is_enforced
-                                 ? "; attestation is enforced: no VM would be placed here"
-                                 : "; VMs would be placed here, and could not attest");
+                                 ? "; attestation is enforced: the driver would place no VM here"
+                                 : "; VMs would be placed here, but could not attest");
         return report(is_answering || !survey->settings.is_enforced, "QGS", text);
 }
 
-/* Without one no claim can be prepared; plain pods are served all the same. */
+/* Without an API server no claim can be prepared, but plain pods are served. */
 static bool check_api(const struct config *config, const struct survey *survey)
 {
         char text[ERROR_TEXT_SIZE + 64];
@@ -166,7 +166,7 @@ static bool check_api(const struct config *config, const struct survey *survey)
         return report(survey->api.is_ok || !config->serves_dra, "API server", text);
 }
 
-/* The directory that VMs mount: run makes it, and places no VM if it cannot. */
+/* The directory that VMs mount: run creates it, and places no VM if it cannot. */
 static bool check_mount(const struct config *config, const struct survey *survey)
 {
         const char *socket = survey->settings.host_socket;
@@ -175,15 +175,14 @@ static bool check_mount(const struct config *config, const struct survey *survey
         struct stat file;
 
         if (!socket)
-                return true; /* reported as a flag */
+                return true; /* check_config() has reported it */
         directory = xstrndup(socket, (size_t)(strrchr(socket, '/') - socket));
         seen = qgs_path_seen(config->host_root, directory);
         if (!qgs_path_is_visible(config->host_root, seen)) {
-                snprintf(
-                        text, sizeof(text),
-                        "%.1000s is not seen from here: mount it at %.1000s%.1000s in the driver's "
-                        "pod",
-                        directory, config->host_root, directory);
+                snprintf(text, sizeof(text),
+                         "the driver cannot see %.1000s: mount it at %.1000s%.1000s in the "
+                         "driver's pod",
+                         directory, config->host_root, directory);
                 return report(!survey->settings.is_enforced, "mount", text);
         }
         if (stat(seen, &file) < 0 || !S_ISDIR(file.st_mode))

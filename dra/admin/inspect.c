@@ -65,12 +65,12 @@ static void print_certain(const struct ledger_claim *claim)
 static void print_claim(const struct ledger_claim *claim, int r, const struct error *reason)
 {
         if (r)
-                printf("  uid %s  %s, held as %u TDs until kubelet speaks of it: %s\n", claim->uid,
+                printf("  uid %s  %s, held as %u TDs until kubelet mentions it: %s\n", claim->uid,
                        r == CLAIMS_RECORD_NEWER ? "newer" : "damaged", ledger_claim_weight(claim),
                        reason->text);
         else if (claim->is_uncertain)
-                printf("  uid %s  its record was unreadable, held as %u TDs until kubelet speaks "
-                       "of it\n",
+                printf("  uid %s  its record was unreadable, held as %u TDs until kubelet mentions "
+                       "it\n",
                        claim->uid, ledger_claim_weight(claim));
         else
                 print_certain(claim);
@@ -96,10 +96,9 @@ static void print_plugin(const struct config *config, const struct survey *surve
                survey->held.by_plugin);
         if (socket_is_served(foreign))
                 printf("           another plugin serves " PLUGIN_SERVICE_RESOURCE
-                       " (%s): ours stands back, and what\n"
-                       "           it hands out is counted. Turn it off, or park KubeVirt's own "
-                       "and "
-                       "run with --serve=dra (see README)\n",
+                       " (%s): ours stays unregistered, and\n"
+                       "           TDs that it allocates are counted. Turn it off, or park "
+                       "KubeVirt's plugin and run with --serve=dra (see README)\n",
                        foreign);
 }
 
@@ -109,7 +108,7 @@ static void print_qgs(const struct survey *survey)
 
         printf("attest     %s%s, socket %s (in the VM %s): %s\n",
                settings->is_enforced ? "enforced" : "not enforced",
-               settings->is_refused ? ", a setting is refused" : "",
+               settings->is_refused ? ", refuses a setting" : "",
                settings->host_socket ? settings->host_socket : "none",
                settings->vm_socket ? settings->vm_socket : "none", settings->source);
         printf("QGS        %s%s%s\n", qgs_state_name(survey->qgs.state),

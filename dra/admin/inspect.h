@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* `dra-driver-tdx inspect`: what the node has and who holds it, read from the driver's files;
- * changes nothing. */
+/* `dra-driver-tdx inspect`: how many TDs the node has and who holds them, read from the driver's
+ * files. It changes nothing. */
 #pragma once
 
 struct config;

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What can be measured of the driver, as plain numbers, and its text for Prometheus (exposition
- * format 0.0.4). Pure: the numbers are given.
+ * The driver's metrics as plain numbers, and their text for Prometheus (exposition format 0.0.4).
+ * Pure: the caller supplies the numbers.
  *
- * Base units, counters that end in _total and begin at zero with the process, every series there
- * from the first scrape on. What is not known yet has no sample: that is not the same as zero.
+ * Base units; counters end in _total and start at zero with the process; every series exists from
+ * the first scrape on. A value that is not known yet has no sample, because zero would mean
+ * something else.
  */
 #pragma once
 
@@ -19,39 +20,39 @@ struct text;
 enum metrics_path { METRICS_DRA, METRICS_PLUGIN, METRICS_N_PATHS };
 enum metrics_result { METRICS_SUCCESS, METRICS_ERROR, METRICS_N_RESULTS };
 
-/* What went wrong between us and the API server, by who can help. */
+/* Failures between us and the API server, grouped by remedy. */
 enum metrics_api_error {
         METRICS_API_FORBIDDEN,
         METRICS_API_INVALID,
         METRICS_API_NOT_SERVED,
-        METRICS_API_UNANSWERED, /* no, a busy or an unusable answer */
+        METRICS_API_UNANSWERED, /* no answer, a busy server, or an unusable answer */
         METRICS_N_API_ERRORS
 };
 
 struct metrics {
-        const char *version; /* goes into a label as it is */
+        const char *version; /* copied into a label without escaping */
 
-        bool is_active; /* holds the node's lock; what is counted below is empty otherwise */
+        bool is_active; /* holds the node's lock; otherwise the counts below are empty */
         bool is_served[METRICS_N_PATHS];
         bool is_registered[METRICS_N_PATHS];
         bool is_foreign_plugin;
 
         bool is_qgs_known;
-        const char *qgs_state; /* one word: "stale"; NULL is fine while it is not known */
+        const char *qgs_state; /* one word: "stale"; may be NULL while is_qgs_known is false */
         bool is_attesting;     /* QGS answers a VM */
         bool is_schedulable;   /* false: no new VM is placed here */
-        bool refuses_path, refuses_enforced; /* fields of the KubeVirt CR, not followed */
+        bool refuses_path, refuses_enforced; /* fields of the KubeVirt CR that are refused */
 
         bool is_capacity_known;
         unsigned capacity; /* TDs */
         unsigned held[METRICS_N_PATHS];
-        unsigned free;          /* to be offered */
+        unsigned free;          /* left to offer */
         unsigned overcommitted; /* held beyond the capacity */
 
         bool is_measured;        /* the host shows which TDs it runs */
-        unsigned running;        /* all of them */
-        unsigned foreign;        /* that no claim and no pod holds */
-        unsigned leaked;         /* key IDs that are charged though their VM has gone */
+        unsigned running;        /* TDs, with or without a holder */
+        unsigned foreign;        /* TDs that no claim and no pod holds */
+        unsigned leaked;         /* key IDs that are charged although their VM has ended */
         uint64_t refused_starts; /* by a misc.max */
 
         size_t n_claims;
@@ -61,10 +62,10 @@ struct metrics {
         struct histogram prepare_durations;
         uint64_t refusals[METRICS_N_PATHS];
 
-        bool is_publishing; /* there is an API server, and DRA is served */
-        bool is_published;  /* what is there is what is wanted */
+        bool is_publishing; /* an API server is configured and the DRA path is on */
+        bool is_published;  /* the API server's slices are the wanted ones */
         size_t n_slices;
-        int64_t published_s; /* Unix time when it was so last; 0: never */
+        int64_t published_s; /* Unix time when is_published was last true; 0: never */
         uint64_t api_errors[METRICS_N_API_ERRORS];
 
         uint64_t podresources_errors;

@@ -20,11 +20,11 @@
 #define ACCEPTS_PER_WAKE    16 /* then the loop serves its other sources */
 #define OUT_OF_FDS_PAUSE_MS 100
 
-/* We accept, and cut, ourselves: libmicrohttpd's own listener spins when descriptors run out, stops
- * accepting while all places are taken (by clients that do nothing, for as long as they like), and
- * its timeout begins anew with every byte. */
+/* We accept and cut connections ourselves. libmicrohttpd's listener spins when descriptors run out
+ * and stops accepting while all places are taken (idle clients may hold them for ever), and its
+ * timeout restarts with every byte. */
 struct connection {
-        struct list link; /* the one without progress for longest first; on its own once cut */
+        struct list link; /* ordered, longest without progress first; unlinked once cut */
         int fd;           /* libmicrohttpd's */
         uint64_t since_ms;
 };
@@ -39,7 +39,7 @@ struct pages {
         struct timer *timer;
         struct poll *acceptor;
         struct poll *traffic;        /* on libmicrohttpd's epoll descriptor */
-        uint64_t accepting_since_ms; /* loop time; ahead of now: accepting is paused */
+        uint64_t accepting_since_ms; /* loop time; in the future: accepting is paused */
 };
 
 /* ---- the socket ---- */
@@ -72,7 +72,7 @@ static int listen_on(const char *address, int *ret_fd, struct error *err)
         if (r < 0)
                 return r;
         r = bind_to(&parsed, ret_fd);
-        /* Every address, on a machine that does not speak IPv6. */
+        /* ":PORT" means every address: on a machine without IPv6 that is IPv4 alone. */
         if ((r == -EAFNOSUPPORT || r == -EADDRNOTAVAIL) && address[0] == ':' &&
             address_parse(without_v6, &parsed, err) == 0)
                 r = bind_to(&parsed, ret_fd);
@@ -146,9 +146,9 @@ static bool has_body(struct MHD_Connection *connection)
                                            MHD_HTTP_HEADER_TRANSFER_ENCODING);
 }
 
-/* Called when the head of a request is in, and again when all of it is. libmicrohttpd takes an
- * answer to the head for a refusal to read on, and closes the connection after it. That is what
- * those get who send a body, which nobody needs here. */
+/* Called when the head of a request is in, and again when the whole request is. libmicrohttpd takes
+ * an answer to the head for a refusal to read on, and closes the connection after it. That is how
+ * we treat a request with a body, because no page takes one. */
 static enum MHD_Result on_request(void *owner, struct MHD_Connection *connection, const char *path,
                                   const char *method, const char *version, const char *body,
                                   size_t *n_body, void **request)
@@ -198,12 +198,12 @@ static void on_answered(void *owner, struct MHD_Connection *handle, void **reque
         struct connection *connection =
                 MHD_get_connection_info(handle, MHD_CONNECTION_INFO_SOCKET_CONTEXT)->socket_context;
 
-        /* One that was cut is on no list, and shall not come back to it. */
+        /* A connection that was cut is off the list and must stay off it. */
         if (code == MHD_REQUEST_TERMINATED_COMPLETED_OK && !list_is_empty(&connection->link))
                 begin_patience(owner, connection);
 }
 
-/* libmicrohttpd finds out, and closes it, when it runs next. */
+/* libmicrohttpd notices when it runs next, and closes the descriptor. */
 static void cut_first(struct pages *pages)
 {
         struct connection *connection =
@@ -271,7 +271,7 @@ static void pause_accepting(struct pages *pages, int code)
         pages->accepting_since_ms = uv_now(pages->options.loop) + OUT_OF_FDS_PAUSE_MS;
 }
 
-/* For one more, at the cost of the first where there is none. */
+/* Room for one more connection: if there is none, cut the one without progress for longest. */
 static void make_room(struct pages *pages)
 {
         if (pages->n_connections < PAGES_CONNECTIONS_MAX)
@@ -298,7 +298,7 @@ static void on_acceptable(void *owner, int status, int events)
                         break;
                 }
                 make_room(pages);
-                /* Closes it where that fails. */
+                /* Closes fd if it fails. */
                 (void)MHD_add_connection(pages->http, fd, (struct sockaddr *)&peer, n);
         }
         turn(pages);
@@ -319,7 +319,7 @@ static int start_http(struct pages *pages, int *ret_fd, struct error *err)
                 MHD_OPTION_END);
         info = pages->http ? MHD_get_daemon_info(pages->http, MHD_DAEMON_INFO_EPOLL_FD) : NULL;
         if (!info)
-                return error_set(err, -EIO, "libmicrohttpd cannot be started");
+                return error_set(err, -EIO, "cannot start libmicrohttpd");
         *ret_fd = info->epoll_fd;
         return 0;
 }
@@ -372,7 +372,7 @@ void pages_stop(struct pages *pages)
 {
         if (!pages)
                 return;
-        /* First off the loop, then the descriptors: libuv must not poll one that is closed. */
+        /* Take the polls off the loop before closing: libuv must not poll a closed descriptor. */
         timer_free(pages->timer);
         poll_free(pages->acceptor);
         poll_free(pages->traffic);

@@ -17,7 +17,7 @@ static void print_place(const struct misc_tree_place *place)
                 printf("  %u in %s%s%s%s\n", place->running, *uid ? "pod " : "cgroup ", uid,
                        *uid ? ", cgroup " : "", place->path);
         if (place->leaked)
-                printf("  %u leaked: charged to cgroup %s, which no process is in\n", place->leaked,
+                printf("  %u leaked: charged to cgroup %s, which has no process\n", place->leaked,
                        place->path);
 }
 
@@ -39,7 +39,7 @@ void running_print(const struct config *config, const struct capacity_sight *cap
                 printf("running    not known: %s\n", error.text);
                 return;
         }
-        printf("running    %u TDs on this host, whoever holds them%s\n", tree.total,
+        printf("running    %u TDs on this host, with or without a holder%s\n", tree.total,
                config->is_ignoring_foreign ? " (--foreign=ignore)" : "");
         for (size_t i = 0; i < tree.n_places; ++i)
                 print_place(&tree.places[i]);

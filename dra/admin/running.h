@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Prints where the host's TDs run, for `inspect`. */
+/* Prints in which cgroups the host's TDs run, for `inspect`. */
 #pragma once
 
 struct capacity_sight;

@@ -135,8 +135,8 @@ static unsigned print_metrics(void *owner, struct text *page)
 
 /* ---- /healthz and /readyz ---- */
 
-/* The loop turns, or nobody would answer. A failure makes kubelet restart the container, so nothing
- * counts that a restart does not mend. */
+/* An answer alone shows that the loop turns. A failure makes kubelet restart the container, so
+ * report only problems that a restart mends. */
 static unsigned print_healthz(void *owner, struct text *page)
 {
         const struct status *status = owner;
@@ -152,9 +152,9 @@ static unsigned print_healthz(void *owner, struct text *page)
         return HTTP_OK;
 }
 
-/* NULL: kubelet can be served. An instance that stands by is ready when kubelet could call it: a
- * rolling update goes on then, and the old one leaves. Neither the API server nor QGS is asked
- * for: another instance would fare no better. */
+/* NULL: this instance can serve kubelet. A standby is ready once kubelet could call it: the rolling
+ * update then proceeds, and the old instance leaves. Neither the API server nor QGS counts, because
+ * another instance would fare no better. */
 static const char *why_not_ready(const struct status *status)
 {
         const struct status_options *options = &status->options;
@@ -169,9 +169,9 @@ static const char *why_not_ready(const struct status *status)
         if (options->sockets && !sockets_is_registered(options->sockets))
                 return "kubelet has not registered the DRA driver";
         if (!node.is_total_known)
-                return "it is not known yet how many TDs are free";
+                return "the number of free TDs is not known yet";
         if (!node.is_attestation_known)
-                return "QGS has not been judged yet";
+                return "the state of QGS is not known yet";
         return node.plugin.is_served && node.plugin.standing == PLUGIN_SERVICE_UNREGISTERED
                        ? "kubelet has not registered the device plugin"
                        : NULL;

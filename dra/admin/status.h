@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What an admin's tools read of this instance over HTTP (--listen): /metrics for Prometheus,
- * /healthz and /readyz for kubelet's probes. Nothing is computed before somebody asks.
+ * This instance's pages over HTTP (--listen): /metrics for Prometheus, /healthz and /readyz for
+ * kubelet's probes. Nothing is computed before a client asks.
  */
 #pragma once
 
@@ -19,7 +19,7 @@ struct sockets;
 struct surroundings;
 struct status;
 
-/* Borrowed; all outlive the status. NULL: that part is off. */
+/* Borrowed; all must outlive the status. NULL: that part is off. */
 struct status_options {
         uv_loop_t *loop;
         const struct config *config;
@@ -34,5 +34,5 @@ struct status_options {
 
 /* Listen on config's address. 0, or -errno with the address and the reason. */
 int status_start(const struct status_options *options, struct status **ret, struct error *err);
-/* Before what it borrows goes. NULL is fine. */
+/* Call it before freeing anything that options borrows. NULL is fine. */
 void status_stop(struct status *status);

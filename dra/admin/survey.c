@@ -23,7 +23,7 @@
 #include <string.h>
 #include <uv.h>
 
-/* ---- what the API server says ---- */
+/* ---- asking the API server ---- */
 
 struct asking {
         const struct config *config;
@@ -32,9 +32,9 @@ struct asking {
         struct timer *patience;
         struct kube_credentials credentials;
         struct http *http;
-        struct kube_api *api; /* NULL: there is none to ask */
+        struct kube_api *api; /* NULL: no API server to ask */
         struct kube_call *node_call;
-        struct attestation *attestation; /* NULL: the flags are unfit */
+        struct attestation *attestation; /* NULL: the flags are invalid */
         bool is_node_told, is_patience_over;
 };
 
@@ -95,7 +95,7 @@ static void ask_for_node(struct asking *asking)
 
 static void on_changed(void *owner)
 {
-        (void)owner; /* the loop has turned: survey_make() looks */
+        (void)owner; /* waking the loop is enough: ask() looks */
 }
 
 static void on_patience_over(void *owner)
@@ -118,7 +118,7 @@ static void take_settings(struct asking *asking)
         snprintf(ret->source, sizeof(ret->source), "%s", settings.source);
 }
 
-/* run refuses to start with such flags, and its settings are made of them. */
+/* run refuses to start with invalid socket flags, so report them instead of the settings. */
 static bool are_sockets_fit(struct asking *asking)
 {
         struct survey_settings *settings = &asking->survey->settings;
@@ -141,7 +141,7 @@ static bool is_over(const struct asking *asking)
         return asking->is_patience_over || (asking->is_node_told && settings.is_known);
 }
 
-/* Until the settings and the node are known, or nobody has told them in time. */
+/* Returns once the settings and the node are known, or when the patience is over. */
 static void ask(struct asking *asking, bool asks_for_node)
 {
         const struct attestation_options options = { .loop = &asking->loop,
@@ -177,8 +177,8 @@ static void ask_api(const struct config *config, bool asks_for_node, struct surv
                                  .credentials = KUBE_CREDENTIALS_NULL };
 
         if (uv_loop_init(&asking.loop) < 0)
-                abort(); /* without descriptors nothing below would work either */
-        /* What the modules log for run is in the survey's texts. */
+                abort(); /* out of descriptors: nothing below would work either */
+        /* The survey's texts repeat what these modules would log. */
         log_setup(LOG_ERROR, config->log_format);
         asking.patience = timer_new(&asking.loop, on_patience_over, &asking);
         find_api(&asking);
@@ -192,7 +192,7 @@ static void ask_api(const struct config *config, bool asks_for_node, struct surv
         log_setup(config->log_level, config->log_format);
 }
 
-/* ---- what is held ---- */
+/* ---- TDs in use ---- */
 
 struct counting {
         struct survey_held *held;
@@ -211,7 +211,7 @@ static void on_found(void *owner, struct ledger_claim *claim, int r, struct erro
         ledger_restore(counting->ledger, claim);
 }
 
-/* No directory: this node's driver has never held a claim. */
+/* If the directory is missing, no driver on this node has ever held a claim. */
 static void count_held(const struct config *config, const struct survey_options *options,
                        struct ledger *ledger, struct survey_held *ret)
 {
@@ -228,7 +228,8 @@ static void count_held(const struct config *config, const struct survey_options 
                 error_errno(&ret->error, -errno, "cannot read directory %s", path);
 }
 
-/* Who may run TDs: the claims, and the plugin's devices as one, wherever they run them. */
+/* The holders that may run TDs: each claim, and all plugin devices together, because their pods are
+ * not known here. */
 static struct measure_holder *find_holders(const struct ledger *ledger, unsigned by_plugin,
                                            size_t *ret_n)
 {
@@ -247,7 +248,7 @@ static struct measure_holder *find_holders(const struct ledger *ledger, unsigned
         return holders;
 }
 
-/* As run's first reading: what the host runs and nobody here holds is not offered. */
+/* As in run's first reading: TDs that the host runs without a holder are not offered. */
 static void count_foreign(const struct config *config, const struct capacity_sight *capacity,
                           const struct ledger *ledger, struct survey_held *held)
 {
@@ -279,7 +280,7 @@ static unsigned left(const struct survey *survey)
         return survey->capacity.outcome < 0 || held->error.code || n_taken >= n ? 0 : n - n_taken;
 }
 
-/* ---- all of it ---- */
+/* ---- the survey ---- */
 
 static void judge_qgs(const struct config *config, struct survey *survey)
 {

@@ -33,7 +33,7 @@ int address_parse(const char *address, struct sockaddr_storage *ret, struct erro
         }
         if (!is_right)
                 return error_set(err, -EINVAL,
-                                 "\"%.128s\" is not an address and a port, as :8080, "
+                                 "\"%.128s\" is not an address and a port like :8080, "
                                  "127.0.0.1:8080 or [::1]:8080",
                                  address);
         v4.sin_port = v6.sin6_port = htons((uint16_t)port);

@@ -1,16 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * How long to wait before the next try: pure.
+ * How long to wait before the next attempt: pure.
  *
- * The n-th failure in a row waits d = first_ms * 2^(n-1), at most cap_ms, of which a random part of
- * up to one half is taken off, so that the nodes of a cluster do not come back in step.
+ * After the n-th failure in a row the wait is d = first_ms * 2^(n-1), at most cap_ms, less a random
+ * part of up to half of d, so that the nodes of a cluster do not retry in step.
  */
 #pragma once
 
 #include <stdint.h>
 
-/* The most that a server's Retry-After is honoured: beyond it, a confused proxy would silence us.
- */
+/* A server's Retry-After is honoured up to this, so that a confused proxy cannot silence us. */
 #define BACKOFF_RETRY_AFTER_MAX_MS 300000U /* 5 min */
 
 struct backoff {
@@ -25,5 +24,5 @@ uint64_t backoff_next_ms(struct backoff *backoff, uint64_t retry_after_ms, uint3
 
 void backoff_reset(struct backoff *backoff);
 
-/* 32 random bits from the kernel; the clock's where it has none yet, early in a boot. */
+/* 32 random bits from the kernel; from the clock if the kernel has none yet, early in a boot. */
 uint32_t backoff_random(void);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Errors with a text for the person who has to act.
+ * Errors with a text for the person who must act.
  *
  * A function that can fail for a reason worth reading takes a `struct error *` as its last argument
  * and returns a negative errno. Callers prefix their own context and forward the code unchanged.
@@ -30,6 +30,6 @@ int error_set(struct error *err, int code, const char *format, ...)
 int error_errno(struct error *err, int code, const char *format, ...)
         __attribute__((format(printf, 3, 4)));
 
-/* Put "<context>: " before the text there is. Returns nothing, lest a caller without err forward
+/* Put "<context>: " before the text. Returns nothing, so that a caller without err cannot forward
  * success. */
 void error_prefix(struct error *err, const char *format, ...) __attribute__((format(printf, 2, 3)));

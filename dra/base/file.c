@@ -73,7 +73,7 @@ int file_read_regular(int dir_fd, const char *path, size_t max, char **ret_bytes
         struct stat file;
         int r;
 
-        /* Before it is opened: opening alone does something to a device. */
+        /* Check before opening, because opening a device has side effects. */
         if (fstatat(dir_fd, path, &file, AT_SYMLINK_NOFOLLOW) < 0)
                 return error_errno(err, -errno, "cannot look at %s", path);
         r = check_regular(&file, path, err);
@@ -118,7 +118,7 @@ static int fill_temporary(int dir_fd, const char *temporary, const void *bytes, 
                 r = -errno;
         if (!r && sync == FILE_SYNCED && fsync(fd) < 0)
                 r = -errno;
-        /* Network and quota file systems report a failed write only here. */
+        /* Network and quota file systems may report a failed write only at close. */
         if (close(take_fd(&fd)) < 0 && !r)
                 r = -errno;
         return r;

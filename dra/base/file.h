@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Small files: read whole with a bound, replaced so that a reader or a crash finds either the old
- * or the new content, or made longer.
+ * Small files: read whole with a size limit, append to, or replace so that a reader or a crash
+ * finds either the old or the new content.
  *
  * Functions take a directory descriptor as openat(2) does (AT_FDCWD is fine) and return 0 or -errno
  * with the file's name in err.
@@ -14,20 +14,19 @@
 struct error;
 
 /* Read a whole file of at most max bytes: *ret_bytes is the caller's and NUL-terminated after
- * *ret_n bytes. -EFBIG where there is more. Works on pseudo files that report no size, and never
+ * *ret_n bytes. -EFBIG if there is more. Works on pseudo files that report no size, and never
  * blocks on a FIFO. */
 int file_read(int dir_fd, const char *path, size_t max, char **ret_bytes, size_t *ret_n,
               struct error *err);
 
-/* As file_read(), of a regular file that lies under path itself: -EBADMSG for a link (never
- * followed), FIFO, socket, device or directory. */
+/* As file_read(), but only if path itself is a regular file: -EBADMSG for a link (never followed),
+ * FIFO, socket, device or directory. */
 int file_read_regular(int dir_fd, const char *path, size_t max, char **ret_bytes, size_t *ret_n,
                       struct error *err);
 
 enum file_sync {
-        FILE_UNSYNCED, /* on tmpfs, or where a crash may lose it */
-        FILE_SYNCED /* the file is synced before the rename; the directory is the caller's to sync
-                     */
+        FILE_UNSYNCED, /* for tmpfs, or if a crash may lose the file */
+        FILE_SYNCED    /* sync the file before the rename; the caller syncs the directory */
 };
 
 /* Write n bytes to a temporary name in the same directory (".<name>.<random>.tmp"), then rename it
@@ -35,12 +34,12 @@ enum file_sync {
 int file_replace(int dir_fd, const char *name, const void *bytes, size_t n, mode_t mode,
                  enum file_sync sync, struct error *err);
 
-/* Add n bytes, few, to the end of a file that is there. After a failure some of them may be. */
+/* Append n bytes (few) to an existing file. After a failure some of them may be in it. */
 int file_append(int dir_fd, const char *path, const void *bytes, size_t n, struct error *err);
 
 /* Remove what file_replace() may have left in a directory when it was killed: every ".*.tmp". */
 void file_sweep_temporaries(int dir_fd);
 
-/* mkdir -p with mode for what is missing, then open the directory (O_DIRECTORY|O_CLOEXEC). *ret_fd
- * is the caller's. */
+/* mkdir -p, with mode for the directories that are missing, then open the last one
+ * (O_DIRECTORY|O_CLOEXEC). *ret_fd is the caller's. */
 int file_open_directory(const char *path, mode_t mode, int *ret_fd, struct error *err);

@@ -3,7 +3,7 @@
 
 #include <stddef.h>
 
-/* From an empty Prepare (a millisecond) to the longest wait inside one (--prepare-wait). */
+/* From an empty Prepare (a millisecond) to the longest wait for a TD (--prepare-wait). */
 const double histogram_bounds_seconds[HISTOGRAM_N_BOUNDS] = { 0.005, 0.025, 0.1, 0.5, 2, 10, 30 };
 
 void histogram_observe(struct histogram *histogram, double seconds)

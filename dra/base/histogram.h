@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* How long something took, counted in buckets, as Prometheus wants it. */
+/* Durations counted in buckets, for a Prometheus histogram. */
 #pragma once
 
 #include <stdint.h>
@@ -9,7 +9,8 @@
 extern const double histogram_bounds_seconds[HISTOGRAM_N_BOUNDS]; /* rising; each is inclusive */
 
 struct histogram {
-        uint64_t counts[HISTOGRAM_N_BOUNDS + 1]; /* of each bucket alone; the last has no bound */
+        uint64_t counts[HISTOGRAM_N_BOUNDS +
+                        1]; /* per bucket, not cumulative; the last has no bound */
         double sum_seconds;
 };
 

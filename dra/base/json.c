@@ -36,8 +36,8 @@ static struct json *out_or_abort(cJSON *value)
         return out(value);
 }
 
-/* cJSON recurses while it parses, so the nesting is bounded before. Offset of the bracket too many,
- * or n. */
+/* cJSON recurses while it parses, so check the nesting first. Returns the offset of the first
+ * bracket that is too deep, or n. */
 static size_t find_too_deep(const char *bytes, size_t n)
 {
         bool is_string = false;
@@ -86,8 +86,8 @@ static const char *find_duplicate_here(const cJSON *object)
         return NULL;
 }
 
-/* Faults that cJSON lets pass, anywhere in the tree: a key that stands twice in one object, and a
- * number that no double holds (1e400 would print as null). 0 or -EBADMSG. */
+/* Faults that cJSON accepts, anywhere in the tree: a duplicate key in one object, and a number that
+ * no double holds (1e400 would print as null). 0 or -EBADMSG. */
 static int check_tree(const cJSON *value, struct error *err)
 {
         const char *duplicate =
@@ -95,7 +95,7 @@ static int check_tree(const cJSON *value, struct error *err)
         int r = 0;
 
         if (duplicate)
-                return error_set(err, -EBADMSG, "key \"%.64s\" stands twice in one JSON object",
+                return error_set(err, -EBADMSG, "key \"%.64s\" appears twice in one JSON object",
                                  duplicate);
         if (cJSON_IsNumber(value) && !isfinite(value->valuedouble))
                 return error_set(err, -EBADMSG, "a number is too large");
@@ -112,8 +112,7 @@ static size_t skip_space(const char *bytes, size_t at, size_t n)
         return at;
 }
 
-/* An escaped NUL would end a C string early, and what follows it would go unseen. n: there is none.
- */
+/* Offset of an escaped NUL, which would end a C string early and hide the rest; n: none. */
 static size_t find_nul(const char *bytes, size_t n)
 {
         static const char escape[] = "\\u0000";

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * JSON, read strictly and written compactly. The only file that knows cJSON.
+ * JSON, read strictly and written compactly. Only json.c knows cJSON.
  *
  * Reading: keys are compared case-sensitively; duplicate keys, text after the value and nesting
- * beyond 64 levels are errors; integers are taken only where they are exact (|n| <= 2^53). Values
- * belong to the tree they stand in: free the root. Every reader accepts NULL and a value of another
- * type and answers "not there", so that look-ups chain:
+ * beyond 64 levels are errors; integers must be exact (|n| <= 2^53). Values belong to their tree:
+ * free the root. Every reader accepts NULL or a value of another type and then reports "not there",
+ * so that look-ups chain:
  *
  *         json_string(json_get(json_get(claim, "metadata"), "uid"))
  */
@@ -31,15 +31,15 @@ const char *json_string(const struct json *value); /* NULL: not a string. Borrow
 bool json_is_object(const struct json *value);
 bool json_is_array(const struct json *value);
 bool json_is_null(const struct json *value);
-/* 0, or -EINVAL where the value is no exact integer / no boolean; *ret is then untouched. */
+/* 0, or -EINVAL if the value is not an exact integer / a boolean; *ret is then untouched. */
 int json_int64(const struct json *value, int64_t *ret);
 int json_bool(const struct json *value, bool *ret);
 
-/* Elements of an array or members of an object, in their order. */
+/* Elements of an array or members of an object, in document order. */
 size_t json_count(const struct json *container);
 const struct json *json_first(const struct json *container);
 const struct json *json_next(const struct json *element);
-const char *json_key(const struct json *member); /* NULL outside an object. Borrowed */
+const char *json_key(const struct json *member); /* NULL if not in an object. Borrowed */
 
 /* Same type and value; members of objects in any order, elements of arrays in their order. */
 bool json_equal(const struct json *a, const struct json *b);
@@ -51,7 +51,7 @@ struct json *json_new_int(int64_t value);
 struct json *json_new_bool(bool value);
 struct json *json_copy(const struct json *value);
 
-/* Add a member / an element; value is taken over. The key is copied and must not be there yet. */
+/* Add a member / an element; the container takes value over. The key is copied and must be new. */
 void json_add(struct json *object, const char *key, struct json *value);
 void json_append(struct json *array, struct json *value);
 void json_add_string(struct json *object, const char *key, const char *value);

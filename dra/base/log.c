@@ -8,7 +8,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#define VALUE_MAX 1024 /* bytes of one value that reach the log */
+#define VALUE_MAX 1024 /* bytes of one value that are logged */
 
 static const char *const level_names[] = {
         [LOG_ERROR] = "ERROR", [LOG_WARN] = "WARN", [LOG_INFO] = "INFO", [LOG_DEBUG] = "DEBUG"
@@ -28,7 +28,7 @@ bool log_is_on(enum log_level level)
         return level <= log_level;
 }
 
-/* A JSON string; it serves the text format too. What is not valid UTF-8 becomes '?'. */
+/* A JSON string, which the text format uses as well. Bytes that are not valid UTF-8 become '?'. */
 static void add_quoted(struct text *line, const char *string)
 {
         size_t n = strnlen(string, VALUE_MAX);
@@ -128,8 +128,8 @@ void log_write(enum log_level level, const char *message, const struct log_field
                 add_as_json(&line, level, message, fields);
         else
                 add_as_text(&line, level, message, fields);
-        /* One write a line, so that lines of two processes on one terminal do not mix. A log that
-         * cannot be written is no reason to stop. */
+        /* One write per line, so that lines of two processes on one terminal do not mix. If the log
+         * cannot be written, carry on without it. */
         if (write(STDERR_FILENO, line.bytes, line.n) < 0)
                 return;
 }

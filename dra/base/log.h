@@ -23,7 +23,7 @@ struct log_field {
         int64_t number;
 };
 
-/* Before the first thread is made. The defaults are LOG_INFO and LOG_TEXT. */
+/* Call it before the first thread starts. The defaults are LOG_INFO and LOG_TEXT. */
 void log_setup(enum log_level level, enum log_format format);
 bool log_is_on(enum log_level level);
 
@@ -40,7 +40,7 @@ static inline struct log_field log_int(const char *key, int64_t value)
 }
 
 /* clang-format off */
-/* What is not given is zero and ends the list. */
+/* Unused fields are zero, and the first one ends the list. */
 #define LOG_FIELDS_MAX 15
 #define log_fields(...) ((const struct log_field[LOG_FIELDS_MAX + 1]){ __VA_ARGS__ })
 #define log_error(message, ...) log_write(LOG_ERROR, (message), log_fields(__VA_ARGS__))

@@ -38,7 +38,7 @@ int parse_duration_ms(const char *string, uint64_t *ret_ms)
                 return r;
         if (!string[n_digits]) {
                 if (value)
-                        return -EINVAL; /* a bare number leaves open which unit was meant */
+                        return -EINVAL; /* a bare number does not say which unit it is in */
                 *ret_ms = 0;
                 return 0;
         }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Numbers and durations out of text, exactly. The only place that turns digits into integers. */
+/* Exact parsing of numbers and durations. Nothing else turns digits into integers. */
 #pragma once
 
 #include <stddef.h>

@@ -15,10 +15,10 @@ typedef void poll_on_ready(void *owner, int status, int events);
 /* NULL if libuv refuses the descriptor (one that epoll cannot watch). */
 struct poll *poll_new(struct uv_loop_s *loop, int fd, poll_on_ready *on_ready, void *owner);
 
-/* From now on, for these events. 0 or a negative errno. */
+/* Start polling for these events. 0 or a negative errno. */
 int poll_start(struct poll *poll, int events);
 void poll_stop(struct poll *poll);
 bool poll_is_running(const struct poll *poll);
 
-/* on_ready is not called any more, and the loop does not look at the descriptor. NULL is fine. */
+/* on_ready is not called again, and the loop stops watching the descriptor. NULL is fine. */
 void poll_free(struct poll *poll);

@@ -5,7 +5,7 @@
 
 #include <string.h>
 
-/* FNV-1a, 64 bit. The keys are UIDs that the API server made up, so nobody gets to choose
+/* FNV-1a, 64 bit. The keys are UIDs that the API server generates, so no attacker can choose
  * collisions. */
 uint64_t table_hash(const char *key)
 {

@@ -24,7 +24,7 @@ struct table {
 
 void table_deinit(struct table *table); /* frees the buckets; the objects are their owner's */
 
-uint64_t table_hash(const char *key); /* FNV-1a: not for keys that an enemy chooses */
+uint64_t table_hash(const char *key); /* FNV-1a: not for keys that an attacker chooses */
 
 struct table_node *table_find(const struct table *table, const char *key); /* NULL: not there */
 void table_insert(struct table *table, struct table_node *node,

@@ -75,8 +75,8 @@ void text_deinit(struct text *text)
         *text = (struct text)TEXT_NULL;
 }
 
-/* Bytes of the character at p (1 to 4), or 0 where no valid one of at most n bytes starts. RFC 3629
- * section 4. */
+/* Bytes of the character at p (1 to 4), or 0 if no valid character of at most n bytes starts there.
+ * RFC 3629 section 4. */
 static size_t utf8_character(const unsigned char *p, size_t n)
 {
         size_t length;
@@ -92,7 +92,7 @@ static size_t utf8_character(const unsigned char *p, size_t n)
         for (size_t i = 1; i < length; ++i)
                 if ((p[i] & 0xc0) != 0x80)
                         return 0;
-        /* Overlong forms, surrogates, and what lies beyond U+10FFFF. */
+        /* Refuse overlong forms, surrogates, and code points beyond U+10FFFF. */
         if ((p[0] == 0xe0 && p[1] < 0xa0) || (p[0] == 0xed && p[1] > 0x9f) ||
             (p[0] == 0xf0 && p[1] < 0x90) || (p[0] == 0xf4 && p[1] > 0x8f))
                 return 0;
@@ -151,7 +151,7 @@ bool text_is_dns_subdomain(const char *string)
         for (;;) {
                 size_t label = strcspn(string, ".");
 
-                /* apimachinery bounds the whole name only: a label of a subdomain may exceed 63
+                /* apimachinery limits the whole name only: a label of a subdomain may exceed 63
                  * bytes. */
                 if (label < 1 || !is_alnum(string[0]) || !is_alnum(string[label - 1]))
                         return false;

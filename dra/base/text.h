@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Text that grows, and text that must be fit for others to read. */
+/* Growing strings, and checks that text is valid for its readers. */
 #pragma once
 
 #include <stdbool.h>
@@ -23,7 +23,7 @@ void text_addf(struct text *text, const char *format, ...) __attribute__((format
 /* Add words that are separated by single blanks, the first at column indent, in lines of at most
  * width columns (a longer word has a line for itself); further lines are indented. ASCII. */
 void text_add_wrapped(struct text *text, const char *words, unsigned indent, unsigned width);
-/* Hands the string over ("" when nothing was added); text is empty again. */
+/* Hands the string over ("" if nothing was added) and leaves text empty. */
 char *text_take(struct text *text);
 void text_deinit(struct text *text);
 static inline void cleanup_text(struct text *text)
@@ -31,14 +31,14 @@ static inline void cleanup_text(struct text *text)
         text_deinit(text);
 }
 
-/* Length of the longest prefix of at most n bytes that is valid UTF-8 (RFC 3629) and holds no NUL.
- */
+/* Length of the longest prefix, at most n bytes, that is valid UTF-8 (RFC 3629) without NUL. */
 size_t text_utf8_prefix(const char *bytes, size_t n);
 
-/* Replace every byte that is not part of valid UTF-8 by '?', in place: protobuf peers refuse a
- * string otherwise. */
+/* Replace every byte that is not part of valid UTF-8 by '?', in place, because protobuf peers
+ * refuse invalid strings. */
 void text_make_utf8(char *string);
 
-/* Kubernetes names: DNS-1123 label (<= 63) and subdomain (<= 253), as apimachinery's validation. */
+/* Kubernetes names: DNS-1123 label (<= 63) and subdomain (<= 253), as apimachinery validates them.
+ */
 bool text_is_dns_label(const char *string);
 bool text_is_dns_subdomain(const char *string);

@@ -69,9 +69,9 @@ static enum kube_outcome outcome_of(int status, const struct json *object)
                 return KUBE_OK;
         switch (status) {
         case 404:
-                /* Only a handler that knows the resource can say which object it did not find. An
-                 * unknown group is answered with a plain "404 page not found", an unknown resource
-                 * with a Status that names nothing. */
+                /* Only a handler that knows the resource names the object that it did not find. For
+                 * an unknown group the answer is a plain "404 page not found", for an unknown
+                 * resource a Status without a name. */
                 return name && *name ? KUBE_NOT_FOUND : KUBE_NOT_SERVED;
         case 409:
                 return reason && strcmp(reason, "AlreadyExists") == 0 ? KUBE_ALREADY_EXISTS
@@ -183,7 +183,7 @@ static void on_answer(void *owner, const struct http_reply *answer)
                 error_prefix(&reply.error, "%s", call->label);
         }
         ++call->api->counts[reply.outcome];
-        /* First, so that the api may be freed inside the callback. */
+        /* Unlink first, so that the callback may free the api. */
         call_free(call);
         on_reply(on_reply_owner, &reply);
 }
@@ -297,7 +297,8 @@ void kube_encode(struct text *text, const char *value)
         }
 }
 
-/* before, value encoded, and so on in turn. NULL ends; an even number of parts is fine. */
+/* Parts alternate: literal, value to encode, literal, and so on. NULL ends; an even number is fine.
+ */
 static char *build_path(const char *const *parts)
 {
         struct text path = TEXT_NULL;

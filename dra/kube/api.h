@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Requests to the Kubernetes API, their answers sorted by what a caller can do about them.
+ * Requests to the Kubernetes API, with answers classified by what a caller can do about them.
  *
  * Sources: kubernetes.io/docs "Kubernetes API Concepts"; apimachinery metav1.Status for errors.
- * Bounds: a reply of 8 MiB, 10 s a call. Loop thread only; callbacks come from the loop only.
+ * Limits: 8 MiB per reply, 10 s per call. Loop thread only; callbacks come from the loop only.
  */
 #pragma once
 
@@ -21,17 +21,17 @@ struct text;
 #define KUBE_REPLY_MAX  8388608U /* bytes: 8 MiB */
 #define KUBE_TIMEOUT_MS 10000U
 
-/* error.code of each in parentheses. */
+/* In parentheses: error.code. */
 enum kube_outcome {
         KUBE_OK,
         KUBE_NOT_FOUND,  /* the object, or its namespace, does not exist (-ENOENT) */
         KUBE_NOT_SERVED, /* the server does not know the group, version or resource (-EOPNOTSUPP) */
         KUBE_ALREADY_EXISTS, /* create: the name is taken (-EEXIST) */
         KUBE_CONFLICT,       /* resourceVersion or precondition is out of date (-ESTALE) */
-        KUBE_GONE, /* 410: a resourceVersion or continue token too old to go on from (-ESTALE) */
-        KUBE_FORBIDDEN, /* 401, 403: credentials or RBAC (-EACCES) */
-        KUBE_INVALID,   /* the server will never take this request (-EINVAL) */
-        KUBE_TRY_AGAIN  /* 429, 5xx, no or an unusable answer (-EAGAIN, or what http.h said) */
+        KUBE_GONE,           /* 410: the resourceVersion or continue token is too old (-ESTALE) */
+        KUBE_FORBIDDEN,      /* 401, 403: credentials or RBAC (-EACCES) */
+        KUBE_INVALID,        /* the server will never take this request (-EINVAL) */
+        KUBE_TRY_AGAIN /* 429, 5xx, no answer or an unusable one (-EAGAIN, or http.h's code) */
 };
 
 #define KUBE_N_OUTCOMES (KUBE_TRY_AGAIN + 1)
@@ -50,15 +50,14 @@ struct kube_reply {
 typedef void kube_on_reply(void *owner, const struct kube_reply *reply);
 
 struct kube_api *kube_api_new(struct http *http); /* http is borrowed and must outlive the api */
-/* Its calls must be over or cancelled: watches and posters of events are freed before it, http
- * after. */
+/* End or cancel its calls first: free watches and event posters before it, http after it. */
 void kube_api_free(struct kube_api *api);
 
-/* How many calls have ended like that so far. */
+/* How many calls have ended with this outcome so far. */
 uint64_t kube_api_count(const struct kube_api *api, enum kube_outcome outcome);
 
-/* expected_kind: the "kind" that makes an answer one (NULL: any object): proxies and captive
- * portals answer 200 with other things. */
+/* expected_kind: the "kind" that a valid answer has (NULL: any object), because proxies and captive
+ * portals answer 200 with other content. */
 struct kube_call *kube_get(struct kube_api *api, const char *path, const char *expected_kind,
                            kube_on_reply *on_reply, void *owner);
 /* POST to a collection / PUT of an object; the answer must be of body's kind. body is borrowed. */
@@ -69,16 +68,16 @@ struct kube_call *kube_replace(struct kube_api *api, const char *path, const str
 /* options: a DeleteOptions with preconditions, or NULL. */
 struct kube_call *kube_delete(struct kube_api *api, const char *path, const struct json *options,
                               kube_on_reply *on_reply, void *owner);
-/* A GET whose 200 body goes to on_bytes as it comes (see http.h). timeout_ms is for the whole call.
- */
+/* A GET whose 200 body goes to on_bytes as it arrives (see http.h). timeout_ms limits the whole
+ * call. */
 struct kube_call *kube_stream(struct kube_api *api, const char *path, uint32_t timeout_ms,
                               http_on_bytes *on_bytes, kube_on_reply *on_reply, void *owner);
 
-/* on_reply and on_bytes do not run any more. */
+/* on_reply and on_bytes do not run again. */
 void kube_cancel(struct kube_call *call);
 
-/* What a metav1.Status (or its absence, NULL) with this HTTP status means; its message goes to err.
- * Pure. */
+/* The outcome for an HTTP status and its metav1.Status (NULL: there is none); its message goes to
+ * err. Pure. */
 enum kube_outcome kube_status_classify(int status, const struct json *object, struct error *err);
 
 /* Paths and queries, percent-encoded; strings are the caller's. */
@@ -89,7 +88,7 @@ char *kube_path_claim(const char *namespace_, const char *name);
 char *kube_path_slice(const char *name);
 char *kube_path_node(const char *name);
 char *kube_path_events(const char *namespace_);
-/* "spec.driver=<driver>,spec.nodeName=<node>", not encoded: what kube_watch_options takes. */
+/* "spec.driver=<driver>,spec.nodeName=<node>", not encoded, for kube_watch_options. */
 char *kube_slices_selector(const char *driver, const char *node_name);
-/* Append value with all but RFC 3986's unreserved characters percent-encoded. */
+/* Append value, percent-encoding everything except RFC 3986's unreserved characters. */
 void kube_encode(struct text *text, const char *value);

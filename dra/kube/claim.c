@@ -30,7 +30,7 @@ void claim_deinit(struct claim *claim)
         *claim = (struct claim)CLAIM_NULL;
 }
 
-/* The API server writes what is unset as nothing or as null. */
+/* The API server omits an unset field or writes null. */
 static bool is_unset(const struct json *value)
 {
         return !value || json_is_null(value);
@@ -62,8 +62,8 @@ static const char *result_string(const struct json *object, size_t index, const 
         return NULL;
 }
 
-/* Every result is checked, also other drivers': one that does not look right says that we do not
- * understand this claim. */
+/* Check every result, even other drivers': a malformed one means that we do not understand this
+ * claim. */
 static int read_result(const struct json *object, size_t index, const char *driver,
                        struct claim *claim, struct error *err)
 {
@@ -85,7 +85,8 @@ static int read_result(const struct json *object, size_t index, const char *driv
                 return 0;
         result = &claim->results[claim->n_results++];
         result->request = xstrndup(request, strcspn(request, "/"));
-        /* It goes into kubelet's answer, whose strings must be UTF-8, and into the record. */
+        /* The name goes into the answer to kubelet, whose strings must be UTF-8, and into the
+         * record. */
         if (!text_is_dns_label(result->request))
                 return error_set(err, -EBADMSG, RESULT ".request: not a DNS label", index);
         result->pool = xstrdup(pool);
@@ -140,7 +141,8 @@ static int read_allocation(const struct json *status, const char *driver, struct
         return is_unset(results) ? 0 : read_results(results, driver, claim, err);
 }
 
-/* Only tells whose TDs are whose: nothing in it makes a claim unusable. */
+/* The pods only help to attribute running TDs, so a malformed list does not make the claim
+ * unusable. */
 static void read_pods(const struct json *reserved_for, struct claim *claim)
 {
         size_t n = json_is_array(reserved_for) ? json_count(reserved_for) : 0;

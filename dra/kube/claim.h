@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What the driver needs of a ResourceClaim (resource.k8s.io/v1): pure.
+ * The parts of a ResourceClaim (resource.k8s.io/v1) that the driver needs: pure.
  *
  * Source: k8s.io/api/resource/v1 types.go, ResourceClaim, AllocationResult and
  * DeviceRequestAllocationResult, ResourceClaimConsumerReference.
@@ -19,7 +19,7 @@ struct json;
 #define CLAIM_PODS_MAX 256U
 
 struct claim_result {
-        char *request; /* as containers name it: "/<subrequest>" is stripped */
+        char *request; /* as containers refer to it: without "/<subrequest>" */
         char *pool;
         char *device;
         bool is_admin_access; /* consumes nothing */
@@ -30,9 +30,9 @@ struct claim {
         char *namespace_;
         char *name;
         bool is_allocated;
-        size_t n_results; /* those of the wanted driver only, in the claim's order */
+        size_t n_results; /* only those of the given driver, in the claim's order */
         struct claim_result *results;
-        size_t n_pods; /* that it is reserved for, as far as they can be read */
+        size_t n_pods; /* pods that the claim is reserved for; unreadable entries are left out */
         char **pod_uids;
 };
 

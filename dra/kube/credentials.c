@@ -21,8 +21,7 @@ void kube_credentials_deinit(struct kube_credentials *credentials)
         *credentials = (struct kube_credentials)KUBE_CREDENTIALS_NULL;
 }
 
-/* 127.0.0.0/8 in its full dotted form only: "127.1" and "0x7f.1" are for resolvers to disagree on.
- */
+/* 127.0.0.0/8 in its full dotted form only, because resolvers disagree on "127.1" and "0x7f.1". */
 static bool is_loopback_ipv4(const char *host, size_t n)
 {
         unsigned n_parts = 0;
@@ -139,7 +138,7 @@ static char *copy_url(const char *url)
         return xstrndup(url, n);
 }
 
-/* NULL: this is no pod. */
+/* NULL: not in a pod. */
 static char *in_cluster_url(void)
 {
         const char *host = getenv("KUBERNETES_SERVICE_HOST");
@@ -178,7 +177,7 @@ int kube_credentials_resolve(const struct kube_credentials_options *options,
                                                          : KUBE_SERVICE_ACCOUNT_DIR;
         }
         found.ca_file = copy_or_conventional(options->ca_file, directory, "ca.crt");
-        /* A client certificate is an identity of its own: no token is then looked for. */
+        /* A client certificate is an identity already, so do not look for a token. */
         found.token_file = copy_or_conventional(options->token_file,
                                                 options->client_cert ? NULL : directory, "token");
         found.client_cert = options->client_cert ? xstrdup(options->client_cert) : NULL;
@@ -231,8 +230,8 @@ static bool is_unchanged(const struct stat *a, const struct stat *b)
                a->st_mtim.tv_sec == b->st_mtim.tv_sec && a->st_mtim.tv_nsec == b->st_mtim.tv_nsec;
 }
 
-/* The token in n bytes: *bytes moves to its begin. 0, or -EBADMSG. A newline inside would end the
- * header and begin another one. */
+/* Find the token in n bytes: *bytes moves to its start. 0, or -EBADMSG. A newline inside the token
+ * would end the HTTP header and begin another one. */
 static int trim(const char *path, const char **bytes, size_t *n, struct error *err)
 {
         const char *space = " \t\r\n";
@@ -281,13 +280,13 @@ int kube_token_get(struct kube_token *token, bool is_forced, const char **ret_to
         struct stat status;
         int r = 0;
 
-        /* The stat comes before the read: a swap in between is found by the next one. */
+        /* stat before reading: the next call's stat then notices a swap in between. */
         if (stat(token->path, &status) < 0)
                 r = error_errno(err, -errno, "cannot read token file %s", token->path);
         else if (is_forced || !token->value || !is_unchanged(&status, &token->seen))
                 r = read_token(token, &status, err);
-        /* kubelet swaps the file about hourly and a token lives longer than that: what is known
-         * goes on being good while the file is away. */
+        /* kubelet swaps the file about hourly and a token lives longer than that, so the last known
+         * token stays valid while the file is missing. */
         if (r < 0 && (is_forced || !token->value))
                 return r;
         if (err)

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Where the API server is and who we are to it.
+ * The API server's address and our credentials.
  *
- * Either explicit options (api_server given), or the in-cluster convention: the environment
- * variables KUBERNETES_SERVICE_HOST and KUBERNETES_SERVICE_PORT, and the files token and ca.crt of
- * the pod's service account (kubernetes.io/docs: "Accessing the Kubernetes API from a Pod"). An
- * explicit file option replaces the conventional file.
+ * They come from explicit options (if api_server is given) or from the in-cluster convention: the
+ * environment variables KUBERNETES_SERVICE_HOST and KUBERNETES_SERVICE_PORT, and the files token
+ * and ca.crt of the pod's service account (kubernetes.io/docs: "Accessing the Kubernetes API from a
+ * Pod"). An explicit file option replaces the conventional file.
  */
 #pragma once
 
@@ -18,8 +18,8 @@ struct kube_token;
 
 #define KUBE_SERVICE_ACCOUNT_DIR "/var/run/secrets/kubernetes.io/serviceaccount"
 
-/* Each NULL where not given. In error texts they are called --api-server, --ca-file, --token-file,
- * --client-cert and --client-key. */
+/* NULL: not given. Error texts call them --api-server, --ca-file, --token-file, --client-cert and
+ * --client-key. */
 struct kube_credentials_options {
         const char *api_server; /* "https://host:port[/prefix]" */
         const char *ca_file;
@@ -44,11 +44,11 @@ struct kube_credentials {
         }
 
 enum {
-        KUBE_CREDENTIALS_NONE = 1 /* no api_server was given, and this is no pod */
+        KUBE_CREDENTIALS_NONE = 1 /* no api_server was given, and we do not run in a pod */
 };
 
-/* 0, KUBE_CREDENTIALS_NONE, or -errno: -EINVAL for options that contradict each other or a URL that
- * is refused; what open(2) says for a file that cannot be read. The text names file and flag. */
+/* 0, KUBE_CREDENTIALS_NONE, or -errno: -EINVAL if options contradict each other or the URL is
+ * refused; open(2)'s error if a file cannot be read. The text names file and flag. */
 int kube_credentials_resolve(const struct kube_credentials_options *options,
                              struct kube_credentials *ret, struct error *err);
 void kube_credentials_deinit(struct kube_credentials *credentials);
@@ -59,13 +59,13 @@ static inline void cleanup_kube_credentials(struct kube_credentials *credentials
 }
 
 /* 0, or -EINVAL with reason and remedy: https to anywhere; http only to this machine (127.0.0.0/8,
- * [::1], localhost), because a bearer token and the cluster's truth would cross the network
- * readable and forgeable. No user name, query or fragment. */
+ * [::1], localhost), because others on the network could read the bearer token and forge the
+ * answers. No user name, query or fragment. */
 int kube_url_check(const char *url, struct error *err);
 
 /*
- * A service account token, which kubelet replaces about once an hour (projected volume: the name is
- * a symbolic link that is swapped).
+ * A service account token. kubelet replaces the file about once an hour (projected volume: it swaps
+ * a symbolic link).
  */
 #define KUBE_TOKEN_MAX 65536U /* bytes */
 
@@ -73,8 +73,8 @@ struct kube_token *kube_token_new(const char *path);
 void kube_token_free(struct kube_token *token);
 DEFINE_CLEANUP(struct kube_token, kube_token, kube_token_free);
 
-/* *ret_token is borrowed until the next call. The file is read again where its identity, time or
- * size changed, and always when is_forced (after a 401). While it cannot be read, an unforced call
- * goes on with the token known so far. -EBADMSG: empty, or white space or control bytes inside. */
+/* *ret_token is borrowed until the next call. The file is read again if its identity, time or size
+ * changed, and always if is_forced (after a 401). While it cannot be read, an unforced call returns
+ * the last known token. -EBADMSG: it is empty, or has white space or control bytes inside. */
 int kube_token_get(struct kube_token *token, bool is_forced, const char **ret_token,
                    struct error *err);

@@ -18,7 +18,7 @@
 #define NAMESPACE     "default"
 #define N_TRIES       3
 #define N_QUEUED_MAX  16
-#define NAME_PART_MAX 200 /* of a node name, so that the event's name fits 253 bytes */
+#define NAME_PART_MAX 200 /* bytes of a node name, so that the event's name fits 253 bytes */
 
 static char *fit_message(const char *message)
 {
@@ -198,8 +198,8 @@ void kube_events_post(struct kube_events *events, bool is_warning, const char *r
 {
         struct event event = {
                 .node_name = events->node_name,
-                /* Events by name are what kubelet writes, and `kubectl describe node` finds both.
-                 */
+                /* Until the UID is known use the node's name, as kubelet does: `kubectl describe
+                   node` finds both. */
                 .node_uid = events->node_uid ? events->node_uid : events->node_name,
                 .is_warning = is_warning,
                 .reason = reason,

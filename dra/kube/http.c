@@ -18,16 +18,16 @@
 #include <sys/socket.h>
 
 /*
- * curl is re-entered by nobody: it refuses most calls from inside its own callbacks. So
- * http_start(), http_cancel() and http_free() only write down what is wanted, and settle(), which a
- * timer runs when the stack is empty, does it.
+ * curl must not be re-entered: it refuses most calls from inside its callbacks. So http_start(),
+ * http_cancel() and http_free() only note the request, and settle(), which a timer runs when the
+ * stack is empty, carries it out.
  */
 
 #define CONNECT_TIMEOUT_MS 5000L
 #define CONNECTIONS_MAX    32L
 #define CONNECTIONS_IDLE   32L
 #define EASY_IDLE_MAX      8U
-#define CA_CACHE_SECONDS   60L /* a rotated CA is taken up after this; curl's default is a day */
+#define CA_CACHE_SECONDS   60L /* after this a rotated CA takes effect; curl's default is a day */
 /* A dead peer is noticed after KEEPALIVE_IDLE_S + KEEPALIVE_PROBES * KEEPALIVE_INTERVAL_S. */
 #define KEEPALIVE_IDLE_S     10
 #define KEEPALIVE_INTERVAL_S 5
@@ -43,7 +43,7 @@ struct http {
         struct timer *soon;  /* runs settle() */
         bool is_closing;
         struct list calls;
-        CURL *idle[EASY_IDLE_MAX]; /* with all that is common to requests set */
+        CURL *idle[EASY_IDLE_MAX]; /* with the options set that all requests share */
         size_t n_idle;
 };
 
@@ -51,7 +51,7 @@ struct http_call {
         struct list link;
         struct http *http;
         struct http_request request; /* its strings are owned */
-        CURL *easy;                  /* NULL: not handed to curl (yet, or for its failure) */
+        CURL *easy; /* NULL: not handed to curl (not yet, or because the call failed) */
         struct curl_slist *headers;
         struct text body; /* of the reply */
         struct error failure;
@@ -85,7 +85,7 @@ static CURL *easy_take(struct http *http);
 
 static void easy_release(struct http *http, CURL *easy)
 {
-        /* What points into the call that ends now. */
+        /* Clear the options that point into the call, which ends now. */
         curl_easy_setopt(easy, CURLOPT_ERRORBUFFER, NULL);
         curl_easy_setopt(easy, CURLOPT_HTTPHEADER, NULL);
         if (http->n_idle < EASY_IDLE_MAX)
@@ -94,7 +94,7 @@ static void easy_release(struct http *http, CURL *easy)
                 curl_easy_cleanup(easy);
 }
 
-/* Take the call from curl. A transfer that was not over loses its connection with that. */
+/* Take the call from curl. That closes the connection of an unfinished transfer. */
 static void withdraw(struct http_call *call)
 {
         if (!call->easy)
@@ -105,7 +105,7 @@ static void withdraw(struct http_call *call)
 
 static void reply_to(struct http_call *call, const struct http_reply *reply)
 {
-        /* Out of the list first: http_free() inside the callback must not find it. */
+        /* Unlink first: http_free() inside the callback must not find the call. */
         list_unlink(&call->link);
         call->request.on_reply(call->request.owner, reply);
         call_free(call);
@@ -121,7 +121,7 @@ static void fail(struct http_call *call)
 
 static void settle_soon(struct http *http);
 
-/* True: the request goes out once more, with the token file's content as it is now. */
+/* True: the request is sent once more, with the token file read again. */
 static bool wants_repeat(struct http_call *call, CURLcode result, long status)
 {
         if (result != CURLE_OK || status != 401 || !call->http->token || call->is_repeated)
@@ -172,7 +172,7 @@ static void on_transfer_done(struct http_call *call, CURLcode result)
         reply_to(call, &reply);
 }
 
-/* Let curl work on what happened, then tell the owners of the transfers that are over. */
+/* Let curl handle the event, then call back for the transfers that are over. */
 static void drive(struct http *http, curl_socket_t fd, int events)
 {
         const CURLMsg *message;
@@ -209,7 +209,7 @@ static void on_socket_event(void *owner, int status, int events)
         int flags = 0;
 
         /* After a reset there may still be a reply to read (a 413 to a body sent half), and the
-         * socket knows the reason: let curl find both, rather than tell it of an error. */
+         * socket holds the reason: let curl find both rather than report an error to it. */
         if (status < 0 || events & UV_READABLE)
                 flags |= CURL_CSELECT_IN;
         if (status < 0 || events & UV_WRITABLE)
@@ -217,7 +217,7 @@ static void on_socket_event(void *owner, int status, int events)
         /* libuv stopped the poll when it reported the error. */
         if (status < 0)
                 (void)poll_start(watched->poll, watched->events);
-        drive(watched->http, watched->fd, flags); /* it may free what is watched */
+        drive(watched->http, watched->fd, flags); /* may free watched */
 }
 
 static struct watched_socket *watch_socket(struct http *http, curl_socket_t fd)
@@ -244,7 +244,7 @@ static int on_curl_socket(CURL *easy, curl_socket_t fd, int what, void *owner, v
                 if (!watched)
                         return 0;
                 curl_multi_assign(http->multi, fd, NULL);
-                /* At once: curl closes the descriptor when we return. */
+                /* Stop watching now: curl closes the descriptor when we return. */
                 poll_free(watched->poll);
                 free(watched);
                 return 0;
@@ -326,14 +326,15 @@ static void set_tls(const struct kube_credentials *credentials, CURL *easy)
         curl_easy_setopt(easy, CURLOPT_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2);
         curl_easy_setopt(easy, CURLOPT_CA_CACHE_TIMEOUT, CA_CACHE_SECONDS);
         if (credentials->ca_file) {
-                /* This CA alone, and not what the distribution trusts besides. */
+                /* Trust this CA only, not the distribution's CAs as well. */
                 curl_easy_setopt(easy, CURLOPT_CAINFO, credentials->ca_file);
                 curl_easy_setopt(easy, CURLOPT_CAPATH, NULL);
         }
         if (credentials->client_cert) {
                 curl_easy_setopt(easy, CURLOPT_SSLCERT, credentials->client_cert);
                 curl_easy_setopt(easy, CURLOPT_SSLKEY, credentials->client_key);
-                /* An encrypted key fails; without this, OpenSSL asks the terminal and waits. */
+                /* Makes an encrypted key fail; otherwise OpenSSL would prompt on the terminal and
+                 * wait. */
                 curl_easy_setopt(easy, CURLOPT_KEYPASSWD, "");
         }
 }
@@ -373,7 +374,7 @@ static void add_header(struct http_call *call, const char *name, const char *val
         explicit_bzero(line, strlen(line));
 }
 
-/* kube_url_check() let only https and loopback pass: a token may go to either. */
+/* kube_url_check() allows only https and loopback, and it is safe to send a token to either. */
 static int add_headers(struct http_call *call, struct error *err)
 {
         __attribute__((cleanup(cleanup_free))) char *bearer = NULL;
@@ -383,7 +384,7 @@ static int add_headers(struct http_call *call, struct error *err)
         add_header(call, "Accept", " application/json");
         if (call->request.body) {
                 add_header(call, "Content-Type", type ? type : " application/json");
-                add_header(call, "Expect", ""); /* no round trip of its own for the body */
+                add_header(call, "Expect", ""); /* no extra round trip before the body */
         }
         if (!call->http->token)
                 return 0;
@@ -449,8 +450,8 @@ static void dispose(struct http *http)
         free(http);
 }
 
-/* The first call that settle() has something to do for. A search from the front each time, because
- * a callback may cancel or start any call; the list is as short as the calls under way. */
+/* The first call that settle() must act on. Search from the front each time, because a callback may
+ * cancel or start any call; the list holds only the pending calls. */
 static struct http_call *find_unsettled(struct http *http)
 {
         struct list *position;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Why a transfer failed, in words for the person who has to mend it. */
+/* Describes why a transfer failed, for the person who must fix it. */
 #pragma once
 
 #include <curl/curl.h>
@@ -12,7 +12,7 @@ struct error;
 struct http_failure {
         CURL *easy;
         CURLcode result;       /* not CURLE_OK */
-        const char *curl_text; /* CURLOPT_ERRORBUFFER; kept where curl knows more than the code */
+        const char *curl_text; /* CURLOPT_ERRORBUFFER; used if it says more than the code */
         const char *url;
         uint32_t timeout_ms;
         size_t n_received; /* bytes of the reply */

@@ -75,8 +75,8 @@ static bool is_unset(const struct json *value)
         return !value || json_is_null(value);
 }
 
-/* field is of another type than it should be. A container is named by its kind: printed, it could
- * be a megabyte. */
+/* Refuse a field of the wrong type. An object or array is not printed, because it could be a
+ * megabyte. */
 static int refuse(const char *field, const struct json *value, const char *what, const char *remedy,
                   struct error *err)
 {
@@ -95,7 +95,7 @@ static int refuse(const char *field, const struct json *value, const char *what,
                          what, remedy);
 }
 
-/* The attestation object; *ret stays where the CR has none. 0, or -EINVAL naming the field. */
+/* The attestation object; *ret is untouched if the CR has none. 0, or -EINVAL naming the field. */
 static int find_attestation(const struct json *cr, const struct json **ret, struct error *err)
 {
         static const char *const levels[] = { "spec", "configuration", "confidentialCompute", "tdx",

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What the KubeVirt CR (kubevirt.io/v1) says of TDX attestation: pure.
+ * The KubeVirt CR's (kubevirt.io/v1) settings for TDX attestation: pure.
  *
  * Source: VEP 107; kubevirt.io/api/core/v1 types.go, TDXAttestationConfiguration. Every object on
  * the way to it, and either field, may be absent or null. The API server fills in the same defaults
- * where the CR has an attestation object, and checks nothing of the path.
+ * if the CR has an attestation object, and does not check the path.
  */
 #pragma once
 
@@ -19,16 +19,16 @@ struct json;
 #define KUBEVIRT_ENFORCED_FIELD    KUBEVIRT_ATTESTATION_FIELD ".enforced"
 #define KUBEVIRT_QGS_SOCKET_FIELD  KUBEVIRT_ATTESTATION_FIELD ".qgsSocketPath"
 
-/* Each field stands for itself: a path that cannot be followed does not switch enforcement off, and
- * `enforced: "yes"` does not lose the path. */
+/* The fields are independent: a refused path does not switch enforcement off, and `enforced: "yes"`
+ * does not discard the path. */
 struct kubevirt_attestation {
-        bool is_enforced; /* no new TD where QGS is not there */
-        char *qgs_socket; /* owned; absolute, and whatever else kubevirt_check_path asks for. NULL:
-                             the CR's is refused, and there is no other yet */
+        bool is_enforced; /* place no new TD while QGS does not answer */
+        char *qgs_socket; /* owned; absolute, and accepted by kubevirt_check_path. NULL: the CR's
+                             path is refused, and there was none before */
 
-        /* Why the CR's value of a field is not followed, so that the one above is an earlier or the
-         * default one: the field by its path in the CR, the value (quoted, bounded) and what to do,
-         * in one line. Owned; NULL: the value above is the CR's. */
+        /* Why the CR's value of a field is refused, so that the value above is a previous or
+         * default one: the field's path in the CR, the value (quoted, bounded) and the remedy, in
+         * one line. Owned; NULL: the value above is the CR's. */
         char *enforced_refusal;
         char *qgs_socket_refusal;
 };
@@ -45,16 +45,16 @@ struct kubevirt_attestation {
 typedef int kubevirt_check_path(const char *path, struct error *err);
 
 enum kubevirt_outcome {
-        KUBEVIRT_REFUSED = 1 /* at least one field is refused, and says why */
+        KUBEVIRT_REFUSED = 1 /* at least one field is refused; its refusal says why */
 };
 
 /* Read one CR. The defaults stand for what is absent or null; an explicit path is checked even if
- * it is the default one. An object on the way that is of another type refuses both fields. A
+ * it is the default one. If an object on the way has another type, both fields are refused. A
  * refused field has no value in *ret, which is the caller's. 0, or KUBEVIRT_REFUSED. */
 int kubevirt_attestation_parse(const struct json *cr, kubevirt_check_path *check,
                                struct kubevirt_attestation *ret);
 
-/* Put in force what a CR says: a field that is refused keeps its value and gets the reason. */
+/* Put a CR's values in force. A refused field keeps its value and gets the reason. */
 void kubevirt_attestation_follow(struct kubevirt_attestation *in_force,
                                  const struct kubevirt_attestation *cr);
 

@@ -36,7 +36,8 @@ int watch_lines_feed(struct watch_lines *lines, const char *bytes, size_t n, wat
                 if (lines->partial.n) {
                         text_add_bytes(&lines->partial, bytes, length);
                         r = pass_on(on_line, owner, lines->partial.bytes, lines->partial.n);
-                        /* Freed, not kept: most lines come whole, and one may have been 8 MiB. */
+                        /* Free the buffer: most lines arrive whole, and this one may have been 8
+                         * MiB. */
                         text_deinit(&lines->partial);
                 } else {
                         r = pass_on(on_line, owner, bytes, length);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The body of a watch: one JSON object a line, cut into lines and read: pure.
+ * Splits the body of a watch into lines, one JSON object each, and parses them: pure.
  *
  * Source: kubernetes.io/docs "API Concepts", "Efficient detection of changes" and "Watch
  * bookmarks".
@@ -17,7 +17,7 @@ struct json;
 #define WATCH_LINE_MAX 8388608U /* bytes: 8 MiB */
 
 struct watch_lines {
-        struct text partial; /* the line that is not complete yet */
+        struct text partial; /* the incomplete last line */
 };
 
 #define WATCH_LINES_NULL  \
@@ -28,8 +28,8 @@ struct watch_lines {
 /* Not 0 stops the feeding. line is borrowed, not NUL-terminated, and without its end of line. */
 typedef int watch_on_line(void *owner, const char *line, size_t n);
 
-/* Take n bytes and pass on each line that is complete now; empty lines are left out. 0, what
- * on_line returned, or -EMSGSIZE beyond WATCH_LINE_MAX. After a failure the rest is lost: reset. */
+/* Add n bytes and pass on each line that is now complete, except empty ones. 0, on_line's result,
+ * or -EMSGSIZE beyond WATCH_LINE_MAX. After a failure the rest is lost: reset. */
 int watch_lines_feed(struct watch_lines *lines, const char *bytes, size_t n, watch_on_line *on_line,
                      void *owner, struct error *err);
 void watch_lines_reset(struct watch_lines *lines);
@@ -40,7 +40,7 @@ enum watch_line_type {
         WATCH_LINE_DELETED,
         WATCH_LINE_BOOKMARK,
         WATCH_LINE_ERROR,
-        WATCH_LINE_OTHER /* of a newer server: to be passed over */
+        WATCH_LINE_OTHER /* a type of a newer server: ignore it */
 };
 
 struct watch_line {

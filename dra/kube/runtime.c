@@ -17,7 +17,7 @@ static const struct {
         { "cri-o://", { 1, 30, 0 } },
 };
 
-/* "v1.7.13-k3s1": what is left out is 0. False: it does not begin with a number. */
+/* "v1.7.13-k3s1"; missing parts are 0. False: it does not begin with a number. */
 static bool parse_version(const char *text, uint64_t *ret_parts)
 {
         memset(ret_parts, 0, N_PARTS * sizeof(*ret_parts));

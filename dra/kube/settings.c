@@ -10,29 +10,29 @@
 #include <assert.h>
 #include <string.h>
 
-/* KubeVirt is installed once in a cluster's life: one GET by each node meanwhile is a load that
- * even a thousand of them do not notice. */
+/* How often to look for a KubeVirt that is not installed. One GET per node and interval is a
+ * negligible load even with a thousand nodes. */
 #define NOT_SERVED_MS   30000U
 #define NAMES_TOLD_MAX  4U
 #define NAME_LENGTH_MAX 130 /* bytes of "namespace/name" in a text */
 
-/* What is kept of a CR: a real one may have a megabyte. */
+/* The parts of a CR that we keep: a real one may have a megabyte. */
 struct cr {
         char *name; /* "namespace/name" */
         struct kubevirt_attestation attestation;
-        bool is_refused; /* at least one field of it */
+        bool is_refused; /* at least one field is refused */
 };
 
 struct settings {
         struct settings_options options;
         struct kube_watch *watch;
-        struct cr *crs; /* by name, so that the same set is always told with the same text */
+        struct cr *crs; /* sorted by name, so that the same set always gives the same text */
         size_t n_crs;
         bool is_served;
         bool is_known;
         struct kubevirt_attestation in_force;
 
-        /* What was told last, of the CRs and of reading them. */
+        /* The news told last, about the CRs and about reading them. */
         enum settings_news news;
         char *news_text; /* NULL: nothing yet */
         bool has_trouble;
@@ -84,7 +84,7 @@ static char *name_of(const struct json *object)
         return full;
 }
 
-/* Where the CR of that name is, or belongs. */
+/* The position of the CR of that name, or where to insert it. */
 static size_t find(const struct settings *settings, const char *name)
 {
         size_t at = 0;
@@ -131,7 +131,7 @@ static void forget(struct settings *settings, const struct json *object)
                 (--settings->n_crs - at) * sizeof(*settings->crs));
 }
 
-/* ---- what is told ---- */
+/* ---- news ---- */
 
 static void tell_news(struct settings *settings, enum settings_news news, const char *text)
 {
@@ -142,7 +142,7 @@ static void tell_news(struct settings *settings, enum settings_news news, const 
         settings->is_telling = false;
 }
 
-/* Of the CRs: text is taken over. */
+/* News about the CRs; takes text over. */
 static void tell_crs(struct settings *settings, enum settings_news news, char *text)
 {
         text_make_utf8(text); /* a name may have been cut inside a character */
@@ -157,7 +157,7 @@ static void tell_crs(struct settings *settings, enum settings_news news, char *t
         tell_news(settings, news, text);
 }
 
-/* Values are copied, field by field; NULL: those in force stay. Whether the owner is to be told. */
+/* Copies the values that are not refused; NULL: keep those in force. True: tell the owner. */
 static bool put_in_force(struct settings *settings, const struct kubevirt_attestation *values)
 {
         __attribute__((cleanup(cleanup_kubevirt_attestation))) struct kubevirt_attestation before =
@@ -206,8 +206,8 @@ static char *describe_refusal(const struct cr *cr)
         if (enforced && socket)
                 return xasprintf("KubeVirt CR %.*s is refused, the last values stay in force: %s",
                                  NAME_LENGTH_MAX, cr->name, enforced);
-        return xasprintf("a value of KubeVirt CR %.*s is refused, its last one stays in force "
-                         "beside what else the CR says: %s",
+        return xasprintf("a value of KubeVirt CR %.*s is refused, its previous value stays in "
+                         "force, the rest of the CR is followed: %s",
                          NAME_LENGTH_MAX, cr->name, enforced ? enforced : socket);
 }
 
@@ -227,7 +227,7 @@ static char *describe(const struct settings *settings, enum settings_news news)
         return xasprintf("the values of KubeVirt CR %.*s are in force", NAME_LENGTH_MAX, cr->name);
 }
 
-/* The CRs are known: tell of them, and put in force what follows from them. */
+/* The CRs are known: choose the values to put in force, and report both. */
 static void decide(struct settings *settings)
 {
         __attribute__((
@@ -252,7 +252,7 @@ static void decide(struct settings *settings)
                 tell_changed(settings);
 }
 
-/* ---- what the watch tells ---- */
+/* ---- callbacks of the watch ---- */
 
 static void on_list(void *owner, const struct json *items)
 {
@@ -304,8 +304,8 @@ static void on_trouble(void *owner, enum kube_outcome outcome, const struct erro
         struct settings *settings = owner;
 
         if (outcome == KUBE_NOT_SERVED) {
-                /* An API server that has just started says 503 until it knows its CRDs: this is no
-                 * passing 404. */
+                /* A starting API server answers 503 until it knows its CRDs, so this 404 is not a
+                 * passing one. */
                 forget_all(settings);
                 settings->is_served = false;
                 on_recovered(settings);
@@ -314,16 +314,16 @@ static void on_trouble(void *owner, enum kube_outcome outcome, const struct erro
                 bool is_first = put_in_force(settings, NULL);
 
                 tell_trouble(settings, SETTINGS_FORBIDDEN,
-                             "list and watch of kubevirts.kubevirt.io are not permitted, the "
-                             "values in force stay",
+                             "list and watch of kubevirts.kubevirt.io are not permitted, keeping "
+                             "the values in force",
                              error);
                 if (is_first)
                         tell_changed(settings);
         } else {
-                tell_trouble(settings, SETTINGS_UNREACHABLE,
-                             "the KubeVirt CR cannot be read, trying again; the values in force "
-                             "stay",
-                             error);
+                tell_trouble(
+                        settings, SETTINGS_UNREACHABLE,
+                        "cannot read the KubeVirt CR, trying again; keeping the values in force",
+                        error);
         }
 }
 

@@ -3,14 +3,14 @@
  * The cluster's settings for TDX attestation: follows the KubeVirt CRs of all namespaces by one
  * list+watch and decides which values are in force.
  *
- *     exactly one CR                its values; of a field that it has wrong, what was in force
- *     two or more CRs               what was in force stays: KubeVirt allows one
+ *     exactly one CR                its values; a refused field keeps its previous value
+ *     two or more CRs               the values in force stay: KubeVirt allows one CR
  *     no CR, or no KubeVirt at all  the defaults (kubevirt.h)
- *     the CRs cannot be read        what was in force stays
+ *     the CRs cannot be read        the values in force stay
  *
- * What was in force at the start is what the owner knows from an earlier run, or the defaults.
+ * At the start the values from the owner's last run are in force, or the defaults.
  *
- * A CR that is being deleted counts until it is gone: KubeVirt goes by it as long.
+ * A CR that is being deleted counts until it is gone, because KubeVirt follows it until then.
  *
  * Needs list and watch of kubevirts.kubevirt.io, in all namespaces. Loop thread only; callbacks
  * come from the loop only.
@@ -26,17 +26,17 @@
 struct kube_api;
 struct settings;
 
-/* What a person may want to read, each in one line. Of two subjects, the CRs and whether they can
- * be read, what was said last holds until something else is said of the same subject. */
+/* News for a person, one line each. There are two subjects: the CRs, and whether they can be read.
+ * The latest news on a subject holds until there is other news on it. */
 enum settings_news {
-        /* The CRs. Told when another of these is the case, or its text is another one. */
+        /* The CRs. Reported when the case or its text changes. */
         SETTINGS_NOT_SERVED, /* there is no CRD: KubeVirt is not installed */
         SETTINGS_NO_CR,
         SETTINGS_ONE_CR,  /* the values are those of a CR; the text has its name, not the values */
-        SETTINGS_INVALID, /* warn: a field of the one CR, or both; has its name, the field and the
-                             remedy */
+        SETTINGS_INVALID, /* warn: the CR's value of one field or both is refused; has its name, the
+                             field and the remedy */
         SETTINGS_SEVERAL, /* warn: has the names */
-        /* Whether they can be read. Told when another of these is the case. */
+        /* Whether they can be read. Reported when the case changes. */
         SETTINGS_FORBIDDEN,   /* warn: RBAC, or (401) the credentials */
         SETTINGS_UNREACHABLE, /* warn: no usable answer from the API server */
         SETTINGS_READABLE     /* after one of these two only */
@@ -44,7 +44,7 @@ enum settings_news {
 
 /* "invalid" */
 const char *settings_news_name(enum settings_news news);
-/* Those marked warn above: something is ignored, and a person can help. */
+/* True for those marked warn above: something is ignored, and a person can fix it. */
 bool settings_news_is_warning(enum settings_news news);
 
 struct settings_options {
@@ -53,15 +53,14 @@ struct settings_options {
         kubevirt_check_path *check_path;
         /* In force until the cluster says otherwise; copied. NULL: the defaults. */
         const struct kubevirt_attestation *last_known;
-        /* Zeros: as kube_watch, but a KubeVirt that is not installed is looked for every 30 s. */
+        /* Zeros: kube_watch's defaults, except that a missing KubeVirt is looked for every 30 s. */
         struct kube_watch_timing timing;
-        /* Either may be NULL. Inside them settings_free() may not be called. */
+        /* Either may be NULL. Neither may call settings_free(). */
 
-        /* The values in force are others, or are known for the first time (then, whatever they
-         * are). Borrowed. */
+        /* The values in force changed, or are known for the first time. Borrowed. */
         void (*on_changed)(void *owner, const struct kubevirt_attestation *in_force);
-        /* Something to log; before the on_changed that it explains. The text is one line, valid
-         * UTF-8, and begins in lower case. */
+        /* News to log, before the on_changed that it explains. The text is one line, valid UTF-8,
+         * and begins in lower case. */
         void (*on_news)(void *owner, enum settings_news news, const char *text);
         void *owner;
 };
@@ -70,12 +69,12 @@ struct settings_options {
 struct settings *settings_new(const struct settings_options *options);
 /* Once. */
 void settings_start(struct settings *settings);
-/* No callback runs any more. NULL is fine. */
+/* No callback runs again. NULL is fine. */
 void settings_free(struct settings *settings);
 
-/* Whether the API server has said what there is: it answered a list, does not serve the CRs or
- * forbids to read them. Until then settings_in_force() has last_known or the defaults, for an
- * owner who does not want to wait any longer. Once known, always known. */
+/* Whether the API server has answered: with a list, that it does not serve the CRs, or that we may
+ * not read them. Until then settings_in_force() has last_known or the defaults, for an owner that
+ * cannot wait any longer. Once known, always known. */
 bool settings_is_known(const struct settings *settings);
 /* Borrowed until the next on_changed. */
 const struct kubevirt_attestation *settings_in_force(const struct settings *settings);

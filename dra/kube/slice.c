@@ -41,7 +41,7 @@ static int read_string(const struct json *object, const char *path, const char *
         return 0;
 }
 
-/* Go leaves a zero out, so that an absent number is one. */
+/* Go omits a zero, so an absent number is zero. */
 static int read_number(const struct json *object, const char *key, int64_t *ret, struct error *err)
 {
         const struct json *value = json_get(object, key);
@@ -130,7 +130,7 @@ bool slice_is_older(const char *version, const char *known)
                parse_u64(known, strlen(known), &b) == 0 && a < b;
 }
 
-/* FNV-1a: any stable hash does, what is needed is the same name after a restart. */
+/* FNV-1a: any stable hash will do, because the name must only be the same after a restart. */
 static uint64_t hash(const char *string)
 {
         uint64_t value = 0xcbf29ce484222325U;
@@ -149,7 +149,7 @@ char *slice_name(const char *node_name, const char *driver, unsigned index)
         name = xasprintf("%s-%s-%u", node_name, driver, index);
         if (text_is_dns_subdomain(name))
                 return take_ptr(name);
-        /* A prefix of a valid name is one too, once it does not end in a separator. */
+        /* A prefix of a valid name is valid too, unless it ends in a separator. */
         kept = xstrndup(text_is_dns_subdomain(node_name) ? node_name : "node", NODE_PART_MAX);
         for (n = strlen(kept); n && (kept[n - 1] == '-' || kept[n - 1] == '.'); --n)
                 kept[n - 1] = '\0';
@@ -205,7 +205,7 @@ struct json *slice_build(const struct slice_options *options)
         return object;
 }
 
-/* What Go leaves out or not as it likes. */
+/* Empty values: Go omits some of them. */
 static bool is_empty(const struct json *value)
 {
         return json_is_null(value) ||
@@ -244,7 +244,7 @@ static bool member_differs(const struct json *wanted, const struct json *observe
         return !json_equal(a_normal, b_normal);
 }
 
-/* Others' references may stand beside ours. */
+/* There may be other owner references besides ours. */
 static bool has_owner(const struct json *wanted, const struct json *observed)
 {
         const struct json *owner =

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Our ResourceSlices (resource.k8s.io/v1): as the server shows them, and as we want them: pure.
+ * Our ResourceSlices (resource.k8s.io/v1): parses the server's, builds the wanted ones, compares
+ * them. Pure.
  *
  * Source: k8s.io/api/resource/v1 types.go, ResourceSliceSpec; its limits are
  * ResourceSliceMaxDevices (128) and ResourceSliceMaxDevicesWithTaintsOrConsumesCounters (64).
@@ -36,16 +37,16 @@ struct slice {
         }
 
 enum slice_outcome {
-        /* Whose it is can be read (name, UID, version, driver and node), and the rest cannot: err
-         * names the field. The scheduler may read it otherwise, so it is not one to pass over. */
+        /* Its identity can be read (name, UID, version, driver and node), but the rest cannot: err
+           names the field. Do not ignore it, because the scheduler may be able to read it. */
         SLICE_ODD = 1
 };
 
 /* 0, SLICE_ODD, or -EBADMSG naming the field that is missing or of the wrong type. */
 int slice_parse(const struct json *object, struct slice *ret, struct error *err);
 void slice_deinit(struct slice *slice);
-/* Whether one resourceVersion is before another: they count upwards (KEP-5504). What cannot be read
- * as a number is taken for newer. */
+/* Whether version is older than known: resourceVersions increase (KEP-5504). One that is not a
+ * number counts as newer. */
 bool slice_is_older(const char *version, const char *known);
 
 static inline void cleanup_slice(struct slice *slice)
@@ -67,21 +68,21 @@ struct slice_options {
         unsigned index;     /* of this slice in the pool, from 0 */
         unsigned count;     /* slices in the pool, > index */
         const struct slice_device *devices;
-        size_t n_devices; /* <= SLICE_DEVICES_MAX; 0 is fine: the driver is there, no device is */
-        const char *resource_version; /* of what is to be replaced; NULL: to be created */
+        size_t n_devices; /* <= SLICE_DEVICES_MAX; may be 0: the driver is present and has no
+                             devices */
+        const char *resource_version; /* of the slice to replace; NULL: create one */
 };
 
-/* The object to POST or PUT, owned by its Node and thus removed with it; the caller's. */
+/* The object to POST or PUT. Its owner is the Node, so it is deleted with the Node. The caller's.
+ */
 struct json *slice_build(const struct slice_options *options);
 
-/* "<node>-<driver>-<index>": the same after a restart, so that a slice is replaced, not doubled.
- * A node name with which that is no DNS subdomain is cut and a hash of it added. The caller's. */
+/* "<node>-<driver>-<index>": the same after a restart, so that a slice is replaced, not doubled. If
+ * that would not be a DNS subdomain, the node name is cut and its hash appended. The caller's. */
 char *slice_name(const char *node_name, const char *driver, unsigned index);
 
-/* Whether what we want of the owner and of spec (driver, nodeName, pool, devices in their order) is
- * not what the server shows. Left out of the comparison: other members of spec, the server's
- * taints[].timeAdded.
- */
+/* Whether the owner or spec (driver, nodeName, pool, devices in their order) differ from what we
+ * want. Ignores other members of spec and the server's taints[].timeAdded. */
 bool slice_differs(const struct json *wanted, const struct json *observed);
 
 /* The first member of wanted's spec that the server dropped from its answer to our write, as it

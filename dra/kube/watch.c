@@ -13,16 +13,16 @@
 
 #define PAGE_LIMIT 500U
 #define N_PAGES_MAX \
-        1000U /* a server whose continue tokens go in circles is told from a big cluster */
+        1000U /* beyond it the server's continue tokens go in circles: no cluster is that big */
 #define WATCH_MIN_S    1800U
 #define WATCH_MAX_S    3600U
-#define WATCH_GRACE_MS 60000U /* beyond timeoutSeconds, until the server is taken for stuck */
+#define WATCH_GRACE_MS 60000U /* after timeoutSeconds, before we consider the server stuck */
 
 enum state {
         STOPPED,
         LISTING,
-        WAITING, /* for the timer, before the next try */
-        OPENING, /* a WATCH that was not answered yet */
+        WAITING, /* for the timer, before the next attempt */
+        OPENING, /* a WATCH without an answer yet */
         PROVING, /* answered, but it neither brought an event nor lasted short_ms */
         STANDING,
         FREED /* for the timer, which frees the watch outside of its callbacks */
@@ -39,17 +39,18 @@ struct kube_watch {
         void *owner;
 
         enum state state;
-        /* Counts stops and resyncs: who called a callback finds out whether it still has a say. */
+        /* Counts stops and resyncs, so that code that ran a callback can tell whether the callback
+         * stopped or resynced the watch. */
         unsigned epoch;
         struct kube_call *call;
         struct timer *timer;
         char *resource_version; /* of the last list, event or bookmark; NULL: LIST comes next */
         char *continue_token;
-        struct json *items; /* of the pages so far, where there are several */
+        struct json *items; /* of the pages so far, if there are several */
         unsigned n_pages;
         struct watch_lines lines;
         struct backoff backoff;
-        bool was_gone; /* 410 since a watch last stood */
+        bool was_gone; /* got a 410 since a watch last stood */
 
         bool has_trouble;
         enum kube_outcome trouble;
@@ -62,8 +63,7 @@ static void on_timer(void *owner);
 
 static void arm(struct kube_watch *watch, uint64_t delay_ms)
 {
-        /* The loop's clock is that of its last turn; parsing a big list may have taken long since.
-         */
+        /* The loop's clock is that of its last turn, and parsing a big list may have taken long. */
         uv_update_time(watch->loop);
         timer_start(watch->timer, delay_ms);
 }
@@ -116,11 +116,11 @@ static void wait_for_retry(struct kube_watch *watch, uint64_t retry_after_ms)
         arm(watch, backoff_next_ms(&watch->backoff, retry_after_ms, backoff_random()));
 }
 
-/* The call failed and is over: wait, and tell. Last in its caller. */
+/* The call failed and is over: wait, and report it. Last in its caller. */
 static void fail(struct kube_watch *watch, enum kube_outcome outcome, const struct error *error,
                  uint64_t retry_after_ms)
 {
-        /* Where the server is at fault, or nobody answers, the version is still good. */
+        /* If the server fails or does not answer, the version is still good. */
         if (outcome != KUBE_TRY_AGAIN)
                 forget_version(watch);
         if (outcome == KUBE_NOT_SERVED) {
@@ -132,8 +132,8 @@ static void fail(struct kube_watch *watch, enum kube_outcome outcome, const stru
         tell_trouble(watch, outcome, error);
 }
 
-/* The version is too old to go on from: usual after a long absence, and then at once made good with
- * a LIST; a server that says it again and again is not hammered. Last in its caller. */
+/* The version is too old to resume from. That is usual after a long absence, so LIST at once; but
+ * wait if the server says it again, so as not to hammer it. Last in its caller. */
 static void begin_again(struct kube_watch *watch, const struct error *error)
 {
         forget_version(watch);
@@ -248,8 +248,8 @@ static void begin_list(struct kube_watch *watch)
         request_page(watch);
 }
 
-/* The watch does what it should: failures so far are history. Last in its caller, or followed by a
- * look at the epoch. */
+/* The watch works: forget previous failures. Last in its caller, or followed by a check of the
+ * epoch. */
 static void prove(struct kube_watch *watch)
 {
         watch->state = STANDING;
@@ -292,7 +292,7 @@ static int on_event_line(struct kube_watch *watch, const struct watch_line *line
         unsigned epoch = watch->epoch;
 
         set_version(watch, line->resource_version);
-        /* White space is no sign of life: whole lines are. */
+        /* Only whole lines are a sign of life, white space is not. */
         if (watch->state == STANDING)
                 arm(watch, watch->timing.silence_ms);
         else
@@ -312,7 +312,7 @@ static int on_line(void *owner, const char *bytes, size_t n)
         struct error error = ERROR_NULL;
 
         if (watch_line_parse(bytes, n, &line, &error) < 0) {
-                /* What it would have told is lost: only a LIST can know now. */
+                /* This event is lost, so only a LIST can tell the current state. */
                 drop_call(watch);
                 forget_version(watch);
                 error_prefix(&error, "watch of %s", watch->path);
@@ -414,7 +414,7 @@ static void on_timer(void *owner)
                 prove(watch);
                 break;
         case STANDING:
-                /* A proxy on the way may have forgotten us without a word. */
+                /* A proxy on the way may have dropped the connection silently. */
                 drop_call(watch);
                 begin_watch(watch);
                 break;

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * List and watch of one collection, for as long as it takes.
+ * List and watch of one collection, with retries for as long as necessary.
  *
  * LIST (in pages), then WATCH from the list's resourceVersion. A watch that ends is resumed where
- * it ended; one that cannot be (410) begins again with a LIST. While the API server is away the
- * last known state stands: nothing is reported but the trouble, once.
+ * it ended; if that is impossible (410), it starts over with a LIST. While the API server is away
+ * the last known state stands, and only the trouble is reported, once.
  *
  * Source: kubernetes.io/docs "Kubernetes API Concepts". Loop thread only; callbacks come from the
  * loop only, and inside them every function here may be called.
@@ -23,23 +23,23 @@ struct kube_watch;
 enum kube_watch_type {
         KUBE_ADDED,
         KUBE_MODIFIED,
-        KUBE_DELETED /* object is the last state of it */
+        KUBE_DELETED /* object is its last state */
 };
 
 /* Objects are borrowed for the duration of the call. Those in a list carry neither kind nor
  * apiVersion. Any callback may be NULL. */
 struct kube_watch_callbacks {
-        /* The complete truth, replacing all that was known: an array, possibly empty. */
+        /* The complete collection, replacing the known one: an array, possibly empty. */
         void (*on_list)(void *owner, const struct json *items);
         void (*on_event)(void *owner, enum kube_watch_type type, const struct json *object);
-        /* The collection cannot be followed, for a reason other than the one told last; retries go
-         * on. A standing watch that breaks is trouble only when it cannot be resumed either. */
+        /* The collection cannot be followed, for another reason than the last one; retries
+         * continue. A broken watch is trouble only if it cannot be resumed. */
         void (*on_trouble)(void *owner, enum kube_outcome outcome, const struct error *error);
         /* After on_trouble: the watch stands again (on_list, if one was needed, came before). */
         void (*on_recovered)(void *owner);
 };
 
-/* Zeros stand for the defaults; tests make them short. */
+/* Zero selects the default given here; tests use short ones. */
 struct kube_watch_timing {
         uint32_t first_ms;      /* after the first failure: 500 */
         uint32_t cap_ms;        /* at most, between retries: 30000 */
@@ -64,10 +64,10 @@ struct kube_watch *kube_watch_new(uv_loop_t *loop, struct kube_api *api,
 
 /* Begin with a LIST, now. Once more after kube_watch_stop() is fine. */
 void kube_watch_start(struct kube_watch *watch);
-/* No callback runs any more. */
+/* No callback runs again. */
 void kube_watch_stop(struct kube_watch *watch);
-/* Drop what is under way and LIST at once; nothing where the watch is stopped. */
+/* Cancel the current call and LIST at once; no-op if the watch is stopped. */
 void kube_watch_resync(struct kube_watch *watch);
-/* Stop; also from inside a callback, so the memory goes with the next turn of the loop. NULL is
- * fine. */
+/* Stop and free. Callbacks may call it, so the memory is freed by the next turn of the loop. NULL
+ * is fine. */
 void kube_watch_free(struct kube_watch *watch);

@@ -12,12 +12,13 @@
 #include <string.h>
 #include <time.h>
 
-#define REPEAT_MS   10000
-#define SETTLE_MS   50 /* devices come and go by ones; the whole pool is told each time */
+#define REPEAT_MS 10000
+#define SETTLE_MS \
+        50 /* gathers changes, which come one device at a time: each message has the whole pool */
 #define TIMEOUT_S   20
 #define MESSAGE_MAX 1024 /* bytes; kubelet cuts what is longer */
 
-/* A device of the pool with what its message points to. */
+/* A device of the pool, with the storage that its message points to. */
 struct device {
         Drahealth__DeviceHealth health;
         Drahealth__DeviceIdentifier identifier;
@@ -27,12 +28,12 @@ struct device {
 struct device_health {
         struct device_health_options options;
         struct rpc_streams streams;
-        uint16_t *indexes; /* what there is, n_devices of them */
+        uint16_t *indexes; /* of the pool's devices, n_devices of them */
         size_t n_devices;
-        struct device *devices; /* made of it when somebody wants to know */
+        struct device *devices; /* built from indexes when a peer must be told */
         Drahealth__DeviceHealth **pointers;
-        bool is_outdated; /* the devices are */
-        bool is_soon;     /* the next repeat is a change */
+        bool is_outdated; /* devices must be rebuilt */
+        bool is_soon;     /* the next repeat comes early, to send a change */
         Drahealth__NodeWatchResourcesResponse response;
         char *message;
         bool is_healthy;
@@ -121,7 +122,8 @@ static bool is_same_pool(const struct device_health *health, const uint16_t *ind
                (!n || memcmp(health->indexes, indexes, n * sizeof(*indexes)) == 0);
 }
 
-/* Every claim may call this, however many devices there are: what it costs is a comparison. */
+/* Every claim may cause a call, so an unchanged pool costs only a comparison, however large it is.
+ */
 void device_health_set(struct device_health *health, const uint16_t *indexes, size_t n,
                        bool is_healthy, const char *message)
 {

@@ -29,8 +29,8 @@ void inventory_compute(const struct ledger *ledger, const struct inventory_terms
         ret->n_tds = ledger_total(ledger);
         for (unsigned i = 0; i < DEVICE_INDEX_MAX; ++i)
                 n_held += ledger_is_device_held(ledger, i);
-        /* Two claims may hold the same name for a moment (a forced deletion). The pool is not
-         * shortened for that: Prepare counts TDs by itself. */
+        /* Two claims may hold the same name for a moment (a forced deletion). That does not shorten
+         * the pool, because Prepare counts TDs separately. */
         n_free = usable > n_held + kept ? usable - n_held - kept : 0;
         n_devices = n_held + n_free;
         ret->devices = xcalloc(n_devices, sizeof(*ret->devices));

@@ -28,7 +28,7 @@
 struct observed {
         struct slice slice;
         struct json *object;
-        unsigned index; /* of the wanted slice of that name; UINT_MAX: not one of ours */
+        unsigned index; /* of the wanted slice with that name; UINT_MAX: none has it */
         bool has_wanted_contents;
 };
 
@@ -36,27 +36,27 @@ struct publisher {
         struct publisher_options options;
         struct kube_watch *watch;
         struct inventory wanted;
-        char *node_uid;        /* NULL: to be read */
-        bool is_node_doubtful; /* to be read again when the request under way is answered */
+        char *node_uid;        /* NULL: must be read */
+        bool is_node_doubtful; /* read the Node again once the current request is answered */
         struct observed *observed;
         size_t n_observed;
-        bool is_listed; /* observed is the truth; false until the first list, and after a write of
+        bool is_listed; /* observed is complete; false until the first list, and after a write with
                            unknown outcome */
         bool was_complete;
         int64_t completed_s; /* Unix time */
 
-        struct kube_call *call;     /* at most one request is on its way */
-        struct sliceplan_step step; /* what it does */
-        char *deleting_uid;         /* of the slice it deletes */
-        struct json *sent;          /* the slice it writes */
+        struct kube_call *call;     /* the one request in flight; NULL: none */
+        struct sliceplan_step step; /* what call does */
+        char *deleting_uid;         /* of the slice that call deletes */
+        struct json *sent;          /* the slice that call writes */
         struct backoff backoff;
         struct timer *pause;
-        enum kube_outcome trouble; /* KUBE_OK: none was logged */
+        enum kube_outcome trouble; /* logged last; KUBE_OK: none since the last success */
 };
 
 static void work(struct publisher *publisher);
 
-/* ---- what is wanted ---- */
+/* ---- the wanted slices ---- */
 
 static unsigned n_wanted(const struct publisher *publisher)
 {
@@ -75,7 +75,7 @@ static struct json *build(const struct publisher *publisher, unsigned index, int
                                                     .resource_version = resource_version });
 }
 
-/* Which slice of ours has that name; UINT_MAX: none. */
+/* The index of the slice that we give that name; UINT_MAX: none. */
 static unsigned index_of(const struct publisher *publisher, const char *name)
 {
         const char *dash = strrchr(name, '-');
@@ -89,7 +89,7 @@ static unsigned index_of(const struct publisher *publisher, const char *name)
         return strcmp(wanted, name) == 0 ? (unsigned)index : UINT_MAX;
 }
 
-/* ---- what is there ---- */
+/* ---- the observed slices ---- */
 
 static void observed_deinit(struct observed *observed)
 {
@@ -109,7 +109,7 @@ static void forget_all(struct publisher *publisher)
                 forget(publisher, publisher->n_observed - 1);
 }
 
-/* Names come back after a deletion; the UID tells which slice it was. */
+/* By UID, because we reuse a slice's name after deleting it. */
 static bool forget_uid(struct publisher *publisher, const char *uid)
 {
         for (size_t i = 0; i < publisher->n_observed; ++i)
@@ -121,8 +121,8 @@ static bool forget_uid(struct publisher *publisher, const char *uid)
         return false;
 }
 
-/* Others have deleted slices of ours. Where it was the garbage collector, the Node is another one
- * now, and what we write for the last one goes the same way. */
+/* Someone else deleted our slices. If it was the garbage collector, the Node was recreated, and
+ * slices owned by the old Node would be deleted again: read the Node's UID again. */
 static void doubt_node(struct publisher *publisher)
 {
         if (publisher->call)
@@ -147,34 +147,34 @@ static void compare_with_wanted(const struct publisher *publisher, struct observ
         observed->has_wanted_contents = false;
         if (observed->index >= n_wanted(publisher) || !publisher->node_uid)
                 return;
-        /* Edited by somebody: a pool that does not reach as far as this slice of it. */
+        /* Edited by another client: none of ours has such a count or generation. */
         if (observed->slice.count <= observed->index || observed->slice.generation < 1 ||
             observed->slice.count > DEVICE_INDEX_MAX)
                 return;
-        /* Generation and count are the plan's business: compare with what the slice itself says of
-         * them. */
+        /* The plan checks generation and count, so build the wanted slice with the observed ones.
+         */
         wanted = build(publisher, observed->index, observed->slice.generation,
                        observed->slice.count, NULL);
         observed->has_wanted_contents = !slice_differs(wanted, observed->object);
 }
 
-/* The scheduler would use its devices: as all that names our driver and node and is not wanted, it
- * is removed. */
+/* The scheduler would use its devices, so it is removed like any unwanted slice with our driver and
+ * node. */
 static void tell_odd(const struct publisher *publisher, const struct slice *slice,
                      const struct error *error)
 {
-        __attribute__((cleanup(cleanup_free))) char *text = xasprintf(
-                "ResourceSlice %s names this driver and this node and cannot be read (%s): "
-                "it is removed. Find out what wrote it",
-                slice->name, error->text);
+        __attribute__((cleanup(cleanup_free))) char *text =
+                xasprintf("ResourceSlice %s names this driver and this node but is malformed (%s): "
+                          "the driver removes it. Find out what wrote it",
+                          slice->name, error->text);
 
         log_warn("a ResourceSlice of this node cannot be read, removing it",
                  log_str("slice", slice->name), log_str("reason", error->text));
         publisher->options.on_event(publisher->options.owner, true, "TDXForeignSlice", text);
 }
 
-/* Take in a slice as the server showed it, unless we know it newer: a watch lags behind the answers
- * to our writes. */
+/* Store a slice that the server sent, unless we have a newer version: a watch lags behind the
+ * answers to our writes. */
 static void observe(struct publisher *publisher, const struct json *object)
 {
         __attribute__((cleanup(cleanup_slice))) struct slice slice = SLICE_NULL;
@@ -191,7 +191,7 @@ static void observe(struct publisher *publisher, const struct json *object)
         }
         if (!slice.driver || strcmp(slice.driver, DRIVER_NAME) != 0 || !slice.node_name ||
             strcmp(slice.node_name, publisher->options.node_name) != 0)
-                return; /* not ours, whatever the server's selector let through */
+                return; /* not ours, although the server's selector let it through */
         at = find(publisher, slice.name);
         if (at < publisher->n_observed) {
                 if (slice_is_older(slice.resource_version,
@@ -244,8 +244,8 @@ static void log_trouble(struct publisher *publisher, enum kube_outcome outcome,
                 return;
         publisher->trouble = outcome;
         if (outcome == KUBE_NOT_SERVED)
-                log_error("this cluster does not serve resource.k8s.io/v1 (Kubernetes 1.34 and "
-                          "later do): nothing is published",
+                log_error("this cluster does not serve resource.k8s.io/v1 (needs Kubernetes 1.34 "
+                          "or later): nothing is published",
                           log_str("reason", error->text));
         else
                 log_warn("cannot publish, trying again", log_str("reason", error->text));
@@ -290,7 +290,7 @@ static void look_again(struct publisher *publisher)
         kube_watch_resync(publisher->watch);
 }
 
-/* Servers drop the fields of features that are off, and say nothing. */
+/* A server silently drops the fields of features that are off. */
 static void look_for_dropped_taints(struct publisher *publisher, const struct json *answered)
 {
         __attribute__((cleanup(cleanup_free))) char *field =
@@ -315,7 +315,8 @@ static void on_written(void *owner, const struct kube_reply *reply)
                 }
                 if (publisher->step.verb != SLICEPLAN_DELETE &&
                     slice_differs(publisher->sent, reply->object))
-                        /* Something between us and the store does not keep what we write. */
+                        /* The server, or an admission webhook, changed what we wrote: do not write
+                         * in a tight loop. */
                         timer_start(publisher->pause,
                                     backoff_next_ms(&publisher->backoff, 0, backoff_random()));
                 else
@@ -327,8 +328,7 @@ static void on_written(void *owner, const struct kube_reply *reply)
         case KUBE_ALREADY_EXISTS:
         case KUBE_CONFLICT:
         case KUBE_GONE:
-                /* Somebody else has written. Look again, though not in a tight loop with an
-                 * adversary. */
+                /* Another client wrote. List again, but not in a tight loop against it. */
                 timer_start(publisher->pause,
                             backoff_next_ms(&publisher->backoff, 0, backoff_random()));
                 look_again(publisher);
@@ -337,7 +337,7 @@ static void on_written(void *owner, const struct kube_reply *reply)
         case KUBE_FORBIDDEN:
         case KUBE_INVALID:
         case KUBE_TRY_AGAIN:
-                /* Of a write without an answer it is not known whether it was done. */
+                /* A write without a usable answer may have taken effect. */
                 look_again(publisher);
                 try_later(publisher, reply);
                 return;
@@ -364,7 +364,7 @@ static void write_slice(struct publisher *publisher)
                                               on_written, publisher);
 }
 
-/* Only what we looked at is deleted, not what may have taken its name since. */
+/* Preconditions: delete only the slice that we saw, not one that has taken its name since. */
 static void delete_slice(struct publisher *publisher)
 {
         const struct slice *slice = &publisher->observed[publisher->step.observed].slice;
@@ -437,7 +437,7 @@ static void on_node(void *owner, const struct kube_reply *reply)
         work(publisher);
 }
 
-/* The one place that decides what to do next; whatever has changed comes here. */
+/* The one place that decides what to do next; every change ends up here. */
 static void work(struct publisher *publisher)
 {
         if (!publisher->wanted.terms.is_known || publisher->call ||
@@ -503,7 +503,8 @@ void publisher_free(struct publisher *publisher)
         free(publisher);
 }
 
-/* Whether a slice has the same devices in both: most changes touch one of many. */
+/* Whether a slice has the same devices in both inventories: most changes affect one slice of many.
+ */
 static bool is_same_slice(const struct inventory *a, const struct inventory *b, unsigned index)
 {
         size_t first = (size_t)index * WANTED_SLICE_DEVICES;

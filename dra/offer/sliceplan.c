@@ -1,15 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "offer/sliceplan.h"
 
-#define GENERATION_MAX (INT64_C(1) << 53) /* what base/json.h writes exactly */
+#define GENERATION_MAX (INT64_C(1) << 53) /* largest integer that base/json.h writes exactly */
 
-/* What there is to do, counted. */
+/* The slices, counted by what must be done with them. */
 struct tally {
         int64_t highest;   /* generation */
-        size_t n_right;    /* of the highest generation, as wanted */
-        size_t n_wrong;    /* of the highest generation, but other contents or count */
+        size_t n_right;    /* of the highest generation, with wanted contents and count */
+        size_t n_wrong;    /* of the highest generation, with other contents or count */
         size_t n_outdated; /* of a lower generation */
-        bool is_recounted; /* a wrong one is wrong in its count */
+        bool is_recounted; /* at least one of n_wrong has another count */
 };
 
 static bool is_right(const struct sliceplan_slice *slice, int64_t generation, unsigned n_wanted)
@@ -39,8 +39,8 @@ static struct tally take_tally(const struct sliceplan_slice *slices, size_t n_sl
         return tally;
 }
 
-/* Slices of the highest generation that are not as wanted must not become part of a complete pool,
- * not even for a moment: unless one write alone puts all right, they need a generation above. */
+/* Wrong slices of the highest generation must never be part of a complete pool, not even for a
+ * moment: unless a single write corrects everything, start a higher generation. */
 static int64_t choose_generation(const struct tally *tally, bool is_missing)
 {
         bool is_single_change =
@@ -51,7 +51,8 @@ static int64_t choose_generation(const struct tally *tally, bool is_missing)
         return is_single_change ? tally->highest : tally->highest + 1;
 }
 
-/* Somebody has written a generation that leaves none above it: such slices make way. */
+/* Another client wrote the highest possible generation, which leaves none above it: delete its
+ * slices. */
 static struct sliceplan_step delete_one_of(const struct sliceplan_slice *slices, int64_t generation)
 {
         struct sliceplan_step step = { .verb = SLICEPLAN_DELETE };

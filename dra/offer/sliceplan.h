@@ -1,15 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * From the ResourceSlices there are to the ones there should be, one write at a time: pure.
+ * Plans the way from the existing ResourceSlices to the wanted ones, one write at a time: pure.
  *
- * The scheduler uses the slices of a pool's highest generation, and only when as many are there as
- * each says (resource.k8s.io/v1, ResourcePool). So a change that one write can make keeps the
- * generation; anything more begins a new generation, which stays incomplete, and thus unused, until
- * its last slice is written. Planning again after each write (or after a crash, or after somebody
- * else's write) goes on where things stand.
+ * The scheduler uses the slices of a pool's highest generation, and only if their number is the
+ * count that each states (resource.k8s.io/v1, ResourcePool). So a change that takes one write keeps
+ * the generation; a larger one starts a new generation, which stays incomplete, and thus unused,
+ * until its last slice is written. Planning again after each write (or after a crash, or after
+ * another client's write) continues from the current state.
  *
- * The rules are those of k8s.io/dynamic-resource-allocation/resourceslice; slices are matched by
- * name here.
+ * The rules are those of k8s.io/dynamic-resource-allocation/resourceslice, except that we match
+ * slices by name.
  */
 #pragma once
 
@@ -18,10 +18,9 @@
 #include <stdint.h>
 
 struct sliceplan_slice {
-        unsigned index;     /* which of the wanted slices this is, by its name; >= n_wanted: none of
-                               them */
-        int64_t generation; /* of the pool, as this slice says */
-        int64_t count;      /* slices in the pool, as this slice says */
+        unsigned index;     /* of the wanted slice with this name; >= n_wanted: none has it */
+        int64_t generation; /* of the pool, as stated in this slice */
+        int64_t count;      /* slices in the pool, as stated in this slice */
         bool has_wanted_contents;
 };
 
@@ -29,12 +28,13 @@ enum sliceplan_verb { SLICEPLAN_NOTHING, SLICEPLAN_DELETE, SLICEPLAN_UPDATE, SLI
 
 struct sliceplan_step {
         enum sliceplan_verb verb;
-        size_t observed;    /* DELETE, UPDATE: position in the slices given */
+        size_t observed;    /* DELETE, UPDATE: position in the slices argument */
         unsigned index;     /* UPDATE, CREATE: which wanted slice */
-        int64_t generation; /* UPDATE, CREATE: what to write; the count to write is n_wanted */
+        int64_t generation; /* UPDATE, CREATE: the generation to write; the count to write is
+                               n_wanted */
 };
 
-/* The next write: deletions first, then updates, then creations. At most one slice stands for each
+/* The next write: deletions first, then updates, then creations. slices has at most one for each
  * index. */
 struct sliceplan_step sliceplan_next(const struct sliceplan_slice *slices, size_t n_slices,
                                      unsigned n_wanted);

@@ -12,11 +12,11 @@ unsigned wanted_n_slices(const struct inventory *wanted)
         size_t n = (inventory_n_listed(wanted) + WANTED_SLICE_DEVICES - 1) / WANTED_SLICE_DEVICES;
 
         return n ? (unsigned)n
-                 : 1; /* an empty slice says: the driver is there, and has no device */
+                 : 1; /* an empty slice says that the driver is present and has no devices */
 }
 
-/* {"attestation": {"bool": true}, ...}: what a request may select on, and no platform identifier.
- * The names have the driver's domain (resource.k8s.io/v1, QualifiedName). */
+/* {"attestation": {"bool": true}, ...}: attributes that a request may select on. They contain no
+ * platform identifier. The names have the driver's domain (resource.k8s.io/v1, QualifiedName). */
 static struct json *build_attributes(const struct inventory *wanted)
 {
         const char *version = wanted->terms.module_version;

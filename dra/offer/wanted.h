@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* An inventory as the ResourceSlices (resource.k8s.io/v1) that shall be there. Pure. */
+/* Turns an inventory into the ResourceSlices (resource.k8s.io/v1) to publish. Pure. */
 #pragma once
 
 #include <stdint.h>
@@ -7,20 +7,20 @@
 struct inventory;
 struct json;
 
-/* With taints a slice may have 64 devices (KEP-5055), without them 128. */
+/* A slice may have 64 devices with taints (KEP-5055), 128 without. */
 #define WANTED_SLICE_DEVICES 64
 
-/* At least one: an empty slice says that the driver is there and has no device. */
+/* At least one: an empty slice says that the driver is present and has no devices. */
 unsigned wanted_n_slices(const struct inventory *wanted);
 
-/* What a slice is besides its contents; strings are borrowed. */
+/* The parts of a slice that do not come from the inventory; strings are borrowed. */
 struct wanted_slice {
         const char *node_name;
         const char *node_uid;
-        unsigned index; /* of the pool's slices */
+        unsigned index; /* among the pool's slices */
         int64_t generation;
         int64_t count;                /* slices of the pool */
-        const char *resource_version; /* NULL: of a slice that is created */
+        const char *resource_version; /* NULL: the slice is new */
 };
 
 /* The object to write; the caller's. */

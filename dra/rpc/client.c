@@ -15,7 +15,7 @@
 #include <grpc/support/time.h>
 
 #define REPLY_MAX \
-        (64 << 20) /* podresources answers of dense nodes exceed gRPC's default of 4 MiB */
+        (64 << 20) /* bytes; podresources answers of dense nodes exceed gRPC's default of 4 MiB */
 
 struct rpc_client {
         grpc_channel *channel;
@@ -25,7 +25,7 @@ struct rpc_client {
 };
 
 struct unary_call {
-        struct list link; /* the client's, while there is one */
+        struct list link; /* in the client's list, while the client exists */
         struct rpc_tag done;
         grpc_call *call;
         grpc_byte_buffer *request;
@@ -51,7 +51,7 @@ struct rpc_client *rpc_client_new(struct rpc_pump *pump, const char *path)
                 { .type = GRPC_ARG_INTEGER,
                   .key = (char *)GRPC_ARG_MAX_RECEIVE_MESSAGE_LENGTH,
                   .value.integer = REPLY_MAX },
-                /* A client that is made anew must not inherit the last one's wait to reconnect. */
+                /* A new client must not inherit its predecessor's reconnect backoff. */
                 { .type = GRPC_ARG_INTEGER,
                   .key = (char *)GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL,
                   .value.integer = 1 },

@@ -2,7 +2,7 @@
 /*
  * Unary gRPC calls to a unix socket. Everything here runs on the loop thread.
  *
- * A call fails fast where nobody listens: whoever wants to wait for a socket watches its directory.
+ * A call fails at once if no process listens: to wait for a socket, watch its directory.
  */
 #pragma once
 
@@ -13,19 +13,18 @@ struct error;
 struct rpc_client;
 struct rpc_pump;
 
-/* path is the socket's, absolute. Nothing is connected before the first call. */
+/* path is the socket's, absolute. The client connects with its first call. */
 struct rpc_client *rpc_client_new(struct rpc_pump *pump, const char *path);
-/* Calls still on their way are cancelled: their on_reply runs with an error, from the loop. NULL is
- * fine. */
+/* Cancels pending calls: their on_reply runs with an error, from the loop. NULL is fine. */
 void rpc_client_free(struct rpc_client *client);
 
 /* reply is NULL with the reason in error (text "<path>: <status text>"; code -EREMOTEIO: the peer
- * has refused, -EIO: there was no answer, or none that can be read); otherwise borrowed,
- * error->code 0. */
+ * refused, -EIO: there was no answer, or an unreadable one); otherwise it is borrowed and
+ * error->code is 0. */
 typedef void rpc_on_reply(void *owner, const ProtobufCMessage *reply, const struct error *error);
 
-/* Send request to method ("/package.Service/Method"); reply_kind describes the answer. Never calls
- * back before it returned. */
+/* Send request to method ("/package.Service/Method"); reply_kind describes the answer. on_reply
+ * never runs before this function has returned. */
 void rpc_client_call(struct rpc_client *client, const char *method, const ProtobufCMessage *request,
                      const ProtobufCMessageDescriptor *reply_kind, uint32_t timeout_ms,
                      rpc_on_reply *on_reply, void *owner);

@@ -26,7 +26,7 @@ struct rpc_listener {
         void *owner;
 
         int fd;
-        dev_t device; /* of the socket file, to tell ours from a successor's */
+        dev_t device; /* device and inode of the socket file, to tell ours from a successor's */
         ino_t inode;
         struct poll *poll; /* NULL: not listening */
         struct timer *pause;
@@ -52,7 +52,7 @@ static char *hidden_name(const char *path)
 
 int rpc_listener_check_path(const char *path, struct error *err)
 {
-        /* The dot of the hidden name is the byte that path itself may not use. */
+        /* The dot of the hidden name takes one byte, so path must leave it. */
         size_t n = strlen(path) + 1;
 
         if (path[0] != '/')
@@ -87,8 +87,8 @@ static void on_pause_over(void *owner)
                 poll_start(listener->poll, UV_READABLE);
 }
 
-/* A listener that cannot accept stays readable: without a pause the loop would spin until
- * descriptors are free again. */
+/* A listener that cannot accept stays readable, so without a pause the loop would spin until a
+ * descriptor is free. */
 static void pause_accepting(struct rpc_listener *listener, int code)
 {
         log_warn("cannot accept a connection, trying again shortly",
@@ -131,7 +131,7 @@ struct rpc_listener *rpc_listener_new(uv_loop_t *loop, const char *path,
         return listener;
 }
 
-/* Bound and listening under the hidden name; identity of its file in ret_stat. */
+/* Bind and listen under the hidden name; the file's identity goes to ret_stat. */
 static int bind_hidden(const char *hidden, int *ret_fd, struct stat *ret_stat)
 {
         __attribute__((cleanup(cleanup_close))) int fd = -1;
@@ -181,7 +181,7 @@ int rpc_listener_listen(struct rpc_listener *listener, struct error *err)
         int r;
 
         if (!lstat(listener->path, &old_file) && !S_ISSOCK(old_file.st_mode))
-                return error_set(err, -EEXIST, "%s exists and is no socket: remove it",
+                return error_set(err, -EEXIST, "%s exists and is not a socket: remove it",
                                  listener->path);
         r = bind_hidden(hidden, &fd, &new_file);
         if (!r && rename(hidden, listener->path) < 0)
@@ -215,7 +215,7 @@ const char *rpc_listener_path(const struct rpc_listener *listener)
 
 void rpc_listener_withdraw(struct rpc_listener *listener)
 {
-        /* Unlink before close: a closed socket's inode number is free to be given to a successor's.
+        /* Unlink before close: after close the inode number may be reused for a successor's socket.
          */
         if (rpc_listener_is_in_place(listener))
                 (void)unlink(listener->path);

@@ -15,8 +15,8 @@ struct completion {
         bool is_ok;
 };
 
-/* Completions that wait for the loop. The tags themselves belong to the loop thread; the pump only
- * carries pointers. */
+/* Completions waiting for the loop. The tags belong to the loop thread; the pump only passes their
+ * addresses. */
 struct mailbox {
         struct completion *items;
         size_t n;
@@ -27,11 +27,11 @@ struct rpc_pump {
         grpc_completion_queue *queue;
         pthread_t thread;
         uv_async_t wake;
-        struct mailbox read; /* the one the loop empties, while the pump fills the other */
+        struct mailbox read; /* the loop empties this one while the pump fills the other */
         void (*on_stopped)(void *owner);
         void *owner;
 
-        pthread_mutex_t lock; /* over what follows */
+        pthread_mutex_t lock; /* guards the members below */
         struct mailbox filled;
         bool is_drained;
 };
@@ -112,11 +112,11 @@ static void on_wake(uv_async_t *wake)
                 finish(pump);
 }
 
-/* Peers' raw bytes stand in some of gRPC's messages; log_write() bounds and quotes them. */
+/* Some of gRPC's messages contain peers' raw bytes; log_write() bounds and quotes them. */
 static void log_for_grpc(gpr_log_func_args *args)
 {
         if (args->severity == GPR_LOG_SEVERITY_ERROR)
-                log_warn("gRPC complains", log_str("message", args->message));
+                log_warn("gRPC reported an error", log_str("message", args->message));
 }
 
 struct rpc_pump *rpc_pump_start(uv_loop_t *loop)
@@ -128,8 +128,8 @@ struct rpc_pump *rpc_pump_start(uv_loop_t *loop)
         pump->queue = grpc_completion_queue_create_for_next(NULL);
         pthread_mutex_init(&pump->lock, NULL);
         pump->wake.data = pump;
-        /* Neither fails with sane arguments, short of the descriptors and threads that nothing here
-         * can do without. */
+        /* These fail only if descriptors or threads run out, and the driver cannot work without
+         * them. */
         if (uv_async_init(loop, &pump->wake, on_wake) ||
             pthread_create(&pump->thread, NULL, forward_completions, pump))
                 abort();

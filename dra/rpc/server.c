@@ -20,8 +20,8 @@ _Static_assert((int)RPC_FAILED_PRECONDITION == (int)GRPC_STATUS_FAILED_PRECONDIT
 _Static_assert((int)RPC_UNIMPLEMENTED == (int)GRPC_STATUS_UNIMPLEMENTED, "gRPC's own number");
 _Static_assert((int)RPC_UNAVAILABLE == (int)GRPC_STATUS_UNAVAILABLE, "gRPC's own number");
 
-/* A method, registered with gRPC so that a call and its message come as one event: each event costs
- * two changes of thread. */
+/* A method, registered with gRPC so that a call and its message arrive as one event, because each
+ * event costs two thread switches. */
 struct slot {
         const struct rpc_method *method;
         void *owner;
@@ -34,21 +34,22 @@ struct rpc_server {
         grpc_server_credentials *credentials;
         struct slot *slots;
         size_t n_slots;
-        struct list calls; /* every call that gRPC may still report on */
+        struct list calls; /* every call that gRPC may still report events for */
 
         bool is_stopping;
         bool is_shut_down; /* gRPC has reported the end of every call */
-        bool is_finished;  /* it goes with the next turn of the loop */
+        bool is_finished;  /* the next turn of the loop frees the server */
         struct rpc_tag on_shutdown;
-        struct timer *grace; /* and, at the end, the turn of the loop in which the server goes */
+        struct timer *grace; /* the grace period; at the end, the turn of the loop that frees the
+                                server */
         void (*on_stopped)(void *owner);
         void *stop_owner;
 };
 
-/* One call, from "somebody may call" until gRPC holds no batch of it any more. */
+/* One call, from the request for a call to gRPC until the last of its batches has come back. */
 struct rpc_call {
         struct rpc_server *server;
-        const struct slot *slot; /* NULL: a method that nobody serves */
+        const struct slot *slot; /* NULL: a method that this server does not have */
         struct list link;
         grpc_call *call;
         grpc_call_details details; /* of a call without a slot */
@@ -56,18 +57,18 @@ struct rpc_call {
         grpc_metadata_array metadata;
         grpc_byte_buffer *request;
         grpc_byte_buffer *reply;
-        grpc_byte_buffer *message; /* of a stream, on its way */
+        grpc_byte_buffer *message; /* of a stream, being sent */
         grpc_slice status_text;
-        int is_cancelled; /* gRPC's out parameter; valid once closed has come */
+        int is_cancelled; /* set by gRPC; valid once the closed tag has come */
 
-        unsigned n_batches; /* on their way in gRPC */
+        unsigned n_batches; /* started and not yet completed by gRPC */
         bool is_answered;
         bool is_gone;
         void (*on_gone)(void *owner);
         void *gone_owner;
 
-        struct rpc_tag accepted; /* somebody has called */
-        struct rpc_tag closed;   /* the end of the call, however it came */
+        struct rpc_tag accepted; /* a peer has called */
+        struct rpc_tag closed;   /* the call has ended, for any reason */
         struct rpc_tag sent;     /* our answer */
         struct rpc_tag streamed; /* one message of a stream */
         bool has_initial_metadata_sent;
@@ -108,8 +109,7 @@ static void call_start_batch(struct rpc_call *call, const grpc_op *ops, size_t n
 {
         grpc_call_error r = grpc_call_start_batch(call->call, ops, n_ops, tag, NULL);
 
-        /* Anything but OK means that we broke the rules of the API: nothing a peer does can cause
-         * it. */
+        /* Anything but OK means that we misused the API: a peer cannot cause it. */
         assert(r == GRPC_CALL_OK);
         (void)r;
         ++call->n_batches;
@@ -226,7 +226,7 @@ static void call_serve(struct rpc_call *call)
         }
         request = rpc_wire_unpack(slot->method->request, call->request);
         if (!request) {
-                /* Either garbage, or a peer that reset the stream before its message came. */
+                /* The message is garbage, or the peer reset the stream before sending it. */
                 rpc_call_fail(call, RPC_INVALID_ARGUMENT,
                               "the request is not a valid protobuf message of this method");
                 return;
@@ -240,7 +240,7 @@ static void on_accepted(struct rpc_tag *tag, bool is_ok)
         struct rpc_call *call = container_of(tag, struct rpc_call, accepted);
         grpc_op close_op = { .op = GRPC_OP_RECV_CLOSE_ON_SERVER };
 
-        if (!is_ok) { /* the server is shutting down: nobody called */
+        if (!is_ok) { /* no peer called: the server is shutting down */
                 call_free(call);
                 return;
         }
@@ -253,8 +253,8 @@ static void on_accepted(struct rpc_tag *tag, bool is_ok)
         accept_next(call->server, call->slot);
 }
 
-/* Exactly one request for a call of each method is outstanding at any time, and one for all other
- * methods; calls that come faster queue inside gRPC. */
+/* Exactly one request for a call is outstanding for each method, and one for all unknown methods;
+ * faster calls queue inside gRPC. */
 static void accept_next(struct rpc_server *server, const struct slot *slot)
 {
         struct rpc_call *call;
@@ -282,8 +282,8 @@ static void accept_next(struct rpc_server *server, const struct slot *slot)
                                          &call->accepted);
 }
 
-/* kubelet keeps one idle connection for days and pings as it likes: neither may get it a GOAWAY,
- * because half a minute without a connection makes it delete our ResourceSlices. */
+/* kubelet keeps one idle connection for days and pings at its own pace. Never answer that with
+ * GOAWAY, because after half a minute without a connection kubelet deletes our ResourceSlices. */
 static const grpc_arg channel_arguments[] = {
         { .type = GRPC_ARG_INTEGER,
           .key = (char *)GRPC_ARG_HTTP2_MAX_PING_STRIKES,
@@ -307,7 +307,7 @@ static void destroy(struct rpc_server *server)
         on_stopped(owner);
 }
 
-/* Peers that ignore GOAWAY, and calls nobody answered, would hold up the shutdown for ever. */
+/* Peers that ignore GOAWAY, and unanswered calls, would delay the shutdown for ever. */
 static void on_grace_over(void *owner)
 {
         struct rpc_server *server = owner;
@@ -364,7 +364,7 @@ void rpc_server_adopt(struct rpc_server *server, int fd)
                 grpc_server_add_channel_from_fd(server->server, fd, server->credentials);
 }
 
-/* gRPC reports the shutdown before the last tags of the calls have come through the mailbox. */
+/* gRPC reports the shutdown before the calls' last tags have come through the mailbox. */
 static void maybe_finish_server(struct rpc_server *server)
 {
         if (server->is_shut_down && list_is_empty(&server->calls) && !server->is_finished) {

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A gRPC server of unary and server-streaming methods over connections that are handed to it.
+ * A gRPC server for unary and server-streaming methods. The caller accepts the connections and
+ * hands them over.
  *
  * Everything here runs on the loop thread. Each call is answered exactly once, by rpc_call_reply()
- * or rpc_call_fail(), also when the peer has gone meanwhile (the answer is dropped then). Calls of
- * methods that are not in the table are answered UNIMPLEMENTED at once: gRPC core would leave them
- * hanging, and kubelet probes for optional services.
+ * or rpc_call_fail(), even if the peer has gone (the answer is then dropped). Calls to unknown
+ * methods are answered UNIMPLEMENTED at once, because gRPC core would leave them hanging, and
+ * kubelet probes for optional services.
  */
 #pragma once
 
@@ -30,40 +31,39 @@ enum rpc_status {
 struct rpc_method {
         const char *path; /* "/pluginregistration.Registration/GetInfo" */
         const ProtobufCMessageDescriptor *request;
-        /* request is borrowed for the duration of the call back; call is owed an answer, now or
-         * later. */
+        /* request is borrowed until on_call returns; the callee must answer call, now or later. */
         void (*on_call)(void *owner, struct rpc_call *call, const ProtobufCMessage *request);
 };
 
 struct rpc_server *rpc_server_new(uv_loop_t *loop, struct rpc_pump *pump);
 
-/* Serve these methods, too; methods is borrowed for the server's life, owner is what their on_call
- * gets. Before rpc_server_start(). */
+/* Add these methods, before rpc_server_start(). methods is borrowed for the server's life; owner is
+ * passed to their on_call. */
 void rpc_server_add_service(struct rpc_server *server, const struct rpc_method *methods,
                             size_t n_methods, void *owner);
-/* Once, when every service was added and before the first connection. */
+/* Call it once, after adding every service and before the first connection. */
 void rpc_server_start(struct rpc_server *server);
 
-/* Serve one connected stream socket; fd is the server's from here. */
+/* Serve one connected stream socket; the server takes fd over. */
 void rpc_server_adopt(struct rpc_server *server, int fd);
 
-/* Take no new calls; when the ones there are were answered, or grace_ms later at the latest, cut
- * the connections, free the server and call on_stopped. */
+/* Accept no new calls. Once the pending ones are answered, or after grace_ms, cut the connections,
+ * free the server and call on_stopped. */
 void rpc_server_stop(struct rpc_server *server, uint32_t grace_ms, void (*on_stopped)(void *owner),
                      void *owner);
 
 /* How long the peer will wait for the answer, from now; UINT64_MAX: for ever. */
 uint64_t rpc_call_remaining_ms(const struct rpc_call *call);
 
-/* Be told (at most once, before the answer) that the peer gave up: deadline, cancellation, lost
- * connection. */
+/* on_gone is called at most once, before the answer, if the peer gives up: deadline, cancellation,
+ * lost connection. */
 void rpc_call_on_gone(struct rpc_call *call, void (*on_gone)(void *owner), void *owner);
 
-/* One message of a stream; the call goes on, and on_sent tells when the next may be sent. Not for a
- * call that is gone. */
+/* Send one message of a stream; the call stays open, and on_sent says when the next may be sent. Do
+ * not use it after on_gone. */
 void rpc_call_send(struct rpc_call *call, const ProtobufCMessage *message,
                    void (*on_sent)(void *owner), void *owner);
 
-/* The call must not be used afterwards. A stream is ended by rpc_call_fail(). */
+/* These end the call: do not use it afterwards. A stream ends with rpc_call_fail(). */
 void rpc_call_reply(struct rpc_call *call, const ProtobufCMessage *reply);
 void rpc_call_fail(struct rpc_call *call, enum rpc_status status, const char *text);

@@ -10,7 +10,7 @@ struct stream {
         struct rpc_call *call;
         unsigned mark;
         bool is_sending;
-        bool is_outdated; /* what is to be said has changed since what is being sent */
+        bool is_outdated; /* the message has changed since the one being sent */
 };
 
 static void stream_push(struct stream *stream);

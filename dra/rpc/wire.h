@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Between protobuf-c's messages and gRPC core's byte buffers; for dra/rpc/ only. */
+/* Converts between protobuf-c's messages and gRPC core's byte buffers; for dra/rpc/ only. */
 #pragma once
 
 #include <grpc/byte_buffer.h>

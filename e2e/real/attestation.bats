@@ -40,7 +40,7 @@ teardown() {
         eventually 10 quotes vm
 }
 
-@test "a VM that was started before QGS has not its group: beside a socket that is for the group alone it attests once it is started again" {
+@test "a VM that was started before QGS lacks its group: if the socket is for the group alone, the VM attests once it is started again" {
         pod vm template=td
         running vm
         qgs_start
@@ -81,7 +81,7 @@ teardown() {
         [ "$(phase vm)" = Running ]
 }
 
-@test "QGS's directory is removed and made anew: the next VM attests, one that runs has the dead one until it restarts" {
+@test "QGS's directory is removed and created again: the next VM attests, a running one has the dead directory until it restarts" {
         qgs_start
         eventually 15 offers 4 node1 '.attributes.attestation.bool == true'
         pod old template=attested

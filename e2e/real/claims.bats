@@ -18,7 +18,7 @@ teardown() { no_pods; }
         n_held 1
 }
 
-@test "what it is given is read-only, and nothing but QGS's directory" {
+@test "the pod's mount is read-only, and only QGS's directory" {
         pod vm template=td
         running vm
         run k exec vm -- /pod write /var/run/tdx-qgs/mine
@@ -68,7 +68,7 @@ teardown() { no_pods; }
         n_held 4
 }
 
-@test "a pod that is deleted by force gives its TD to the one that waits" {
+@test "a force-deleted pod's TD goes to the waiting pod" {
         local i
         for i in 1 2 3 4; do pod vm$i template=td; done
         running vm1 vm2 vm3 vm4

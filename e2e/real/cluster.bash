@@ -61,7 +61,7 @@ allocatable() { # N [NODE [RESOURCE]]
 
 # ---- QGS on the node ----
 
-# As its packages have it: a user of its own, a socket for its group alone (0660). A claim's VM is given the group; a
+# As in its packages: its own user, a socket for its group alone (0660). A claim's VM is given the group; a
 # plain pod is not, so QGS_MODE=0666, as an admin opens it, where such are to attest.
 QGSD=991:990
 qgs_start() { # [NODE]

@@ -30,7 +30,7 @@ teardown() {
         no_pods
 }
 
-@test "each example is taken as it is, the VMs by KubeVirt's own CRD" {
+@test "each example is accepted unchanged, the VMs by KubeVirt's own CRD" {
         local example
         for example in "$EXAMPLES"/{pod-*,vm*,quota}.yaml; do
                 k apply --dry-run=server --validate=strict -f "$example"

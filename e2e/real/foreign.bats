@@ -40,7 +40,7 @@ park() {
         eventually 20 placeable 4
 }
 
-@test "both, a live one: ours stands back and says so, claims count what it hands out, and when it goes ours takes over" {
+@test "both, a live foreign plugin: ours stays unregistered and says so, its TDs count, and when it goes ours takes over" {
         only both "there is no device plugin of ours"
         in_tree_start node1 4 $QUOTE
         eventually 10 driver_metric tdx_foreign_plugin 1
@@ -65,7 +65,7 @@ park() {
         n_held 2
 }
 
-@test "both, a parked one: plain pods wait, claims are served" {
+@test "both, a parked foreign plugin: plain pods wait, claims are served" {
         only both "with DRA alone plain pods go to DRA"
         park
         eventually 10 driver_metric tdx_foreign_plugin 1
@@ -77,7 +77,7 @@ park() {
         in_tree_allocated node1 0
 }
 
-@test "dra, a parked one: plain pods go to DRA, also after virt-handler has restarted" {
+@test "dra, a parked foreign plugin: plain pods go to DRA, also after virt-handler has restarted" {
         only dra "plain pods go to the device plugin"
         needs 1.36 "DRAExtendedResource is off"
         park
@@ -96,7 +96,7 @@ park() {
         in_tree_allocated node1 0
 }
 
-@test "dra, a live one: plain pods are its, claims are ours, and each TD is counted once" {
+@test "dra, a live foreign plugin: it serves plain pods, we serve claims, and each TD is counted once" {
         only dra "ours is a device plugin, too"
         in_tree_start node1 4 $QUOTE
         eventually 15 allocatable 4

@@ -53,7 +53,7 @@ restart_kubelet() {
 has_ended() { [[ $(phase "$1") =~ ^(Failed|Succeeded)$ ]]; } # POD
 waits() { k get pod "$1" -o jsonpath='{.status.containerStatuses[0].state.waiting.reason}' | grep -qx "$2"; } # POD REASON
 
-@test "R1: while the plugin has healthy devices plain pods go to it alone, held ones included; without any they go to DRA" {
+@test "while the plugin has healthy devices, even held ones, plain pods go to it alone; without any they go to DRA" {
         other HH
         pod p1 resource=$R
         pod p2 resource=$R
@@ -69,7 +69,7 @@ waits() { k get pod "$1" -o jsonpath='{.status.containerStatuses[0].state.waitin
         is_running p1 p2
 }
 
-@test "R2: a pod that DRA serves takes nothing from the plugin" {
+@test "a pod that DRA serves takes nothing from the plugin" {
         other UU
         pod p1 resource=$R
         running p1
@@ -79,7 +79,7 @@ waits() { k get pod "$1" -o jsonpath='{.status.containerStatuses[0].state.waitin
         allocated 0
 }
 
-@test "R3: what DRA serves still counts against the plugin's allocatable" {
+@test "what DRA serves still counts against the plugin's allocatable" {
         other UU
         pod p1 resource=$R
         running p1
@@ -91,7 +91,7 @@ waits() { k get pod "$1" -o jsonpath='{.status.containerStatuses[0].state.waitin
         pending p3
 }
 
-@test "R4: a kubelet that restarts while the plugin is away ends a plugin pod that is younger than one of DRA" {
+@test "a kubelet that restarts while the plugin is away ends a plugin pod that is younger than one of DRA" {
         other UU
         pod p1 resource=$R
         running p1
@@ -108,7 +108,7 @@ waits() { k get pod "$1" -o jsonpath='{.status.containerStatuses[0].state.waitin
         is_running p1
 }
 
-@test "R5: five minutes after the plugin went, while a pod has its device, no container of a DRA pod starts" {
+@test "five minutes after the plugin went, while a pod has its device, no container of a DRA pod starts" {
         [ -n "${E2E_SLOW:-}" ] || skip "it takes five minutes: E2E_SLOW=1"
         other HH
         pod p1 resource=$R
@@ -122,7 +122,7 @@ waits() { k get pod "$1" -o jsonpath='{.status.containerStatuses[0].state.waitin
         is_running p1
 }
 
-@test "R6: with pre_start_required a parked plugin fails the containers of DRA pods" {
+@test "with pre_start_required a parked plugin fails the containers of DRA pods" {
         other UU --pre-start
         pod p1 resource=$R
         eventually 20 waits p1 CreateContainerConfigError
@@ -130,7 +130,7 @@ waits() { k get pod "$1" -o jsonpath='{.status.containerStatuses[0].state.waitin
         events_of p1 | grep -q "no devices found allocated in local cache"
 }
 
-@test "R7: when kubelet restarts before the plugin is back, plain pods that wait for it fall to DRA" {
+@test "when kubelet restarts before the plugin is back, plain pods that wait for it fall to DRA" {
         other HH
         pod p1 resource=$R
         pod p2 resource=$R

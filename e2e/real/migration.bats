@@ -27,7 +27,7 @@ are_undisturbed() { # POD...
         for name in "$@"; do [ "$(k get pod "$name" -o jsonpath='{.status.containerStatuses[0].restartCount}')" = 0 ] || return 1; done
 }
 
-@test "what runs goes on, also over a restart of kubelet; the next plain pods get a claim, and each TD is one VM's" {
+@test "running pods keep running, even over a restart of kubelet; the next plain pods get a claim, and each TD is one VM's" {
         pod old1 tdx=1
         pod old2 tdx=1
         pod claim template=td

@@ -21,7 +21,7 @@ slice() { # NODE: written with the token of the driver's pod, without effect
 END
 }
 
-@test "the driver's token may write slices of its own node" {
+@test "the driver's token may write its own node's slices" {
         slice node1
 }
 

@@ -22,7 +22,7 @@ teardown() {
 restarts() { [ "$(k get pod "$1" -o jsonpath='{.status.containerStatuses[0].restartCount}')" = "$2" ]; }
 is_away() { [ -z "$(driver_pod)" ]; }
 
-@test "kubelet restarts: what runs goes on, the slices are back, and the next pod starts" {
+@test "kubelet restarts: running pods keep running, the slices are back, and the next pod starts" {
         daemon node1 stop kubelet
         daemon node1 start kubelet
         eventually 20 offers 4
@@ -94,7 +94,7 @@ token_file() {
         on node1 sh -c "echo /var/lib/kubelet/pods/$(k -n dra-driver-tdx get "$(driver_pod)" -o jsonpath='{.metadata.uid}')/volumes/kubernetes.io~projected/kube-api-access-*/token"
 }
 
-@test "the driver's token expires while kubelet brings no other: it goes on with the next one, and without a restart" {
+@test "the driver's token expires while kubelet brings no other: the driver uses the next one, without a restart" {
         local pod file token
         pod=$(driver_pod)
         file=$(token_file)
@@ -112,7 +112,7 @@ token_file() {
         running vm
 }
 
-@test "containerd restarts: what runs goes on, and the next pod starts" {
+@test "containerd restarts: running pods keep running, and the next pod starts" {
         daemon node1 stop containerd
         daemon node1 start containerd
         pod vm template=td
@@ -121,12 +121,12 @@ token_file() {
         n_held 2
 }
 
-@test "slices that somebody deletes are back at once" {
+@test "slices that an admin deletes are back at once" {
         k delete resourceslices --all >/dev/null
         eventually 5 offers 4
 }
 
-@test "socket files that somebody deletes are back, and the next pod starts" {
+@test "deleted socket files are back, and the next pod starts" {
         on node1 sh -c 'rm -f /var/lib/kubelet/plugins/tdx.kubevirt.io/*.sock /var/lib/kubelet/plugins_registry/tdx.kubevirt.io*
                 /var/lib/kubelet/device-plugins/dra-driver-tdx.sock' || true
         on node1 sh -c 'rm -f /var/lib/kubelet/device-plugins/dra-driver-tdx.sock'
@@ -136,7 +136,7 @@ token_file() {
         [ "$OVERLAY" = dra ] || { eventually 20 allocatable 2; pod plain tdx=1; running plain; }
 }
 
-@test "the CDI spec that somebody deletes is back before the next pod starts" {
+@test "a deleted CDI spec is back before the next pod starts" {
         on node1 rm -f /var/run/cdi/kubevirt.io-tdx.json
         pod vm template=td
         running vm
@@ -156,7 +156,7 @@ token_file() {
         n_held 2
 }
 
-@test "a pod is deleted by force: its TD is the next one's when its container has gone, and not before" {
+@test "a pod is deleted by force: the next pod gets its TD when its container has gone, and not before" {
         local i
         for i in 1 2 3; do pod vm$i template=td; done
         running vm1 vm2 vm3

@@ -112,7 +112,7 @@ class KubeVirts:
 
     @command
     async def kubevirt_forbid(self, state: is_on):
-        """on: nobody may read the CRs, and watches of them are cut (the real server lets those
+        """on: no client may read the CRs, and watches of them are cut (the real server lets those
         go on until they end)."""
         if state:
             self.requests.forbidden.add(KUBEVIRTS)

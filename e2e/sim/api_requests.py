@@ -106,7 +106,7 @@ class Requests:
         self.store = store
         self.raw_claims = {}
         self.served_groups = {"", DYNAMIC_GROUP}
-        self.forbidden = set()  # kinds nobody has permission for
+        self.forbidden = set()  # kinds that no client has permission for
         self.token = ""
         self.wants_certificate = False
 

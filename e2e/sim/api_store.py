@@ -242,7 +242,7 @@ class Store:
         thing = self._admit(kind, {**thing, "metadata": metadata}, old.object)
         if kind in WITH_GENERATION and thing["spec"] != old.object["spec"]:
             metadata["generation"] += 1
-        # As on a real server, a write that changes nothing is no event.
+        # As on a real server, a write that changes nothing makes no event.
         return old if thing == old.object else self._commit(kind, key, thing)
 
     def delete(self, kind, key, preconditions=None):

@@ -20,7 +20,7 @@ class KubeClient:
     def __init__(self, url, token=""):
         self.url = url
         self.headers = {"Authorization": f"Bearer {token}"} if token else {}
-        # A stand-in asks nobody for a certificate it could check.
+        # A stand-in has no certificate that could be checked.
         self.tls = ssl._create_unverified_context() if url.startswith("https:") else None
 
     def _perform(self, method, path):

@@ -100,7 +100,7 @@ class DeviceManager:
         await self.plugins.stop()
 
     async def end(self):
-        """The foreign plugin is no part of kubelet."""
+        """The foreign plugin is not a part of kubelet."""
         if self._foreign:
             await self._foreign.stop()
 
@@ -143,7 +143,7 @@ class DeviceManager:
         if resource and (endpoint := self.plugins.newest(resource)):
             await self.plugins.disconnect(endpoint)
 
-    # who has what
+    # who holds which device
 
     def _allocated_by_resource(self):
         found = {}

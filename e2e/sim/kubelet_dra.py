@@ -185,7 +185,7 @@ class DRAManager:
         return next((each for each in reversed(found) if each.is_connected), found[-1])
 
     async def _look_up(self, names, uids):
-        """The claims as kubelet knows them before it calls anybody."""
+        """The claims as kubelet knows them before it calls a driver."""
         if not uids:
             if not self.kube:
                 raise Misused("without --api there is nobody to ask for UIDs: give --uid")

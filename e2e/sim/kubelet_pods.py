@@ -72,7 +72,7 @@ class Pods:
             self._readmission.cancel()
 
     def listed(self):
-        """For podresources; nobody while kubelet has just started and has not heard of them."""
+        """For podresources; no pods while kubelet has just started and has not heard of them."""
         if self._up_since is None or \
                 time.monotonic() - self._up_since < self.devices.timing.empty:
             return None

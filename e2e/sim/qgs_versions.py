@@ -56,7 +56,7 @@ async def receive_some(connection, n):
 
 
 async def read_old(connection):
-    """The length, then what one more read gives: whoever writes in pieces is not understood."""
+    """The length, then what one more read gives: QGS does not understand a client that writes in pieces."""
     head = await receive(connection, wire.LENGTH.size)
     length, = wire.LENGTH.unpack(head)
     if length == 0:

@@ -95,7 +95,7 @@ async def outcome(path, writes):
 
 
 def start(rig, name, version, *arguments):
-    """A QGS of its own; its socket's path."""
+    """Start a separate QGS; return its socket's path."""
     path = rig.directory / f"{name}/qgs.socket"
     rig.spawn("qgs-sim", "--socket", path, "--version", version, "--patience", f"{PATIENCE}s",
               *arguments, alias=name)
