@@ -237,15 +237,15 @@ static void put_in_force(struct attestation *attestation, const char *source)
         attestation->options.on_changed(attestation->options.owner);
 }
 
-/* The cluster does not tell, or nothing that can be followed: what was in force in the last run
- * stays, or the defaults. */
+/* The cluster is unreachable, or its settings cannot be followed: use those of the last run, or
+ * the defaults. */
 static void settle_with_last_known(struct attestation *attestation)
 {
         log_warn(attestation->is_remembered
-                         ? "the cluster has not told its attestation settings, going on with the "
-                           "last known ones until it does"
-                         : "the cluster has not told its attestation settings, and no earlier ones "
-                           "are known: the defaults are in force until it does");
+                         ? "no usable attestation settings from the cluster; using the last "
+                           "known ones until it has some"
+                         : "no usable attestation settings from the cluster, and no earlier ones "
+                           "are known; using the defaults until it has some");
         put_in_force(attestation, attestation->is_remembered ? "last known" : "defaults");
 }
 

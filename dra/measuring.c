@@ -68,7 +68,7 @@ static void log_failure(struct measuring *measuring, const char *reason)
                 return;
         snprintf(measuring->failure, sizeof(measuring->failure), "%s", reason);
         if (*reason)
-                log_warn("cannot tell which TDs this host runs, keeping what is known",
+                log_warn("cannot count the TDs that run on this host; using the last known count",
                          log_str("reason", reason));
 }
 

@@ -76,7 +76,7 @@ in_force() { tail -n 1 <<<"$(grep -o 'attestation enforced=[a-z]* socket=[^ ]*' 
         api refuse
         qgs gone
         launch_driver driver --serve dra
-        said driver 'going on with the last known' 15
+        said driver 'using the last known ones' 15
         [[ $(in_force) == *"enforced=true socket=$QGS" ]]
         api accept
         eventually 40 slice_is "tainted absent, attesting not"

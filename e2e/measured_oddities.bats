@@ -74,7 +74,7 @@ teardown() { leave_node; }
         misc mkdir b
         echo "tdx 4" >"$CGROUPS/a/misc.current"
         echo "tdx 4" >"$CGROUPS/b/misc.current"
-        said driver "cannot tell which TDs this host runs, keeping what is known.*add up to 9" 15
+        said driver "cannot count the TDs that run on this host; using the last known count.*add up to 9" 15
         number foreign_tds 1
         is_offered 3
 }

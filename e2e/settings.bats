@@ -14,7 +14,7 @@ teardown() { leave_node; }
         becomes "tainted path-refused, attesting not"
         eventually 10 has_event 'TDXNotSchedulable.*qgsSocketPath: the directory of "/var/run/qgs.socket"'
         says driver "KubeVirt's qgsSocketPath is refused: no new VM is placed here"
-        if says driver "has not told"; then false; fi
+        if says driver "no usable attestation settings"; then false; fi
         refused qgsSocketPath 1
         refused enforced 0
         metric_is tdx_schedulable 0
@@ -94,7 +94,7 @@ teardown() { leave_node; }
         api refuse
         plain_flags
         start driver "$DRIVER" run "${FLAGS[@]}" --serve dra
-        said driver 'going on with the last known' 30
+        said driver 'using the last known ones' 30
         says driver "attestation enforced=true socket=$QGS"
         metric_is tdx_schedulable 0
         refused qgsSocketPath 1

@@ -257,7 +257,7 @@ podresources_misbehaves() {
                 # Each Allocate makes the driver ask.
                 [ $fault = off ] || eventually 3 asked_since "$asked"
         done
-        said driver "does not tell who holds plugin devices" 8
+        said driver "cannot list allocated devices from kubelet" 8
         [[ $(api devices) == *" $n devices"* ]]
         kubelet podresources ok
         kubelet wait-healthy 12 15s

@@ -263,7 +263,7 @@ def test_it_registers_its_name_with_all_ids_healthy_and_options_right():
     k = node.kubelet
     refused(lambda: k.allocate(["tdx0", "tdx0"]), "twice")
     refused(lambda: k.allocate(["gpu0"]), "no device")
-    refused(lambda: k.allocate([]), "no device was asked for")
+    refused(lambda: k.allocate([]), "the request names no device")
     refused(k.allocate, "0 containers")
     refused(lambda: k.allocate(["tdx0", "tdx1", "tdx2", "tdx4"]), "no TD is free")
     refused(lambda: k.allocate([f"tdx{i}" for i in range(9)]), "this node has 4")

@@ -101,8 +101,8 @@ START_TEST(a_request_that_makes_no_sense_is_refused_with_the_reason)
                 const char *reason;
         } cases[] = {
                 { { NULL }, 0, -EINVAL, "0 containers in one request" },
-                { { "" }, 1, -EINVAL, "no device was asked for" },
-                { { "tdx0", "" }, 2, -EINVAL, "no device was asked for" },
+                { { "" }, 1, -EINVAL, "the request names no device" },
+                { { "tdx0", "" }, 2, -EINVAL, "the request names no device" },
                 { { "tdx0 tdx0" }, 1, -EINVAL, "device tdx0 is named twice" },
                 { { "tdx0 tdx1", "tdx2 tdx1" }, 2, -EINVAL, "device tdx1 is named twice" },
                 { { "tdx0", "sgx1" },
@@ -120,7 +120,7 @@ START_TEST(a_request_that_makes_no_sense_is_refused_with_the_reason)
                 { { "tdx0 tdx1 tdx2", "tdx3 tdx4" },
                   2,
                   -ENOSPC,
-                  "5 TDs were asked for, this node has 4" },
+                  "the pod asks for 5 TDs, this node has 4" },
         };
 
         for (size_t i = 0; i < array_size(cases); ++i) {

@@ -161,7 +161,7 @@ START_TEST(shared_directories_are_refused_by_name_even_where_they_do_not_exist)
                 { "/tmp/qgs.socket", "/tmp is shared" },
                 { "/x/qgs.socket", "/x is shared by the whole host" },
                 { "/var/lib/s", "/var/lib contains /var/lib/kubelet, which is kubelet's" },
-                { "/var/tmp/s", "for everybody" },
+                { "/var/tmp/s", "writable by every user" },
                 { "/etc/s", "/etc is shared" },
                 { "/etc/tdx/s", "the host's configuration" },
                 { "/proc/1/root/run/tdx/s", "the kernel's" },
@@ -246,7 +246,7 @@ START_TEST(links_that_lead_nowhere_or_round_and_round_are_refused)
 
         ck_assert_refused("/srv/a/loop/s", root, "symbolic links");
         ck_assert_refused("/srv/a/ping/s", root, "symbolic links");
-        ck_assert_refused("/srv/a/file/s", root, "is no directory");
+        ck_assert_refused("/srv/a/file/s", root, "is not a directory");
         ck_assert_refused("/srv/a/file/x/s", root, "Not a directory");
         ck_assert_refused("/srv/a/farther/s", root, "File name too long");
         leave();

@@ -37,7 +37,7 @@ static int refuse_value(const char *name, const char *value, size_t n, int r, st
 
         return error_set(err, -EBADMSG, "the %s line's value \"%.*s\" %s%s", name,
                          (int)(n < 64 ? n : 64), value,
-                         r == -ERANGE ? "does not fit 64 bits" : "is no decimal number",
+                         r == -ERANGE ? "does not fit 64 bits" : "is not a decimal number",
                          is_limit ? ": the file is a misc.max, the limit of a cgroup; name the "
                                     "root cgroup's misc.capacity"
                                   : "");

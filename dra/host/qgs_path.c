@@ -43,7 +43,7 @@ static const struct shared shared[] = {
         { "/home",               true,  "people's" },
         { "/var/home",           true,  "people's" }, /* image-based systems keep /home here */
         { "/var/roothome",       true,  "a person's" },
-        { "/var/tmp",            false, "for everybody to write to" },
+        { "/var/tmp",            false, "writable by every user" },
         { "/var/cache",          false, "shared by the host's daemons" },
         { "/var/log",            true,  "where the host's logs are" },
         { "/var/opt",            false, "shared by the host's packages" },
@@ -263,7 +263,7 @@ static int check_contents(const char *what, const char *path, const char *root,
                 return 0;
         if (!S_ISDIR(file.st_mode))
                 return error_set(err, -EINVAL,
-                                 "%s: the directory of \"%s\", %.200s, is no directory; " REMEDY,
+                                 "%s: the directory of \"%s\", %.200s, is not a directory; " REMEDY,
                                  what, path, full);
         for (size_t i = 0; i < array_size(foreign_sockets); ++i) {
                 __attribute__((cleanup(cleanup_free))) char *neighbour =

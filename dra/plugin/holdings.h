@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Which plugin devices are in use, learnt from what kubelet asks (Allocate) and what it lists
- * (podresources): pure, time is given.
+ * Tracks which plugin devices are in use, from kubelet's Allocate calls and its podresources lists.
+ * Pure; the caller passes the time.
  *
- * The classic device plugin API has no word for "released". So a device is held from Allocate on,
- * although kubelet lists it only milliseconds later; and one that vanishes from the list stays held
- * until its container has gone, because on a forced deletion kubelet forgets it at once while its
- * container lives on for seconds: where its pod's cgroup is known that tells, and otherwise time.
- * IDs are kubelet's: any it lists under our resource name counts, whoever handed it out.
+ * The classic device plugin API has no call for "released". So a device is held from Allocate on,
+ * although kubelet lists it only milliseconds later. A device that vanishes from the list stays
+ * held until its container has gone: on a forced deletion kubelet forgets it at once, while its
+ * container lives on for seconds. The pod's cgroup shows when it has gone; if the cgroup is
+ * unknown, a grace period must do. Every ID that kubelet lists under our resource name counts, even
+ * one that a foreign plugin handed out.
  */
 #pragma once
 
@@ -20,19 +21,19 @@
 struct holdings;
 struct plugin_holder;
 
-/* An Allocate whose device is not listed this long after (20 ms were measured) was for nothing, for
- * kubelet refused the pod afterwards, or its pod was deleted before we asked. */
+/* An Allocate whose device is not listed after this time (20 ms were measured) came to nothing:
+ * kubelet refused the pod afterwards, or the pod was deleted before we asked. */
 #define HOLDINGS_IN_FLIGHT_MS 5000
-/* From the moment a device is no longer listed until its container is certainly gone (2.0 s were
- * measured), for a pod whose cgroup is not known; */
+/* Grace period without a known cgroup, from the first list without the device until its container
+ * is certainly gone (2.0 s were measured). */
 #define HOLDINGS_LINGER_MS 4000
-/* and how often one that is known is looked at. */
+/* Poll interval with a known cgroup. */
 #define HOLDINGS_LOOK_MS 250
 /* Two Allocates of one device within this time are for containers of one pod: kubelet gives an init
  * container's devices to the next container. It takes that long to write its checkpoint, which
  * decides about later ones (holdings_confirm()). */
 #define HOLDINGS_SAME_POD_MS 100
-/* A pod in admission keeps its device for so long, as long as kubelet's checkpoint names it: other
+/* A pod in admission keeps its device for this long while kubelet's checkpoint names it: other
  * device plugins are asked between its containers, and podresources does not list init containers
  * (pkg/kubelet/apis/podresources/server_v1.go). The checkpoint still names a pod that was refused
  * or deleted in that time, so this and HOLDINGS_LINGER_MS are less than a claim waits in Prepare.
@@ -57,9 +58,9 @@ enum holdings_state {
 
 enum holdings_state holdings_state(const struct holdings *holdings, const char *id);
 
-/* kubelet is about to give these IDs away, so it has forgotten who had them. Those whose pods have
- * ended, as their cgroups tell, are free before it has listed its pods again, and so are lingering
- * ones. Whether anything changed. */
+/* kubelet is about to give these IDs away, so it has forgotten their holders. Frees those whose
+ * pods have ended according to their cgroups, and lingering ones likewise, without waiting for the
+ * next list. Returns whether anything changed. */
 bool holdings_drop_ended(struct holdings *holdings, const char *const *ids, size_t n);
 
 /* How many of these IDs would add to holdings_n(). Each counts once. */
@@ -91,9 +92,9 @@ void holdings_confirm(struct holdings *holdings, const char *id, bool is_kept);
 /* Whether a held device is to be placed yet, this one or any (NULL). */
 bool holdings_is_unplaced(const struct holdings *holdings, const char *id);
 
-/* Give up what has lingered long enough. Whether anything changed. */
+/* Release devices that have lingered long enough. Returns whether anything changed. */
 bool holdings_expire(struct holdings *holdings, uint64_t now_ms);
-/* When holdings_expire() has something to do next; UINT64_MAX: never, as things stand. */
+/* When to call holdings_expire() next; UINT64_MAX: not until something changes. */
 uint64_t holdings_next_expiry_ms(const struct holdings *holdings);
 
 /* Every held ID (not the lingering ones) once, in no order. NULL starts and ends. Borrowed. */

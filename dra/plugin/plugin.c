@@ -234,7 +234,7 @@ static int read_checkpoint(struct plugin *side)
                                              &error);
         }
         if (r < 0)
-                log_debug("kubelet's device checkpoint does not tell which pod has what",
+                log_debug("kubelet's device checkpoint does not say which pod has which device",
                           log_str("file", path), log_str("reason", error.text));
         return r;
 }
@@ -293,7 +293,7 @@ static void on_list(void *owner, const char *const *ids, size_t n, bool has_pods
                 return;
         }
         if (!side->is_silent)
-                log_warn("kubelet does not tell who holds plugin devices, keeping what is known",
+                log_warn("cannot list allocated devices from kubelet; using the last known state",
                          log_str("reason", error->text));
         side->is_silent = true;
         ++side->n_unanswered;
@@ -392,7 +392,8 @@ static void log_foreign(const struct plugin *side, const char *socket)
 {
         if (side->options.serves)
                 log_error("another device plugin serves " PLUGIN_SERVICE_RESOURCE
-                          " on this node, ours stands back; what it hands out is counted. Turn it "
+                          " on this node, so ours stands back; the TDs it hands out are counted. "
+                          "Turn it "
                           "off, or run with --serve=dra and park it (README: Beside KubeVirt's own "
                           "device plugin)",
                           log_str("socket", socket));
@@ -425,13 +426,13 @@ static void on_standing(void *owner, enum plugin_service_standing standing, cons
                 return;
         case PLUGIN_SERVICE_UNREGISTERED:
                 if (!was_standing_back) {
-                        log_info("kubelet does not know the device plugin any more",
+                        log_info("kubelet no longer knows the device plugin",
                                  log_str("reason", reason));
                         return;
                 }
                 log_info(side->options.serves
                                  ? "the device plugin takes over"
-                                 : "the device plugin keeps the name, offering nothing",
+                                 : "the device plugin keeps its name registered and offers nothing",
                          log_str("reason", reason));
                 return;
         }

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The plugin path beside DRA: the shell around dra/plugin/sharing. It runs the classic device
- * plugin, asks podresources when that is due, and writes down what is held, for the case that
- * kubelet cannot be asked after a restart.
+ * plugin, polls podresources, and records the devices in use in case kubelet cannot be asked after
+ * a restart.
  */
 #pragma once
 
@@ -32,45 +32,44 @@ struct plugin_options {
         const char *cgroup_root; /* where the pods' cgroups are: /sys/fs/cgroup */
         enum plugin_service_inject inject;
         int64_t split; /* TDs reserved to DRA; -1: none, all are shared */
-        /* Plain pods are ours to serve. Otherwise nothing is offered, and until another's or an
-         * earlier run's devices may be in use nothing is done at all. */
+        /* Serve plain pods. If false, offer nothing, and stay idle unless devices from a foreign
+         * plugin or a previous run may be in use. */
         bool serves;
         /* kubelet is about to give away devices whose indexes ("tdx5") are all below n. 0: the
-         * runtime will find them; or a negative errno with the reason, and the pod is refused. */
+         * runtime will find them. A negative errno with the reason: the pod is refused. */
         int (*on_allocating)(void *owner, unsigned n, struct error *err);
         void (*on_changed)(void *owner); /* what plugin devices hold has changed */
-        /* kubelet's list was read, for whatever reason: the claims that it has prepared with this
-         * driver, as podresources_options has it. */
+        /* kubelet's list was read: the claims that kubelet has prepared with this driver, as in
+         * podresources_options. */
         void (*on_claims)(void *owner, const struct device_prepared *devices, size_t n,
                           bool has_pods, const struct error *error);
         void *owner;
 };
 
-/* Plugin devices that were in use when this node's driver wrote them down last. If any, its
- * endpoint is kept, also where the plugin path is off now: without one, kubelet fails the
- * containers of DRA pods as long as a pod holds a device of that name. */
+/* Plugin devices in use according to the last record. If there are any, keep the endpoint even if
+ * the plugin path is off now: without it, kubelet fails the containers of DRA pods as long as a pod
+ * holds a device of that name. */
 size_t plugin_n_recorded(const char *state_dir);
 
 /* Borrows what options points to. */
 struct plugin *plugin_new(const struct plugin_options *options);
 /* This instance is the node's active one: learn who holds what, then offer. */
 void plugin_start(struct plugin *side);
-/* What pods are given from now on: a directory, and where they have it. Copied. To be called before
- * the first pod comes. */
+/* The directory to mount into pods from now on, and its path there. Copied. Call it before the
+ * first pod comes. */
 void plugin_set_mount(struct plugin *side, const char *host_path, const char *container_path);
 /* Closed: nothing new is offered. What is held stays Healthy. */
 void plugin_close(struct plugin *side, bool is_closed);
 /* The total or what claims hold has changed. */
 void plugin_update(struct plugin *side);
-/* Read kubelet's list now, also where the plugin path has no use for it: on_claims() is called. */
+/* Read kubelet's list now, even if the plugin path does not need it, and call on_claims(). */
 void plugin_ask(struct plugin *side);
-/* The state directory was taken away: what is held is written down where it is now. */
+/* The state directory was replaced: write the record into the new one. */
 void plugin_write_again(struct plugin *side);
 /* For a slow timer. */
 void plugin_check(struct plugin *side);
 
-/* Whether it is known what plugin devices hold, if any are in use; before that, nothing new may be
- * admitted. */
+/* Whether the TDs that plugin devices hold are known. Until then admit nothing new. */
 bool plugin_is_known(const struct plugin *side);
 
 /* One more than the highest index of a device in use; 0: none is, as far as is known. */

@@ -104,7 +104,7 @@ int plugin_record_append(struct plugin_record *record, const struct plugin_holde
         }
         record->is_whole = r == 0;
         if (r == -ENOENT) /* or removed by somebody */
-                return error_set(err, -ESTALE, "there is no record of plugin devices to add to");
+                return error_set(err, -ESTALE, "the record of plugin devices is missing");
         return r;
 }
 

@@ -18,7 +18,7 @@ static int check_ids(char *const *ids, size_t n, size_t n_offered, struct error 
         unsigned index;
 
         if (n > n_offered)
-                return error_set(err, -ENOSPC, "%zu TDs were asked for, this node has %zu", n,
+                return error_set(err, -ENOSPC, "the pod asks for %zu TDs, this node has %zu", n,
                                  n_offered);
         for (size_t i = 0; i < n; ++i) {
                 if (device_parse(ids[i], &index) < 0)
@@ -46,7 +46,7 @@ int plugin_request_collect(const Deviceplugin__AllocateRequest *request, size_t 
                                  request->n_container_requests);
         for (size_t i = 0; i < request->n_container_requests; ++i)
                 if (!request->container_requests[i]->n_devices_ids)
-                        return error_set(err, -EINVAL, "no device was asked for");
+                        return error_set(err, -EINVAL, "the request names no device");
         for (size_t i = 0; i < request->n_container_requests; ++i) {
                 const Deviceplugin__ContainerAllocateRequest *container =
                         request->container_requests[i];

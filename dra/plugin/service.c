@@ -132,7 +132,7 @@ static void on_stream_gone(void *owner, unsigned n_requests)
                 return;
         plugin->is_registered = false;
         plugin->is_request_current = false;
-        tell_standing(plugin, "it has let go of the list of devices");
+        tell_standing(plugin, "it has closed its stream of the device list");
         register_soon(plugin);
 }
 
@@ -398,7 +398,7 @@ static void on_registered(void *owner, const ProtobufCMessage *reply, const stru
                         register_soon(plugin);
                 return;
         }
-        log_warn("kubelet did not register the device plugin, trying again",
+        log_warn("kubelet did not register the device plugin; trying again",
                  log_str("reason", error->text));
         if (error->code == -EREMOTEIO && ++plugin->n_refusals == REFUSALS_OF_A_NAME)
                 take_another_name(plugin);
@@ -437,7 +437,7 @@ static bool listen_if_gone(struct plugin_service *plugin)
         if (rpc_listener_listen(plugin->listener, &error) == 0)
                 return true;
         if (error.code != -ENOENT) /* kubelet makes the directory */
-                log_warn("the device plugin cannot listen, trying again",
+                log_warn("the device plugin cannot listen; trying again",
                          log_str("reason", error.text));
         return false;
 }
@@ -466,7 +466,7 @@ void plugin_service_check(struct plugin_service *plugin)
                 plugin->is_registered = false;
                 set_standing(plugin, PLUGIN_SERVICE_UNREGISTERED, "the foreign plugin has gone");
                 /* Our connection of before is in the way of the next registration. */
-                rpc_streams_close(&plugin->streams, "the device plugin registers anew");
+                rpc_streams_close(&plugin->streams, "the device plugin registers again");
                 register_soon(plugin);
                 return;
         }

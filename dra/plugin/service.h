@@ -5,10 +5,10 @@
  *
  * It registers itself with kubelet again and again: when kubelet.sock is a new one (kubelet has
  * started, and wiped our socket), when our ListAndWatch stream was cancelled (the exit of an older
- * registrant of the name cuts off the newer), when Register was refused. Where only our socket has
- * vanished it listens again: kubelet's connection lives on, and a second registration of the same
- * socket is refused since 1.37. While a foreign plugin of the same name lives (kubevirt-tdx.sock,
- * virt-handler's own), it stands back: kubelet cannot serve two.
+ * registrant of the name cuts off the newer), when Register was refused. If only our socket has
+ * vanished it listens again without registering: kubelet's connection lives on, and kubelet refuses
+ * a second registration of the same socket since 1.37. While a foreign plugin of the same name
+ * lives (kubevirt-tdx.sock, virt-handler's own), it stands back: kubelet cannot serve two.
  */
 #pragma once
 
@@ -60,32 +60,31 @@ struct plugin_service_options {
         void *owner;
 };
 
-/* Borrows what options points to. Nothing is served before plugin_service_set(); a foreign plugin
- * is told of before, too. */
+/* Borrows what options points to. Serves nothing until plugin_service_set(), but reports a foreign
+ * plugin right away. */
 struct plugin_service *plugin_service_new(const struct plugin_service_options *options);
 
-/* What a pod is given with PLUGIN_SERVICE_MOUNTS, from now on: a directory of the host, read-only,
- * and where its container has it. Copied; to be called before the first Allocate. */
+/* The host directory to mount into pods with PLUGIN_SERVICE_MOUNTS from now on, read-only, and its
+ * path in the container. Copied; call it before the first Allocate. */
 void plugin_service_set_mount(struct plugin_service *plugin, const char *source,
                               const char *target);
 
-/* What ListAndWatch says from now on; copied, IDs too. Streams are told when it differs. */
+/* The devices for ListAndWatch from now on; copied, IDs too. Streams are sent a list that differs.
+ */
 void plugin_service_set(struct plugin_service *plugin, const struct plugin_service_device *devices,
                         size_t n);
 
 /* Look again at sockets and registrants; for a slow timer. */
 void plugin_service_check(struct plugin_service *plugin);
 
-/* As kubelet_age_ms(); UINT64_MAX: kubelet has no device manager, so it has listed all it ever
- * will.
- */
+/* As kubelet_age_ms(); UINT64_MAX: kubelet has no device manager, so its list is complete. */
 uint64_t plugin_service_kubelet_age_ms(struct plugin_service *plugin);
 
 enum plugin_service_standing plugin_service_standing(const struct plugin_service *plugin);
 /* Lists sent to kubelet so far. */
 uint64_t plugin_service_n_lists(const struct plugin_service *plugin);
 
-/* End the streams, at which kubelet takes all devices for Unhealthy; take the socket away. */
+/* End the streams, which makes all devices Unhealthy for kubelet, and remove the socket. */
 void plugin_service_stop(struct plugin_service *plugin);
 /* After the server has stopped. NULL is fine. */
 void plugin_service_free(struct plugin_service *plugin);

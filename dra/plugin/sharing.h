@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * One capacity, two allocation paths that Kubernetes does not reconcile (KEP-5004): who may have
- * what. Pure; time is given, in milliseconds of any monotonic clock.
+ * Divides one capacity between two allocation paths that Kubernetes does not reconcile (KEP-5004).
+ * Pure; the caller passes the time, in milliseconds of any monotonic clock.
  *
  * Holders of both kinds, claims (the ledger) and plugin devices (the holdings), never exceed the
- * total together. Each side is offered what the other does not hold; what is withdrawn is always
- * unheld, and a device that a pod holds is never reported Unhealthy, for kubelet would fail its pod
- * when it restarts.
+ * total together. Each side is offered what the other does not hold. Only unheld TDs are withdrawn.
+ * A device that a pod holds is never reported Unhealthy, because kubelet would fail the pod at its
+ * next restart.
  */
 #pragma once
 
@@ -21,21 +21,22 @@ struct ledger;
 struct plugin_holder;
 struct sharing;
 
-/* While anything is held (podresources does not notify), or kubelet does not answer. */
+/* Poll interval while anything is held (podresources does not notify) or kubelet does not answer.
+ */
 #define SHARING_POLL_MS 5000
 #define SHARING_AFTER_ALLOCATE_MS \
         300 /* kubelet lists a device some 20 ms after Allocate returned */
-/* While it is not known who holds what, or kubelet does not answer or has just started. */
+/* Poll interval while the holders are unknown, or kubelet does not answer or has just started. */
 #define SHARING_RETRY_MS 1000
 #define SHARING_KUBELET_SETTLE_MS \
         5000                          /* after its start kubelet lists nothing for up to a second */
 #define SHARING_PODS_SETTLE_MS   3000 /* from the first pod that a kubelet lists to the last */
-#define SHARING_IGNORANCE_MAX_MS 10000 /* then what was written down must do */
+#define SHARING_IGNORANCE_MAX_MS 10000 /* then the record is used instead */
 
 /* The plugin's part of a total of which `split` TDs are reserved to DRA (-1: all are offered to
  * both), while claims hold n_claims_held. */
 unsigned sharing_plugin_limit(unsigned total, int64_t split, unsigned n_claims_held);
-/* What claims cannot have while plugin devices hold n_plugin_held. */
+/* The TDs that claims cannot have while plugin devices hold n_plugin_held. */
 unsigned sharing_elsewhere(unsigned total, int64_t split, unsigned n_plugin_held);
 
 /* ledger is borrowed; its elsewhere and kept are set here, and nowhere else. TDs of others
@@ -46,8 +47,8 @@ struct sharing *sharing_new(struct ledger *ledger, int64_t split,
 void sharing_free(struct sharing *sharing);
 DEFINE_CLEANUP(struct sharing, sharing, sharing_free);
 
-/* Whether it is known what plugin devices hold. Before that nothing may be offered or admitted, on
- * either side. */
+/* Whether the TDs that plugin devices hold are known. Until then offer and admit nothing, on either
+ * side. */
 bool sharing_is_known(const struct sharing *sharing);
 unsigned sharing_n_held(const struct sharing *sharing); /* TDs that plugin devices hold */
 
@@ -55,29 +56,30 @@ unsigned sharing_n_held(const struct sharing *sharing); /* TDs that plugin devic
 void sharing_restore(struct sharing *sharing, const struct plugin_holder *holder);
 /* As holdings_next(). */
 const char *sharing_next_held(const struct sharing *sharing, const char *previous);
-/* What to record, as holdings_each(): the containers of the lingering ones may outlive us, too. */
+/* The devices to record, as holdings_each(): containers of lingering devices may outlive the
+ * driver, too. */
 void sharing_each(const struct sharing *sharing,
                   void (*on_holder)(void *owner, const struct plugin_holder *holder), void *owner);
 
 /* kubelet is about to give these IDs to a pod: as holdings_drop_ended(). True: what plugin devices
  * hold has changed. */
 bool sharing_drop_ended(struct sharing *sharing, const char *const *ids, size_t n);
-/* kubelet wants to give these IDs to a pod, those in flight having been confirmed or not. 0: they
- * are held; -ENOSPC or -EAGAIN with the reason,
- * and nothing changed. */
+/* kubelet wants to give these IDs to a pod; call sharing_confirm() for those in flight first. 0:
+ * they are held. -ENOSPC or -EAGAIN with the reason: nothing changed. */
 int sharing_allocate(struct sharing *sharing, const char *const *ids, size_t n, uint64_t now_ms,
                      struct error *err);
 
-/* kubelet has listed these IDs, and pods at all or none (has_pods), kubelet_age_ms after its start.
+/*
+ * kubelet has listed these IDs, and pods at all or none (has_pods), kubelet_age_ms after its start.
  * True: what plugin devices hold has changed, or is known for the first time.
  *
- * What is not listed is given up only where kubelet has known its pods for
- * SHARING_KUBELET_SETTLE_MS, as far as we have seen: one that starts while the API server is away
- * lists none, for however long, though they run, and then takes them in one by one. On a node
- * without any pod at all nothing is given up. */
+ * An unlisted device is released only if kubelet has listed pods for SHARING_KUBELET_SETTLE_MS: a
+ * kubelet that starts while the API server is away lists no running pod until the server is back,
+ * and then adds them one by one. On a node without any pod nothing is released.
+ */
 bool sharing_listed(struct sharing *sharing, const char *const *ids, size_t n, bool has_pods,
                     uint64_t kubelet_age_ms, uint64_t now_ms);
-/* kubelet did not answer. True: as above; what was written down counts from now on. */
+/* kubelet did not answer. True: as above; the record counts from now on. */
 bool sharing_unanswered(struct sharing *sharing, uint64_t now_ms);
 /* Time has passed. True: as above. */
 bool sharing_expire(struct sharing *sharing, uint64_t now_ms);
@@ -88,15 +90,15 @@ bool sharing_is_unplaced(const struct sharing *sharing, const char *id);
 bool sharing_is_in_flight(const struct sharing *sharing, const char *id);
 void sharing_confirm(struct sharing *sharing, const char *id, bool is_kept);
 
-/* When kubelet is to be asked next, and when sharing_expire() has something to do; UINT64_MAX:
- * never, as things stand. */
+/* When to ask kubelet next, and when to call sharing_expire(); UINT64_MAX: not until something
+ * changes. */
 uint64_t sharing_next_question_ms(const struct sharing *sharing);
 uint64_t sharing_next_expiry_ms(const struct sharing *sharing);
 
 /* Closed: no free device is offered. What is held stays Healthy. */
 void sharing_close(struct sharing *sharing, bool is_closed);
 
-/* The ledger's total, its TDs of others or what claims hold has changed. */
+/* The ledger's total, its foreign TDs or its held claims have changed. */
 void sharing_update(struct sharing *sharing);
 
 struct sharing_device {
