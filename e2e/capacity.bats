@@ -79,7 +79,7 @@ misc() { printf '%b' "$1" >"$MISC"; }
         local text
         for text in 'tdx max\n' 'tdx -3\n' 'tdx 99999999999999999999\n' 'tdx\n' 'tdx 1\ntdx 2\n'; do
                 misc "$text"
-                said driver "keeping what is known.*misc.capacity"
+                said driver "keeping the last known value.*misc.capacity"
                 : >"$T/driver.log"
                 misc 'tdx 4\n'
                 sleep 0.3

@@ -79,5 +79,5 @@ teardown() { leave_node; }
         kubelet wait-registered tdx.kubevirt.io 20s
         kubelet wait-healthy 4 20s
         run "$DRIVER" run --help
-        [[ $output == *"--device-plugin-dir DIR"*"(default /var/lib/kubelet/device-plugins)"* ]]
+        [[ $(tr -s ' \n' ' ' <<<"$output") == *"--device-plugin-dir DIR"*"(default /var/lib/kubelet/device-plugins)"* ]]
 }

@@ -38,9 +38,10 @@ struct records {
         bool is_lost;         /* the directory was replaced, and the owner has not been told */
         struct error missing; /* why there is none; of the round */
         uv_work_t work;
-        struct timer *unsynced; /* takes the worker's place without syncs: there is nothing to wait
-                                   for then, and the thread would only cost its two changes of
-                                   thread. A round is still not done from inside the caller */
+        struct timer *unsynced; /* NULL outside a round without syncs. It takes the worker's place
+                                   without syncs: there is nothing to wait for then, and the thread
+                                   would only cost its two changes of thread. A round is still not
+                                   done from inside the caller */
 };
 
 /* ---- reading all of them ---- */
@@ -272,6 +273,7 @@ static void on_unsynced_round(void *owner)
 {
         struct records *records = owner;
 
+        timer_free(take_ptr(records->unsynced));
         on_worker(&records->work);
         on_round_over(&records->work, 0);
 }
@@ -288,6 +290,7 @@ static void start_round(struct records *records)
         records->is_busy = true;
         records->work.data = records;
         if (!records->is_durable) {
+                records->unsynced = timer_new(records->loop, on_unsynced_round, records);
                 timer_start(records->unsynced, 0);
                 return;
         }
@@ -347,7 +350,6 @@ int records_open(uv_loop_t *loop, const char *state_dir, bool is_durable, struct
         records->is_durable = is_durable;
         list_init(&records->waiting);
         list_init(&records->round);
-        records->unsynced = timer_new(loop, on_unsynced_round, records);
         *ret = records;
         return 0;
 }
@@ -357,7 +359,6 @@ void records_free(struct records *records)
         if (!records)
                 return;
         assert(records_is_idle(records));
-        timer_free(records->unsynced);
         close(records->directory_fd);
         free(records->directory);
         free(records);
