@@ -85,10 +85,10 @@ misc() { printf '%b' "$1" >"$MISC"; }
                 sleep 0.3
         done
         rm "$MISC" && mkdir "$MISC"
-        said driver "keeping what is known.*directory"
+        said driver "keeping the last known value.*directory"
         rmdir "$MISC"
         head -c 1000000 /dev/zero | tr '\0' 'x' >"$MISC"
-        said driver "keeping what is known.*larger than"
+        said driver "keeping the last known value.*larger than"
         api wait-devices 4 15s
         stop_driver
 }
