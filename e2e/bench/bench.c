@@ -7,9 +7,9 @@
  * One loop in this process stands in for kubelet (a registrar that inotify wakes, and a gRPC client
  * on the driver's unix sockets; what is timed is called by a process that does nothing else,
  * e2e/bench/caller) and for the API server (HTTP/1.1 on loopback; those of e2e/sim/ are Python, and
- * would be what is measured). What the stand-ins cost is in the figures, except those named "no_io":
- * Prepare without I/O is the median of its time at the client, less the median of a GET of a claim
- * (the driver's HTTP client in a thread of its own, kept alive, by turns with the calls);
+ * would be what is measured). What the stand-ins cost is in the figures, except those named
+ * "no_io": Prepare without I/O is the median of its time at the client, less the median of a GET of
+ * a claim (the driver's HTTP client in a thread of its own, kept alive, by turns with the calls);
  * the records lie below MEMORY (tmpfs) and nothing is synced. What remains, besides the driver, is
  * the kernel's part (waking, the unix socket) and the gRPC client.
  *
