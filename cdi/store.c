@@ -73,13 +73,6 @@ static void choose_directory(struct cdi_store *store)
         store->is_known = false;
 }
 
-static bool is_same_file(const struct stat *a, const struct stat *b)
-{
-        return a->st_dev == b->st_dev && a->st_ino == b->st_ino && a->st_size == b->st_size &&
-               a->st_mtim.tv_sec == b->st_mtim.tv_sec && a->st_mtim.tv_nsec == b->st_mtim.tv_nsec &&
-               a->st_ctim.tv_sec == b->st_ctim.tv_sec && a->st_ctim.tv_nsec == b->st_ctim.tv_nsec;
-}
-
 /* Timestamps identify a file only once it is older than a clock tick: a second change within one
  * tick leaves the same timestamps. A file modified more recently (or in the future, after the clock
  * was set back) must be read. */
@@ -111,7 +104,7 @@ static bool is_in_place(struct cdi_store *store)
 
         if (stat(store->path, &now) < 0)
                 return false;
-        if (store->is_known && is_same_file(&now, &store->known))
+        if (store->is_known && file_is_unchanged(&now, &store->known))
                 return true;
         store->is_known = false;
         if (!holds_wanted(store))
@@ -122,28 +115,6 @@ static bool is_in_place(struct cdi_store *store)
 }
 
 /* ---- writing ---- */
-
-/* may_not: the remedy if the driver lacks permission to write there. */
-static const char *remedy_for(int r, const char *may_not)
-{
-        switch (r) {
-        case -ENOSPC:
-        case -EDQUOT:
-                return "; free space there";
-        case -EROFS:
-        case -EACCES:
-        case -EPERM:
-                return may_not;
-        case -EISDIR:
-        case -ENOTEMPTY:
-        case -EEXIST:
-                return "; something else has that name: remove it";
-        case -ENOTDIR:
-                return "; a file is where a directory should be: remove it";
-        default:
-                return "";
-        }
-}
 
 #define CDI_MAY_NOT                                                                               \
         "; the driver must be able to write there: mount the host's directory writable, or name " \
@@ -161,7 +132,7 @@ static int fail(const struct cdi_store *store, int r, struct error *err)
                                  "container (kubelet does), or delete the driver's pod",
                                  store->directory);
         return error_set(err, r, "cannot write the CDI spec %s: %s%s", store->path, strerror(-r),
-                         remedy_for(r, CDI_MAY_NOT));
+                         file_remedy(r, CDI_MAY_NOT, CDI_MAY_NOT));
 }
 
 /* Remove temporary files from a run that was killed. Only our own: other drivers also write to this
@@ -211,7 +182,7 @@ static int remove_spec(const struct cdi_store *store, struct error *err)
         if (errno == ENOENT || errno == ENOTDIR)
                 return 0;
         return error_set(err, -errno, "cannot remove the CDI spec %s: %s%s", store->path,
-                         strerror(errno), remedy_for(-errno, CDI_MAY_NOT));
+                         strerror(errno), file_remedy(-errno, CDI_MAY_NOT, CDI_MAY_NOT));
 }
 
 int cdi_store_verify(struct cdi_store *store, struct error *err)
@@ -269,9 +240,9 @@ int cdi_ensure_mount_source(const char *host_path, struct error *err)
                 if (!r && stat(host_path, &file) < 0)
                         r = -errno;
                 if (r < 0)
-                        return error_set(err, r,
-                                         "cannot create the directory %s, which VMs mount: %s%s",
-                                         host_path, strerror(-r), remedy_for(r, QGS_MAY_NOT));
+                        return error_set(
+                                err, r, "cannot create the directory %s, which VMs mount: %s%s",
+                                host_path, strerror(-r), file_remedy(r, QGS_MAY_NOT, QGS_MAY_NOT));
         }
         if (!S_ISDIR(file.st_mode))
                 return error_set(err, -ENOTDIR,

@@ -3,6 +3,7 @@
 
 #include "attestation_record.h"
 #include "base/error.h"
+#include "base/file.h"
 #include "base/log.h"
 #include "base/memory.h"
 #include "base/timer.h"
@@ -41,11 +42,6 @@ struct attestation {
 };
 
 /* ---- the settings ---- */
-
-static char *directory_of(const char *socket)
-{
-        return xstrndup(socket, (size_t)(strrchr(socket, '/') - socket));
-}
 
 static const char *name_of(const char *socket)
 {
@@ -114,9 +110,9 @@ static void apply(struct attestation *attestation, const struct kubevirt_attesta
         free(attestation->host_directory);
         free(attestation->seen_directory);
         free(attestation->vm_directory);
-        attestation->host_directory = directory_of(attestation->host_socket);
+        attestation->host_directory = file_directory_of(attestation->host_socket);
         attestation->seen_directory = qgs_path_seen(config->host_root, attestation->host_directory);
-        attestation->vm_directory = directory_of(attestation->vm_socket);
+        attestation->vm_directory = file_directory_of(attestation->vm_socket);
 }
 
 static void log_settings(const struct attestation *attestation, const char *source)

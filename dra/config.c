@@ -3,6 +3,7 @@
 
 #include "base/address.h"
 #include "base/error.h"
+#include "base/file.h"
 #include "base/parse.h"
 #include "base/table.h"
 #include "base/text.h"
@@ -439,7 +440,7 @@ int config_check_qgs_socket(const struct config *config, const char *what, const
                         err, -EINVAL,
                         "%s: \"%s\" is too long for a socket path once --host-root %s is prepended",
                         what, socket, config->host_root);
-        directory = xstrndup(socket, (size_t)(strrchr(socket, '/') - socket));
+        directory = file_directory_of(socket);
         r = check_outside(what, "kubelet-dir", config->kubelet_dir, directory, err);
         if (!r)
                 r = check_outside(what, "device-plugin-dir", config->device_plugin_dir, directory,

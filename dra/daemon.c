@@ -412,9 +412,8 @@ static void set_up_watches(struct daemon *daemon)
 {
         const struct config *config = daemon->config;
         __attribute__((cleanup(cleanup_free))) char *registry =
-                xstrdup(config->registration_socket);
+                file_directory_of(config->registration_socket);
 
-        *strrchr(registry, '/') = '\0';
         daemon->watches[0] = dirwatch_new(&daemon->loop, registry, on_directory_changed, daemon);
         daemon->watches[1] =
                 dirwatch_new(&daemon->loop, config->state_dir, on_directory_changed, daemon);

@@ -44,7 +44,7 @@ static bool is_in_place(const struct lock *lock)
         struct stat open_file, found;
 
         return lock->fd >= 0 && fstat(lock->fd, &open_file) == 0 && lstat(path, &found) == 0 &&
-               open_file.st_dev == found.st_dev && open_file.st_ino == found.st_ino;
+               file_is_same(&open_file, &found);
 }
 
 static int open_lock(const struct lock *lock, int directory_fd, int *ret_fd, struct error *err)
@@ -163,10 +163,10 @@ int instance_start(uv_loop_t *loop, const struct config *config, void (*on_activ
         struct instance *instance = xcalloc(1, sizeof(*instance));
         int r;
 
-        instance->registry = (struct lock){ .name = "." DRIVER_NAME ".lock",
-                                            .directory = xstrdup(config->registration_socket),
-                                            .fd = -1 };
-        *strrchr(instance->registry.directory, '/') = '\0';
+        instance->registry =
+                (struct lock){ .name = "." DRIVER_NAME ".lock",
+                               .directory = file_directory_of(config->registration_socket),
+                               .fd = -1 };
         instance->state =
                 (struct lock){ .name = "lock", .directory = xstrdup(config->state_dir), .fd = -1 };
         instance->on_active = on_active;
@@ -196,11 +196,10 @@ void instance_free(struct instance *instance)
 
 static int sweep(const char *path, const char *prefix, const char *suffix, struct error *err)
 {
-        __attribute__((cleanup(cleanup_free))) char *directory_path = xstrdup(path);
+        __attribute__((cleanup(cleanup_free))) char *directory_path = file_directory_of(path);
         const struct dirent *entry;
         DIR *directory;
 
-        *strrchr(directory_path, '/') = '\0';
         directory = opendir(directory_path);
         if (!directory)
                 return error_errno(err, -errno, "cannot read directory %s", directory_path);

@@ -3,6 +3,7 @@
  * accepted is written and read again, and must be the same. */
 #include "base/error.h"
 #include "base/memory.h"
+#include "base/text.h"
 #include "claims/record.h"
 #include "claims/records.h"
 #include "device.h"
@@ -31,7 +32,7 @@ static uint32_t crc32c(const uint8_t *bytes, size_t n)
 
 static void check_claim(const struct ledger_claim *claim)
 {
-        assert(claims_record_uid_is_valid(claim->uid) && claim->n_devices <= 32);
+        assert(text_is_uid(claim->uid) && claim->n_devices <= 32);
         for (size_t i = 0; i < claim->n_devices; ++i) {
                 const struct ledger_device *device = &claim->devices[i];
 

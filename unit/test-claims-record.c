@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include "base/text.h"
 #include "claims/record.h"
 #include "claims/records.h"
 
@@ -287,20 +288,20 @@ START_TEST(a_uid_is_fit_to_be_a_file_name)
 {
         char uid[66];
 
-        ck_assert(claims_record_uid_is_valid("b7ad2f1e-8c2e-4a9e-9f57-0d6a3c1f4e55"));
-        ck_assert(claims_record_uid_is_valid("A"));
-        ck_assert(!claims_record_uid_is_valid(""));
-        ck_assert(!claims_record_uid_is_valid("."));
-        ck_assert(!claims_record_uid_is_valid(".."));
-        ck_assert(!claims_record_uid_is_valid("a/b"));
-        ck_assert(!claims_record_uid_is_valid("a b"));
-        ck_assert(!claims_record_uid_is_valid("a\n"));
-        ck_assert(!claims_record_uid_is_valid("\xc3\xa4"));
+        ck_assert(text_is_uid("b7ad2f1e-8c2e-4a9e-9f57-0d6a3c1f4e55"));
+        ck_assert(text_is_uid("A"));
+        ck_assert(!text_is_uid(""));
+        ck_assert(!text_is_uid("."));
+        ck_assert(!text_is_uid(".."));
+        ck_assert(!text_is_uid("a/b"));
+        ck_assert(!text_is_uid("a b"));
+        ck_assert(!text_is_uid("a\n"));
+        ck_assert(!text_is_uid("\xc3\xa4"));
         memset(uid, 'a', sizeof(uid));
         uid[65] = '\0';
-        ck_assert(!claims_record_uid_is_valid(uid));
+        ck_assert(!text_is_uid(uid));
         uid[64] = '\0';
-        ck_assert(claims_record_uid_is_valid(uid));
+        ck_assert(text_is_uid(uid));
 }
 END_TEST
 

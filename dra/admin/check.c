@@ -3,6 +3,7 @@
 
 #include "admin/survey.h"
 #include "base/error.h"
+#include "base/file.h"
 #include "base/memory.h"
 #include "cdi/conflict.h"
 #include "config.h"
@@ -174,7 +175,7 @@ static bool check_mount(const struct config *config, const struct survey *survey
 
         if (!socket)
                 return true; /* check_config() has reported it */
-        directory = xstrndup(socket, (size_t)(strrchr(socket, '/') - socket));
+        directory = file_directory_of(socket);
         seen = qgs_path_seen(config->host_root, directory);
         if (!qgs_path_is_visible(config->host_root, seen)) {
                 snprintf(text, sizeof(text),

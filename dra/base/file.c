@@ -199,3 +199,42 @@ int file_open_directory(const char *path, mode_t mode, int *ret_fd, struct error
         *ret_fd = fd;
         return 0;
 }
+
+char *file_directory_of(const char *path)
+{
+        return xstrndup(path, (size_t)(strrchr(path, '/') - path));
+}
+
+bool file_is_same(const struct stat *a, const struct stat *b)
+{
+        return a->st_dev == b->st_dev && a->st_ino == b->st_ino;
+}
+
+bool file_is_unchanged(const struct stat *a, const struct stat *b)
+{
+        return file_is_same(a, b) && a->st_size == b->st_size &&
+               a->st_mtim.tv_sec == b->st_mtim.tv_sec && a->st_mtim.tv_nsec == b->st_mtim.tv_nsec &&
+               a->st_ctim.tv_sec == b->st_ctim.tv_sec && a->st_ctim.tv_nsec == b->st_ctim.tv_nsec;
+}
+
+const char *file_remedy(int r, const char *read_only, const char *denied)
+{
+        switch (r) {
+        case -ENOSPC:
+        case -EDQUOT:
+                return "; free space there";
+        case -EROFS:
+                return read_only;
+        case -EACCES:
+        case -EPERM:
+                return denied;
+        case -EISDIR:
+        case -ENOTEMPTY:
+        case -EEXIST:
+                return "; something else has that name: remove it";
+        case -ENOTDIR:
+                return "; a file is where a directory should be: remove it";
+        default:
+                return "";
+        }
+}

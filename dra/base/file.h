@@ -8,10 +8,12 @@
  */
 #pragma once
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <sys/types.h>
 
 struct error;
+struct stat;
 
 /* Read a whole file of at most max bytes: *ret_bytes is the caller's and NUL-terminated after
  * *ret_n bytes. -EFBIG if there is more. Works on pseudo files that report no size, and never
@@ -43,3 +45,15 @@ void file_sweep_temporaries(int dir_fd);
 /* mkdir -p, with mode for the directories that are missing, then open the last one
  * (O_DIRECTORY|O_CLOEXEC). *ret_fd is the caller's. */
 int file_open_directory(const char *path, mode_t mode, int *ret_fd, struct error *err);
+
+/* The directory of a path that has a slash: "/run/a" for "/run/a/b", "" for "/a". The caller's. */
+char *file_directory_of(const char *path);
+
+/* One file, by device and inode. */
+bool file_is_same(const struct stat *a, const struct stat *b);
+/* The same, and by size and timestamps not written to between the two. */
+bool file_is_unchanged(const struct stat *a, const struct stat *b);
+
+/* What to do about -errno of a write, to be put after strerror()'s words: "; free space there", or
+ * "". read_only and denied: the same for -EROFS, and for -EACCES and -EPERM. */
+const char *file_remedy(int r, const char *read_only, const char *denied);

@@ -163,3 +163,11 @@ bool text_is_dns_subdomain(const char *string)
                 string += label + 1;
         }
 }
+
+bool text_is_uid(const char *string)
+{
+        size_t n =
+                strspn(string, "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ-");
+
+        return n >= 1 && n <= 64 && !string[n];
+}

@@ -42,3 +42,7 @@ void text_make_utf8(char *string);
  */
 bool text_is_dns_label(const char *string);
 bool text_is_dns_subdomain(const char *string);
+
+/* The UID of an object, or of a static pod (a hash), fit for a file name: 1 to 64 letters, digits
+ * and dashes. */
+bool text_is_uid(const char *string);

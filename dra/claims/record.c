@@ -16,7 +16,6 @@
 #define MAGIC    "dra-driver-tdx claim "
 #define VERSION  1
 #define PODS_MAX 256 /* ResourceClaimReservedForMaxSize */
-#define UID_MAX  64
 
 /* CRC-32C (Castagnoli, reflected), bit by bit into a table of 16: records are small and few. */
 static uint32_t crc32c(const char *bytes, size_t n)
@@ -38,13 +37,6 @@ static uint32_t crc32c(const char *bytes, size_t n)
 static char *make_header(const char *json, size_t n)
 {
         return xasprintf(MAGIC "%d crc32c %08x %zu bytes\n", VERSION, crc32c(json, n), n);
-}
-
-bool claims_record_uid_is_valid(const char *uid)
-{
-        size_t n = strspn(uid, "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ-");
-
-        return n >= 1 && n <= UID_MAX && !uid[n];
 }
 
 char *claims_record_encode(const struct ledger_claim *claim, size_t *ret_n)
@@ -185,7 +177,7 @@ static int decode_pods(const struct json *pods, struct ledger_claim *claim, stru
         for (const struct json *pod = json_first(pods); pod; pod = json_next(pod)) {
                 const char *uid = json_string(pod);
 
-                if (!uid || !claims_record_uid_is_valid(uid))
+                if (!uid || !text_is_uid(uid))
                         return error_set(err, -EBADMSG, "pods has an entry that is no UID");
                 claim->pod_uids[claim->n_pods++] = xstrdup(uid);
         }
@@ -202,7 +194,7 @@ static int decode_json(const struct json *record, struct ledger_claim **ret_clai
         _cleanup_(ledger_claim) struct ledger_claim *claim = NULL;
         int r;
 
-        if (!uid || !claims_record_uid_is_valid(uid) || !namespace_ || !name)
+        if (!uid || !text_is_uid(uid) || !namespace_ || !name)
                 return error_set(err, -EBADMSG, "uid, namespace or name is missing or malformed");
         if (!json_is_array(devices) || json_count(devices) > CLAIMS_RECORD_TDS_MAX)
                 return error_set(err, -EBADMSG, "devices is missing or too long");

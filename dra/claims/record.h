@@ -28,6 +28,3 @@ char *claims_record_encode(const struct ledger_claim *claim, size_t *ret_n);
  * checksum, not our format. */
 int claims_record_decode(const char *bytes, size_t n, struct ledger_claim **ret_claim,
                          struct error *err);
-
-/* Whether a claim UID can be a file name: 1 to 64 letters, digits and dashes. */
-bool claims_record_uid_is_valid(const char *uid);

@@ -5,6 +5,7 @@
 #include "base/file.h"
 #include "base/memory.h"
 #include "base/parse.h"
+#include "base/text.h"
 #include "claims/record.h"
 #include "ledger.h"
 
@@ -48,7 +49,7 @@ static int list_uids(int directory_fd, const char *path, char ***ret_uids, size_
         if (!stream)
                 return error_errno(err, -errno, "cannot read directory %s", path);
         for (errno = 0; (entry = readdir(stream)); errno = 0) {
-                if (!claims_record_uid_is_valid(entry->d_name))
+                if (!text_is_uid(entry->d_name))
                         continue;
                 uids = xreallocarray(uids, n + 1, sizeof(*uids));
                 uids[n++] = xstrdup(entry->d_name);
@@ -307,7 +308,7 @@ void recordfile_sweep_marks(int directory_fd)
                 if (n <= n_suffix || strcmp(entry->d_name + n - n_suffix, MARK_SUFFIX) != 0)
                         continue;
                 uid = xstrndup(entry->d_name, n - n_suffix);
-                if (claims_record_uid_is_valid(uid) &&
+                if (text_is_uid(uid) &&
                     fstatat(directory_fd, entry->d_name, &mark, AT_SYMLINK_NOFOLLOW) == 0 &&
                     S_ISLNK(mark.st_mode) &&
                     faccessat(directory_fd, uid, F_OK, AT_SYMLINK_NOFOLLOW) < 0 && errno == ENOENT)

@@ -4,6 +4,7 @@
 #include "base/error.h"
 #include "base/file.h"
 #include "base/list.h"
+#include "base/text.h"
 #include "base/timer.h"
 #include "claims/record.h"
 #include "claims/recordfile.h"
@@ -103,26 +104,11 @@ int records_load(struct records *records, struct ledger *ledger, const char *boo
 
 /* ---- writing, on the worker thread ---- */
 
-static const char *remedy_for(int r)
-{
-        switch (r) {
-        case -ENOSPC:
-        case -EDQUOT:
-                return "; free space there";
-        case -EROFS:
-                return "; see why it is read-only (dmesg) and mount it writable";
-        case -EACCES:
-        case -EPERM:
-                return "; let the driver write there";
-        default:
-                return "";
-        }
-}
-
 static void fail(const struct records *records, struct order *order, const char *what, int r)
 {
         error_set(&order->error, r, "cannot %s %s: %s%s", what, records->directory, strerror(-r),
-                  remedy_for(r));
+                  file_remedy(r, "; see why it is read-only (dmesg) and mount it writable",
+                              "; let the driver write there"));
 }
 
 static enum file_sync sync_mode(const struct records *records)
@@ -239,8 +225,7 @@ static bool is_out_of_place(const struct records *records)
 
         if (fstat(records->directory_fd, &ours) < 0)
                 return false;
-        return stat(records->directory, &found) < 0 || ours.st_dev != found.st_dev ||
-               ours.st_ino != found.st_ino;
+        return stat(records->directory, &found) < 0 || !file_is_same(&ours, &found);
 }
 
 /* Records go where the next start will look for them, and nowhere else. */
@@ -304,7 +289,7 @@ static void place_order(struct records *records, const char *uid, char *bytes, s
 {
         struct order *order = xcalloc(1, sizeof(*order));
 
-        assert(claims_record_uid_is_valid(uid));
+        assert(text_is_uid(uid));
         order->uid = xstrdup(uid);
         order->bytes = bytes;
         order->n = n;

@@ -249,7 +249,7 @@ static struct batch *batch_new(struct claims_service *plugin, struct rpc_call *c
  * outside. */
 static int check_claim(const Dra__Claim *claim, struct error *error)
 {
-        if (!claims_record_uid_is_valid(claim->uid))
+        if (!text_is_uid(claim->uid))
                 return error_set(error, -EINVAL, "\"%.64s\" is no UID of a claim", claim->uid);
         if (!text_is_dns_label(claim->namespace_))
                 return error_set(error, -EINVAL, "\"%.64s\" is no name of a namespace",

@@ -45,11 +45,10 @@ static int listen_on(struct sockets *sockets, enum role role, struct error *err)
 {
         struct rpc_listener *listener = sockets->listeners[role];
         __attribute__((cleanup(cleanup_free))) char *directory =
-                xstrdup(rpc_listener_path(listener));
+                file_directory_of(rpc_listener_path(listener));
         __attribute__((cleanup(cleanup_close))) int directory_fd = -1;
         int r;
 
-        *strrchr(directory, '/') = '\0';
         r = file_open_directory(directory, role == DRA ? 0700 : 0755, &directory_fd, err);
         if (!r)
                 r = rpc_listener_listen(listener, err);

@@ -3,6 +3,7 @@
 
 #include "base/list.h"
 #include "base/memory.h"
+#include "base/text.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -24,12 +25,6 @@ static const struct {
         { "kubepods/pod", "", false },
 };
 
-static bool is_uid(const char *text)
-{
-        return *text && !text[strspn(text, "0123456789abcdefghijklmnopqrstuvwxyz"
-                                           "ABCDEFGHIJKLMNOPQRSTUVWXYZ-")];
-}
-
 /* 1: it has a cgroup in it, 0: none, or -errno. */
 static int has_child(const char *path)
 {
@@ -49,7 +44,7 @@ char *podcgroup_find(const char *cgroup_root, const char *pod_uid)
 {
         __attribute__((cleanup(cleanup_free))) char *escaped = xstrdup(pod_uid);
 
-        if (!is_uid(pod_uid))
+        if (!text_is_uid(pod_uid))
                 return NULL;
         for (char *dash = escaped; (dash = strchr(dash, '-'));)
                 *dash = '_';

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "host/qgs_look.h"
 
+#include "base/file.h"
 #include "base/memory.h"
 #include "host/links.h"
 #include "host/qgs_path.h"
@@ -15,11 +16,6 @@ struct container {
         const char *mounted; /* the directory, where this process sees it */
         const char *target;  /* where the container has it, by its usual name */
 };
-
-static char *directory_of(const char *path)
-{
-        return xstrndup(path, (size_t)(strrchr(path, '/') - path));
-}
 
 static struct qgs_owner owner_of(const struct stat *file)
 {
@@ -113,9 +109,9 @@ static int look_within(const struct container *container, const char *vm_socket,
 
 char *qgs_look(const struct qgs_place *place, struct qgs_sight *ret)
 {
-        __attribute__((cleanup(cleanup_free))) char *directory = directory_of(place->socket);
+        __attribute__((cleanup(cleanup_free))) char *directory = file_directory_of(place->socket);
         __attribute__((cleanup(cleanup_free))) char *real = NULL, *mounted = NULL;
-        __attribute__((cleanup(cleanup_free))) char *target = directory_of(place->vm_socket);
+        __attribute__((cleanup(cleanup_free))) char *target = file_directory_of(place->vm_socket);
         struct container container = { .target = qgs_path_usual_name(target) };
         struct vm_groups groups = VM_GROUPS_NULL;
         char *path = NULL;

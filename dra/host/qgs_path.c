@@ -2,6 +2,7 @@
 #include "host/qgs_path.h"
 
 #include "base/error.h"
+#include "base/file.h"
 #include "base/memory.h"
 #include "base/text.h"
 #include "host/links.h"
@@ -287,7 +288,7 @@ int qgs_path_check(const char *what, const char *path, const char *root, struct 
         r = check_form(what, path, err);
         if (r < 0)
                 return r;
-        directory = xstrndup(path, (size_t)(strrchr(path, '/') - path));
+        directory = file_directory_of(path);
         r = check_shared(what, path, *directory ? directory : "/", err);
         if (r < 0)
                 return r;

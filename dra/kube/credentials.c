@@ -224,12 +224,6 @@ void kube_token_free(struct kube_token *token)
         free(token);
 }
 
-static bool is_unchanged(const struct stat *a, const struct stat *b)
-{
-        return a->st_dev == b->st_dev && a->st_ino == b->st_ino && a->st_size == b->st_size &&
-               a->st_mtim.tv_sec == b->st_mtim.tv_sec && a->st_mtim.tv_nsec == b->st_mtim.tv_nsec;
-}
-
 /* Find the token in n bytes: *bytes moves to its start. 0, or -EBADMSG. A newline inside the token
  * would end the HTTP header and begin another one. */
 static int trim(const char *path, const char **bytes, size_t *n, struct error *err)
@@ -283,7 +277,7 @@ int kube_token_get(struct kube_token *token, bool is_forced, const char **ret_to
         /* stat before reading: the next call's stat then notices a swap in between. */
         if (stat(token->path, &status) < 0)
                 r = error_errno(err, -errno, "cannot read token file %s", token->path);
-        else if (is_forced || !token->value || !is_unchanged(&status, &token->seen))
+        else if (is_forced || !token->value || !file_is_unchanged(&status, &token->seen))
                 r = read_token(token, &status, err);
         /* kubelet swaps the file about hourly and a token lives longer than that, so the last known
          * token stays valid while the file is missing. */
