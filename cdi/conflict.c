@@ -70,7 +70,7 @@ static int is_another_spec(const struct dirent *entry)
 
 static bool does_file_name_us(const char *path)
 {
-        __attribute__((cleanup(cleanup_free))) char *bytes = NULL;
+        _cleanup_(free) char *bytes = NULL;
         size_t n;
 
         return file_read(AT_FDCWD, path, SPEC_MAX, &bytes, &n, NULL) == 0 &&
@@ -84,8 +84,7 @@ char *cdi_conflict_find(const char *directory)
         int n = scandir(directory, &entries, is_another_spec, alphasort);
 
         for (int i = 0; i < n; ++i) {
-                __attribute__((cleanup(cleanup_free))) char *path =
-                        xasprintf("%s/%s", directory, entries[i]->d_name);
+                _cleanup_(free) char *path = xasprintf("%s/%s", directory, entries[i]->d_name);
 
                 if (!found && does_file_name_us(path))
                         found = take_ptr(path);

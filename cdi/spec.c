@@ -15,7 +15,7 @@
 static void add_quoted(struct text *text, const char *string)
 {
         _cleanup_(json) struct json *value = json_new_string(string);
-        __attribute__((cleanup(cleanup_free))) char *quoted = json_print(value);
+        _cleanup_(free) char *quoted = json_print(value);
 
         text_add(text, quoted);
 }

@@ -4,6 +4,7 @@
 #include "base/directory.h"
 #include "base/error.h"
 #include "base/file.h"
+#include "base/memory.h"
 #include "cdi/spec.h"
 
 #include <dirent.h>
@@ -89,7 +90,7 @@ static bool is_settled(const struct stat *file)
 
 static bool holds_wanted(const struct cdi_store *store)
 {
-        __attribute__((cleanup(cleanup_free))) char *bytes = NULL;
+        _cleanup_(free) char *bytes = NULL;
         size_t n;
 
         return file_read(AT_FDCWD, store->path, store->n, &bytes, &n, NULL) == 0 && n == store->n &&
@@ -156,7 +157,7 @@ static void sweep(int directory_fd)
 
 static int write_spec(struct cdi_store *store, struct error *err)
 {
-        __attribute__((cleanup(cleanup_close))) int directory_fd = -1;
+        _cleanup_(close) int directory_fd = -1;
         int r;
 
         r = file_open_directory(store->directory, 0755, &directory_fd, NULL);
@@ -219,7 +220,7 @@ static int make_one(const char *path)
 
 static int make_path(const char *path)
 {
-        __attribute__((cleanup(cleanup_free))) char *partial = xstrdup(path);
+        _cleanup_(free) char *partial = xstrdup(path);
         int r = 0;
 
         for (char *slash = partial + 1; !r && (slash = strchr(slash, '/')); ++slash) {

@@ -211,9 +211,9 @@ static void put_in_force(struct attestation *attestation, const char *source)
         const struct kubevirt_attestation *values = settings_in_force(attestation->settings);
         bool was_settled = attestation->is_settled, was_enforced = attestation->is_enforced,
              was_refused = attestation->is_enforced_refused;
-        __attribute__((cleanup(cleanup_free))) char *host = xstrdup(attestation->host_socket);
-        __attribute__((cleanup(cleanup_free))) char *vm = xstrdup(attestation->vm_socket);
-        __attribute__((cleanup(cleanup_free))) char *refusal = take_ptr(attestation->path_refusal);
+        _cleanup_(free) char *host = xstrdup(attestation->host_socket);
+        _cleanup_(free) char *vm = xstrdup(attestation->vm_socket);
+        _cleanup_(free) char *refusal = take_ptr(attestation->path_refusal);
         bool is_refusal_new, is_same_path;
 
         apply(attestation, values);
@@ -509,7 +509,7 @@ struct attestation *attestation_new(const struct attestation_options *options)
         __attribute__((
                 cleanup(cleanup_kubevirt_attestation))) struct kubevirt_attestation defaults =
                 kubevirt_attestation_defaults();
-        __attribute__((cleanup(cleanup_kubevirt_attestation))) struct kubevirt_attestation values =
+        _cleanup_(kubevirt_attestation) struct kubevirt_attestation values =
                 KUBEVIRT_ATTESTATION_NULL;
 
         attestation->options = *options;

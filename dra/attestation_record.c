@@ -78,8 +78,8 @@ int attestation_record_parse(const char *bytes, size_t n, kubevirt_check_path *c
 int attestation_record_save(const char *state_dir, const struct kubevirt_attestation *values,
                             struct error *err)
 {
-        __attribute__((cleanup(cleanup_close))) int fd = -1;
-        __attribute__((cleanup(cleanup_free))) char *text = attestation_record_build(values);
+        _cleanup_(close) int fd = -1;
+        _cleanup_(free) char *text = attestation_record_build(values);
         int r;
 
         r = file_open_directory(state_dir, 0700, &fd, err);
@@ -91,9 +91,8 @@ int attestation_record_save(const char *state_dir, const struct kubevirt_attesta
 int attestation_record_load(const char *state_dir, kubevirt_check_path *check,
                             struct kubevirt_attestation *ret, struct error *err)
 {
-        __attribute__((cleanup(cleanup_free))) char *path =
-                xasprintf("%s/" ATTESTATION_RECORD, state_dir);
-        __attribute__((cleanup(cleanup_free))) char *bytes = NULL;
+        _cleanup_(free) char *path = xasprintf("%s/" ATTESTATION_RECORD, state_dir);
+        _cleanup_(free) char *bytes = NULL;
         size_t n;
         int r;
 

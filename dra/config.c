@@ -4,6 +4,7 @@
 #include "base/address.h"
 #include "base/error.h"
 #include "base/file.h"
+#include "base/memory.h"
 #include "base/parse.h"
 #include "base/table.h"
 #include "base/text.h"
@@ -288,7 +289,7 @@ static char *variable_name(const struct option *option)
 static int set_one_from_environment(const struct option *option, struct config *config,
                                     struct error *err)
 {
-        __attribute__((cleanup(cleanup_free))) char *name = variable_name(option);
+        _cleanup_(free) char *name = variable_name(option);
         const char *value = getenv(name);
         int r;
 
@@ -376,7 +377,7 @@ static void derive_sockets(struct config *config, const char *instance)
  * of it then, as Kubernetes' own helper does. */
 static void derive_paths(struct config *config)
 {
-        __attribute__((cleanup(cleanup_free))) char *hash = NULL;
+        _cleanup_(free) char *hash = NULL;
 
         if (!config->host_root)
                 config->host_root = xstrdup("");
@@ -391,7 +392,7 @@ static void derive_paths(struct config *config)
 
 int config_parse(int argc, char **argv, struct config *ret, struct error *err)
 {
-        __attribute__((cleanup(cleanup_config))) struct config config = CONFIG_NULL;
+        _cleanup_(config) struct config config = CONFIG_NULL;
         int r;
 
         r = set_from_environment(&config, err);
@@ -428,7 +429,7 @@ static int check_outside(const char *what, const char *flag, const char *directo
 int config_check_qgs_socket(const struct config *config, const char *what, const char *socket,
                             struct error *err)
 {
-        __attribute__((cleanup(cleanup_free))) char *directory = NULL, *seen = NULL;
+        _cleanup_(free) char *directory = NULL, *seen = NULL;
         int r;
 
         r = qgs_path_check(what, socket, config->host_root, err);
@@ -526,10 +527,9 @@ void config_deinit(struct config *config)
 
 static void describe_flag(struct text *text, const struct option *option)
 {
-        __attribute__((cleanup(cleanup_free))) char *variable = variable_name(option);
-        __attribute__((cleanup(cleanup_free))) char *flag =
-                xasprintf("--%s %s", option->name, option->argument);
-        __attribute__((cleanup(cleanup_free))) char *meaning = xasprintf(
+        _cleanup_(free) char *variable = variable_name(option);
+        _cleanup_(free) char *flag = xasprintf("--%s %s", option->name, option->argument);
+        _cleanup_(free) char *meaning = xasprintf(
                 "%s%s%s%s [%s]", option->meaning, option->fallback ? " (default " : "",
                 option->fallback ? option->fallback : "", option->fallback ? ")" : "", variable);
 

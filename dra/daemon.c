@@ -411,8 +411,7 @@ static int set_up_status(struct daemon *daemon, struct error *err)
 static void set_up_watches(struct daemon *daemon)
 {
         const struct config *config = daemon->config;
-        __attribute__((cleanup(cleanup_free))) char *registry =
-                file_directory_of(config->registration_socket);
+        _cleanup_(free) char *registry = file_directory_of(config->registration_socket);
 
         daemon->watches[0] = dirwatch_new(&daemon->loop, registry, on_directory_changed, daemon);
         daemon->watches[1] =

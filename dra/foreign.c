@@ -38,8 +38,7 @@ static char *describe(const struct misc_tree *tree, const unsigned *counts)
 
 static char *describe_leaked(const struct misc_tree *tree)
 {
-        __attribute__((cleanup(cleanup_free))) unsigned *counts =
-                xcalloc(tree->n_places, sizeof(*counts));
+        _cleanup_(free) unsigned *counts = xcalloc(tree->n_places, sizeof(*counts));
 
         for (size_t i = 0; i < tree->n_places; ++i)
                 counts[i] = tree->places[i].leaked;
@@ -56,8 +55,8 @@ static void tell_foreign(const struct foreign *foreign, const struct misc_tree *
                          const unsigned *foreign_at, unsigned before)
 {
         unsigned now = foreign->measure.foreign.in_force;
-        __attribute__((cleanup(cleanup_free))) char *where = describe(tree, foreign_at);
-        __attribute__((cleanup(cleanup_free))) char *text = NULL;
+        _cleanup_(free) char *where = describe(tree, foreign_at);
+        _cleanup_(free) char *text = NULL;
 
         if (now == before)
                 return;
@@ -82,7 +81,7 @@ static void tell_leaked(const struct foreign *foreign, const struct misc_tree *t
                         unsigned before)
 {
         unsigned now = foreign->measure.leaked.in_force;
-        __attribute__((cleanup(cleanup_free))) char *where = NULL, *text = NULL;
+        _cleanup_(free) char *where = NULL, *text = NULL;
 
         if (now == before)
                 return;
@@ -142,7 +141,7 @@ static void find_holders(const struct ledger *ledger, const struct plugin *plugi
 bool foreign_take(struct foreign *foreign, const struct misc_tree *tree,
                   const struct ledger *ledger, const struct plugin *plugin, uint64_t now_ms)
 {
-        __attribute__((cleanup(cleanup_free))) unsigned *foreign_at = NULL;
+        _cleanup_(free) unsigned *foreign_at = NULL;
         struct holders holders = { 0 };
         unsigned n_foreign = foreign->measure.foreign.in_force,
                  n_leaked = foreign->measure.leaked.in_force;

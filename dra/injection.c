@@ -31,8 +31,7 @@ struct injection {
 
 struct injection *injection_new(const struct injection_options *options)
 {
-        __attribute__((cleanup(cleanup_free))) char *other_way =
-                surroundings_other_cdi_dir(options->config);
+        _cleanup_(free) char *other_way = surroundings_other_cdi_dir(options->config);
         struct injection *injection = xcalloc(1, sizeof(*injection));
 
         injection->options = *options;
@@ -99,7 +98,7 @@ void injection_set(struct injection *injection, unsigned n, bool is_for_plugin)
 {
         static const char *const prefixes[] = { PREPARE_CDI_PREFIX, PLUGIN_SERVICE_CDI_PREFIX };
         const struct attestation_facts *attestation = injection->options.attestation;
-        __attribute__((cleanup(cleanup_free))) char *bytes = NULL;
+        _cleanup_(free) char *bytes = NULL;
         struct error error = ERROR_NULL;
         struct cdi_spec spec;
         size_t n_bytes;
@@ -145,8 +144,8 @@ void injection_verify(struct injection *injection)
 
 void injection_look_for_conflict(struct injection *injection)
 {
-        __attribute__((cleanup(cleanup_free))) char *before = take_ptr(injection->conflict);
-        __attribute__((cleanup(cleanup_free))) char *text = NULL;
+        _cleanup_(free) char *before = take_ptr(injection->conflict);
+        _cleanup_(free) char *text = NULL;
 
         injection->conflict = cdi_conflict_find(injection->options.config->cdi_dir);
         if (!injection->conflict && before)

@@ -39,8 +39,7 @@ struct instance {
  * with its directory, or lie below a mount. */
 static bool is_in_place(const struct lock *lock)
 {
-        __attribute__((cleanup(cleanup_free))) char *path =
-                xasprintf("%s/%s", lock->directory, lock->name);
+        _cleanup_(free) char *path = xasprintf("%s/%s", lock->directory, lock->name);
         struct stat open_file, found;
 
         return lock->fd >= 0 && fstat(lock->fd, &open_file) == 0 && lstat(path, &found) == 0 &&
@@ -61,7 +60,7 @@ static int open_lock(const struct lock *lock, int directory_fd, int *ret_fd, str
 
 static int open_state_lock(const struct lock *lock, int *ret_fd, struct error *err)
 {
-        __attribute__((cleanup(cleanup_close))) int directory_fd = -1;
+        _cleanup_(close) int directory_fd = -1;
         int r = file_open_directory(lock->directory, 0700, &directory_fd, err);
 
         return r < 0 ? r : open_lock(lock, directory_fd, ret_fd, err);
@@ -70,7 +69,7 @@ static int open_state_lock(const struct lock *lock, int *ret_fd, struct error *e
 /* The registry is kubelet's to make. */
 static int open_registry_lock(const struct lock *lock, int *ret_fd)
 {
-        __attribute__((cleanup(cleanup_close))) int directory_fd =
+        _cleanup_(close) int directory_fd =
                 open(lock->directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 
         return directory_fd < 0 ? -errno : open_lock(lock, directory_fd, ret_fd, NULL);
@@ -196,7 +195,7 @@ void instance_free(struct instance *instance)
 
 static int sweep(const char *path, const char *prefix, const char *suffix, struct error *err)
 {
-        __attribute__((cleanup(cleanup_free))) char *directory_path = file_directory_of(path);
+        _cleanup_(free) char *directory_path = file_directory_of(path);
         const struct dirent *entry;
         DIR *directory;
 
@@ -205,7 +204,7 @@ static int sweep(const char *path, const char *prefix, const char *suffix, struc
                 return error_errno(err, -errno, "cannot read directory %s", directory_path);
         while ((entry = readdir(directory))) {
                 size_t n = strlen(entry->d_name), n_suffix = strlen(suffix);
-                __attribute__((cleanup(cleanup_free))) char *candidate = NULL;
+                _cleanup_(free) char *candidate = NULL;
 
                 if (strncmp(entry->d_name, prefix, strlen(prefix)) != 0 || n < n_suffix ||
                     strcmp(entry->d_name + n - n_suffix, suffix) != 0)

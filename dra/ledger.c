@@ -2,6 +2,7 @@
 #include "ledger.h"
 
 #include "base/error.h"
+#include "base/memory.h"
 #include "base/text.h"
 #include "device.h"
 
@@ -321,7 +322,7 @@ const struct ledger_claim *ledger_find_named(const struct ledger *ledger, const 
 const struct ledger_claim *ledger_find_unidentified(const struct ledger *ledger,
                                                     const char *namespace_, const char *name)
 {
-        __attribute__((cleanup(cleanup_free))) char *key = xasprintf("%s/%s", namespace_, name);
+        _cleanup_(free) char *key = xasprintf("%s/%s", namespace_, name);
 
         return ledger_find(ledger, key);
 }
@@ -329,7 +330,7 @@ const struct ledger_claim *ledger_find_unidentified(const struct ledger *ledger,
 struct ledger_claim *ledger_release_unidentified(struct ledger *ledger, const char *namespace_,
                                                  const char *name)
 {
-        __attribute__((cleanup(cleanup_free))) char *key = xasprintf("%s/%s", namespace_, name);
+        _cleanup_(free) char *key = xasprintf("%s/%s", namespace_, name);
 
         return ledger_release(ledger, key);
 }

@@ -57,7 +57,7 @@ static const struct command commands[] = {
 
 static void print_help(void)
 {
-        __attribute__((cleanup(cleanup_text))) struct text text = TEXT_NULL;
+        _cleanup_(text) struct text text = TEXT_NULL;
 
         text_add(&text, "dra-driver-tdx hands out this host's TDs (Intel TDX trust domains) to "
                         "KubeVirt VMs: through\nResourceClaims (DRA), and to plain pods that ask "
@@ -84,7 +84,7 @@ static const struct command *find_command(const char *name)
 
 int main(int argc, char **argv)
 {
-        __attribute__((cleanup(cleanup_config))) struct config config = CONFIG_NULL;
+        _cleanup_(config) struct config config = CONFIG_NULL;
         const struct command *command;
         struct error error = ERROR_NULL;
         int r;

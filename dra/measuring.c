@@ -33,7 +33,7 @@ static void tell_refusals(struct measuring *measuring, const struct misc_tree *n
 {
         const struct misc_tree *before = &measuring->before;
         const char *path = find_refusal(before, now);
-        __attribute__((cleanup(cleanup_free))) char *text = NULL;
+        _cleanup_(free) char *text = NULL;
         uint64_t n;
 
         /* The counts of a cgroup that is removed from the top level go with it. */

@@ -45,7 +45,7 @@ void overcommit_tell(struct overcommit *overcommit, const struct overcommit_fact
                                       const char *text),
                      void *owner)
 {
-        __attribute__((cleanup(cleanup_free))) char *text = NULL;
+        _cleanup_(free) char *text = NULL;
         int news = overcommit_look(overcommit, facts, &text);
 
         if (news == OVERCOMMIT_WORSE) {

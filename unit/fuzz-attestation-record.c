@@ -20,10 +20,10 @@ static int check_path(const char *path, struct error *err)
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n)
 {
-        __attribute__((cleanup(cleanup_kubevirt_attestation))) struct kubevirt_attestation
+        _cleanup_(kubevirt_attestation) struct kubevirt_attestation
                 found = KUBEVIRT_ATTESTATION_NULL,
                 again = KUBEVIRT_ATTESTATION_NULL;
-        __attribute__((cleanup(cleanup_free))) char *text = NULL;
+        _cleanup_(free) char *text = NULL;
         struct error error = ERROR_NULL;
         int r;
 

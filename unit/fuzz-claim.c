@@ -2,6 +2,7 @@
 /* Any JSON as a ResourceClaim. */
 #include "base/error.h"
 #include "base/json.h"
+#include "base/memory.h"
 #include "kube/claim.h"
 
 #include <assert.h>
@@ -12,7 +13,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n);
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n)
 {
-        __attribute__((cleanup(cleanup_claim))) struct claim claim = CLAIM_NULL;
+        _cleanup_(claim) struct claim claim = CLAIM_NULL;
         _cleanup_(json) struct json *object = NULL;
         struct error error = ERROR_NULL;
 

@@ -44,7 +44,7 @@ static void check_claim(const struct ledger_claim *claim)
 
 static void decode(const char *bytes, size_t n)
 {
-        __attribute__((cleanup(cleanup_free))) char *first = NULL, *second = NULL;
+        _cleanup_(free) char *first = NULL, *second = NULL;
         _cleanup_(ledger_claim) struct ledger_claim *claim = NULL, *again = NULL;
         struct error error = ERROR_NULL;
         size_t n_first, n_second;
@@ -65,7 +65,7 @@ static void decode(const char *bytes, size_t n)
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n)
 {
-        __attribute__((cleanup(cleanup_free))) char *record = xmalloc(n + 64);
+        _cleanup_(free) char *record = xmalloc(n + 64);
         int n_header;
 
         decode((const char *)bytes, n);

@@ -41,7 +41,7 @@ static void visit(const struct json *value, unsigned depth)
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n)
 {
         _cleanup_(json) struct json *root = NULL, *again = NULL, *copy = NULL;
-        __attribute__((cleanup(cleanup_free))) char *printed = NULL, *reprinted = NULL;
+        _cleanup_(free) char *printed = NULL, *reprinted = NULL;
         struct error error = ERROR_NULL;
         int r;
 

@@ -3,6 +3,7 @@
  * exists. */
 #include "base/error.h"
 #include "base/json.h"
+#include "base/memory.h"
 #include "host/qgs_path.h"
 #include "kube/kubevirt.h"
 
@@ -27,7 +28,7 @@ static void check_refusal(const struct json *object, const char *refusal)
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n)
 {
-        __attribute__((cleanup(cleanup_kubevirt_attestation))) struct kubevirt_attestation found =
+        _cleanup_(kubevirt_attestation) struct kubevirt_attestation found =
                 KUBEVIRT_ATTESTATION_NULL;
         _cleanup_(json) struct json *object = NULL;
         int r;

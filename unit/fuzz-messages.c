@@ -101,7 +101,7 @@ static uint8_t *pack(const ProtobufCMessage *message, size_t *ret_n)
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n)
 {
-        __attribute__((cleanup(cleanup_free))) uint8_t *first = NULL, *second = NULL;
+        _cleanup_(free) uint8_t *first = NULL, *second = NULL;
         const ProtobufCMessageDescriptor *kind;
         ProtobufCMessage *message, *again;
         size_t n_first, n_second;

@@ -29,7 +29,7 @@ static unsigned count_lines(char *text, uint64_t *last)
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n)
 {
-        __attribute__((cleanup(cleanup_free))) char *text = xstrndup((const char *)bytes, n);
+        _cleanup_(free) char *text = xstrndup((const char *)bytes, n);
         struct error error = ERROR_NULL;
         uint64_t refused = 4711, last = 0;
         unsigned n_lines;

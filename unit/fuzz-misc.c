@@ -29,8 +29,8 @@ static unsigned count_tdx_lines(char *text)
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n)
 {
-        __attribute__((cleanup(cleanup_free))) char *text = xstrndup((const char *)bytes, n);
-        __attribute__((cleanup(cleanup_free))) char *shown = NULL;
+        _cleanup_(free) char *text = xstrndup((const char *)bytes, n);
+        _cleanup_(free) char *shown = NULL;
         struct error error = ERROR_NULL;
         uint64_t tds = 4711;
         char *found;

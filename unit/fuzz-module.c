@@ -33,8 +33,8 @@ static void check_numbers(const char *version)
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n)
 {
-        __attribute__((cleanup(cleanup_free))) char *version = module_parse((const char *)bytes, n);
-        __attribute__((cleanup(cleanup_free))) char *again = NULL;
+        _cleanup_(free) char *version = module_parse((const char *)bytes, n);
+        _cleanup_(free) char *again = NULL;
 
         if (!version)
                 return 0;

@@ -33,7 +33,7 @@ static bool is_among(char *const *ids, size_t n, const char *id)
 
 static size_t n_healthy(struct sharing *sharing)
 {
-        __attribute__((cleanup(cleanup_free))) struct sharing_device *devices = NULL;
+        _cleanup_(free) struct sharing_device *devices = NULL;
         size_t n, n_healthy = 0;
 
         devices = sharing_offer(sharing, &n);
@@ -53,7 +53,7 @@ static size_t n_written_down(const struct sharing *sharing)
 
 static void allocate(struct sharing *sharing, const Deviceplugin__AllocateRequest *request)
 {
-        __attribute__((cleanup(cleanup_free))) const char **ids = NULL;
+        _cleanup_(free) const char **ids = NULL;
         struct error error = ERROR_NULL;
         unsigned index;
         size_t n;
@@ -79,7 +79,7 @@ static void prefer(const Deviceplugin__PreferredAllocationRequest *request)
         for (size_t i = 0; i < request->n_container_requests; ++i) {
                 const Deviceplugin__ContainerPreferredAllocationRequest *container =
                         request->container_requests[i];
-                __attribute__((cleanup(cleanup_free))) char **ids = NULL;
+                _cleanup_(free) char **ids = NULL;
                 size_t n;
 
                 ids = plugin_request_prefer(container, &n);
@@ -98,7 +98,7 @@ static void prefer(const Deviceplugin__PreferredAllocationRequest *request)
 static void take_in(struct sharing *sharing, const struct ledger *ledger,
                     const Podresources__ListPodResourcesResponse *list)
 {
-        __attribute__((cleanup(cleanup_free))) const char **ids = NULL;
+        _cleanup_(free) const char **ids = NULL;
         size_t n;
 
         ids = podresources_collect(list, "devices.kubevirt.io/tdx", &n);

@@ -13,7 +13,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n);
 static int parse(const uint8_t *bytes, size_t n)
 {
         /* Exactly as long as it may be read. */
-        __attribute__((cleanup(cleanup_free))) unsigned char *end = xmalloc(n ? n : 1);
+        _cleanup_(free) unsigned char *end = xmalloc(n ? n : 1);
         char failure[64] = "";
         int r;
 

@@ -32,7 +32,7 @@ static void remove_root(void)
 
 static void make(const char *path, const char *target)
 {
-        __attribute__((cleanup(cleanup_free))) char *full = xasprintf("%s%s", root, path);
+        _cleanup_(free) char *full = xasprintf("%s%s", root, path);
         int r = target ? symlink(target, full) : mkdir(full, 0755);
 
         assert(r == 0);
@@ -82,8 +82,8 @@ static bool is_shared(const char *directory)
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n)
 {
-        __attribute__((cleanup(cleanup_free))) char *path = xstrndup((const char *)bytes, n);
-        __attribute__((cleanup(cleanup_free))) char *full = NULL;
+        _cleanup_(free) char *path = xstrndup((const char *)bytes, n);
+        _cleanup_(free) char *full = NULL;
         struct error error = ERROR_NULL;
         char real[PATH_MAX];
         static bool is_made;

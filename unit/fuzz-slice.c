@@ -2,6 +2,7 @@
 /* Any JSON as a ResourceSlice, and any two as what is wanted and what is there. */
 #include "base/error.h"
 #include "base/json.h"
+#include "base/memory.h"
 #include "kube/slice.h"
 
 #include <assert.h>
@@ -11,8 +12,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n);
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n)
 {
-        __attribute__((cleanup(cleanup_slice))) struct slice slice = SLICE_NULL;
-        __attribute__((cleanup(cleanup_free))) char *same = NULL, *dropped = NULL;
+        _cleanup_(slice) struct slice slice = SLICE_NULL;
+        _cleanup_(free) char *same = NULL, *dropped = NULL;
         _cleanup_(json) struct json *object = NULL;
         struct error error = ERROR_NULL;
         int r;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Any bytes as a service account token's file. What is taken of them goes into an HTTP header. */
 #include "base/error.h"
+#include "base/memory.h"
 #include "kube/credentials.h"
 
 #include <assert.h>
@@ -17,7 +18,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n);
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n)
 {
         _cleanup_(kube_token) struct kube_token *token = NULL;
-        __attribute__((cleanup(cleanup_close))) int fd = memfd_create("token", MFD_CLOEXEC);
+        _cleanup_(close) int fd = memfd_create("token", MFD_CLOEXEC);
         struct error error = ERROR_NULL;
         const char *value = NULL;
         char path[64];

@@ -3,6 +3,7 @@
  * lines are the same, and each is read or refused. */
 #include "base/error.h"
 #include "base/json.h"
+#include "base/memory.h"
 #include "base/text.h"
 #include "kube/lines.h"
 
@@ -14,7 +15,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n);
 
 static int on_line(void *owner, const char *bytes, size_t n)
 {
-        __attribute__((cleanup(cleanup_watch_line))) struct watch_line line = WATCH_LINE_NULL;
+        _cleanup_(watch_line) struct watch_line line = WATCH_LINE_NULL;
         struct text *seen = owner;
         struct error error = ERROR_NULL;
 
@@ -31,7 +32,7 @@ static int on_line(void *owner, const char *bytes, size_t n)
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n)
 {
-        __attribute__((cleanup(cleanup_text))) struct text in_pieces = TEXT_NULL, whole = TEXT_NULL;
+        _cleanup_(text) struct text in_pieces = TEXT_NULL, whole = TEXT_NULL;
         struct watch_lines lines = WATCH_LINES_NULL;
         size_t n_piece = n ? bytes[0] % 64U + 1 : 1;
         const char *body = (const char *)bytes + (n ? 1 : 0);

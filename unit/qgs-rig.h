@@ -103,7 +103,7 @@ static inline void qgs_bind(const char *path)
 
 static inline void qgs_make_host(void)
 {
-        __attribute__((cleanup(cleanup_free))) char *directory = NULL, *run = NULL;
+        _cleanup_(free) char *directory = NULL, *run = NULL;
 
         (void)snprintf(qgs.root, sizeof(qgs.root), "/tmp/test-qgs-probe.XXXXXX");
         ck_assert_ptr_nonnull(mkdtemp(qgs.root));

@@ -168,8 +168,7 @@ static void restart(void)
 
 static void write_file(const char *name, const void *bytes, size_t n)
 {
-        __attribute__((cleanup(cleanup_close))) int fd =
-                open(state, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        _cleanup_(close) int fd = open(state, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 
         fd = openat(take_fd(&fd), name, O_CREAT | O_TRUNC | O_WRONLY | O_CLOEXEC, 0600);
         ck_assert_int_ge(fd, 0);
@@ -178,7 +177,7 @@ static void write_file(const char *name, const void *bytes, size_t n)
 
 static unsigned count_entries(const char *below)
 {
-        __attribute__((cleanup(cleanup_free))) char *path = xasprintf("%s/%s", state, below);
+        _cleanup_(free) char *path = xasprintf("%s/%s", state, below);
         DIR *stream = opendir(path);
         unsigned n = 0;
 

@@ -14,9 +14,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n);
 
 static int replay(const char *directory, const struct dirent *entry, unsigned number)
 {
-        __attribute__((cleanup(cleanup_free))) char *path =
-                xasprintf("%s/%s", directory, entry->d_name);
-        __attribute__((cleanup(cleanup_free))) char *bytes = NULL;
+        _cleanup_(free) char *path = xasprintf("%s/%s", directory, entry->d_name);
+        _cleanup_(free) char *bytes = NULL;
         struct error error = ERROR_NULL;
         size_t n;
 

@@ -82,7 +82,7 @@ static inline int allocate(struct sharing *sharing, const char *const *ids, size
 /* "tdx0+ tdx1-": tdx0 is Healthy, tdx1 is not. */
 static inline char *tell_offer(struct sharing *sharing)
 {
-        __attribute__((cleanup(cleanup_free))) struct sharing_device *devices = NULL;
+        _cleanup_(free) struct sharing_device *devices = NULL;
         struct text text = TEXT_NULL;
         size_t n;
 
@@ -93,10 +93,10 @@ static inline char *tell_offer(struct sharing *sharing)
         return text_take(&text);
 }
 
-#define ck_assert_offer(sharing, expected)                                                 \
-        do {                                                                               \
-                __attribute__((cleanup(cleanup_free))) char *offer_ = tell_offer(sharing); \
-                ck_assert_str_eq(offer_, expected);                                        \
+#define ck_assert_offer(sharing, expected)                          \
+        do {                                                        \
+                _cleanup_(free) char *offer_ = tell_offer(sharing); \
+                ck_assert_str_eq(offer_, expected);                 \
         } while (0)
 
 /* What the next claim may be at most. */

@@ -110,7 +110,7 @@ static void stub_finish(struct stub_connection *connection)
 /* One chunk of a stream; "" ends it. */
 __attribute__((unused)) static void stub_send(struct stub_connection *connection, const char *bytes)
 {
-        __attribute__((cleanup(cleanup_text))) struct text chunk = TEXT_NULL;
+        _cleanup_(text) struct text chunk = TEXT_NULL;
 
         text_addf(&chunk, "%zx\r\n%s\r\n", strlen(bytes), bytes);
         stub_write(connection, chunk.bytes, chunk.n);
@@ -118,7 +118,7 @@ __attribute__((unused)) static void stub_send(struct stub_connection *connection
 
 static void stub_answer(struct stub_connection *connection, const struct stub_answer *answer)
 {
-        __attribute__((cleanup(cleanup_text))) struct text out = TEXT_NULL;
+        _cleanup_(text) struct text out = TEXT_NULL;
         const char *body = answer->body ? answer->body : "{}";
 
         if (answer->is_closed) {
@@ -156,7 +156,7 @@ static void stub_take_requests(struct stub_connection *connection)
         const char *end;
 
         while (connection->in.n && (end = strstr(connection->in.bytes, "\r\n\r\n"))) {
-                __attribute__((cleanup(cleanup_free))) char *rest = NULL;
+                _cleanup_(free) char *rest = NULL;
                 size_t n_head = (size_t)(end - connection->in.bytes) + 4;
                 size_t i = server->n_requests, n_body;
                 char *head = xstrndup(connection->in.bytes, n_head);

@@ -44,7 +44,7 @@ START_TEST(what_is_recorded_is_read_again_by_field)
         struct kubevirt_attestation values = { .is_enforced = true,
                                                .qgs_socket = xstrdup("/run/a \"b\"/s"),
                                                .qgs_socket_refusal = xstrdup("it is \"x\"; no") };
-        __attribute__((cleanup(cleanup_free))) char *text = attestation_record_build(&values);
+        _cleanup_(free) char *text = attestation_record_build(&values);
         struct kubevirt_attestation again = parsed(text, 0);
 
         ck_assert(kubevirt_attestation_equal(&values, &again));
@@ -131,8 +131,7 @@ static void enter(const char *record)
                                   .cdi_dir = (char *)"/var/run/cdi",
                                   .state_dir = directory };
         if (record) {
-                __attribute__((cleanup(cleanup_close))) int fd =
-                        open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+                _cleanup_(close) int fd = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 
                 ck_assert_int_eq(file_replace(fd, ATTESTATION_RECORD, record, strlen(record), 0600,
                                               FILE_UNSYNCED, NULL),
@@ -176,9 +175,8 @@ static void leave(void)
 
 static void ck_assert_record(const char *text)
 {
-        __attribute__((cleanup(cleanup_free))) char *path =
-                xasprintf("%s/" ATTESTATION_RECORD, directory);
-        __attribute__((cleanup(cleanup_free))) char *bytes = NULL;
+        _cleanup_(free) char *path = xasprintf("%s/" ATTESTATION_RECORD, directory);
+        _cleanup_(free) char *bytes = NULL;
         struct error error = ERROR_NULL;
         size_t n;
 
@@ -260,8 +258,7 @@ static int make_silent_qgs(void)
         int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 
         for (size_t i = 0; i < array_size(below); ++i) {
-                __attribute__((cleanup(cleanup_free))) char *path =
-                        xasprintf("%s%s", directory, below[i]);
+                _cleanup_(free) char *path = xasprintf("%s%s", directory, below[i]);
 
                 ck_assert_int_eq(mkdir(path, 0755), 0);
         }
@@ -380,7 +377,7 @@ START_TEST(run_is_seen_where_the_pod_has_var_run)
         static const struct stub_answer answers[] = {
                 CR("{\"qgsSocketPath\":\"/run/tdx-qgs/qgs.socket\"}"), STREAM
         };
-        __attribute__((cleanup(cleanup_free))) char *seen = NULL, *run = NULL, *var = NULL;
+        _cleanup_(free) char *seen = NULL, *run = NULL, *var = NULL;
 
         enter(NULL);
         var = xasprintf("%s/var", directory);

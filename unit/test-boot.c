@@ -16,8 +16,8 @@
 static int read_from(const char *bytes, char ret_id[BOOT_ID_SIZE], struct error *err)
 {
         char directory[] = "/tmp/test-boot.XXXXXX";
-        __attribute__((cleanup(cleanup_free))) char *path = NULL;
-        __attribute__((cleanup(cleanup_close))) int fd = -1;
+        _cleanup_(free) char *path = NULL;
+        _cleanup_(close) int fd = -1;
         int r;
 
         ck_assert_ptr_nonnull(mkdtemp(directory));

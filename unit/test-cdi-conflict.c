@@ -17,7 +17,7 @@ static char *found;
 
 static void put(const char *name, const char *text)
 {
-        __attribute__((cleanup(cleanup_free))) char *path = xasprintf("%s/%s", directory, name);
+        _cleanup_(free) char *path = xasprintf("%s/%s", directory, name);
         FILE *file = fopen(path, "w");
 
         ck_assert_ptr_nonnull(file);
@@ -34,7 +34,7 @@ static const char *find(void)
 
 static void remove_file(const char *name)
 {
-        __attribute__((cleanup(cleanup_free))) char *path = xasprintf("%s/%s", directory, name);
+        _cleanup_(free) char *path = xasprintf("%s/%s", directory, name);
 
         ck_assert_int_eq(unlink(path), 0);
 }

@@ -36,7 +36,7 @@ START_TEST(two_devices_are_these_bytes)
                 "\"options\":[\"bind\",\"ro\",\"nosuid\",\"nodev\",\"noexec\",\"rprivate\"]}]}}]}"
                 "\n";
         const struct cdi_spec spec = make_spec(dra, 1, 2);
-        __attribute__((cleanup(cleanup_free))) char *bytes = NULL;
+        _cleanup_(free) char *bytes = NULL;
         size_t n = 0;
 
         bytes = cdi_spec_build(&spec, &n);
@@ -131,7 +131,7 @@ START_TEST(the_rules_of_the_go_library_hold)
 {
         static const char *const known[] = { "cdiVersion", "kind", "devices" };
         const struct cdi_spec spec = make_spec(both, 2, 4096);
-        __attribute__((cleanup(cleanup_free))) char *bytes = NULL;
+        _cleanup_(free) char *bytes = NULL;
         _cleanup_(json) struct json *root = NULL;
         struct error error = ERROR_NULL;
         unsigned char *is_seen = xcalloc(2, 4096);
@@ -169,7 +169,7 @@ START_TEST(paths_are_quoted_as_json_wants_them)
         const struct cdi_spec spec = {
                 dra, 1, 1, { "/run/a \"b\"\\c", "/run/gr\xc3\xbc\xc3\x9f/%s" }
         };
-        __attribute__((cleanup(cleanup_free))) char *bytes = NULL;
+        _cleanup_(free) char *bytes = NULL;
         _cleanup_(json) struct json *root = NULL;
         const struct json *mount;
         size_t n = 0;
@@ -186,7 +186,7 @@ END_TEST
 
 START_TEST(a_device_has_a_qualified_name)
 {
-        __attribute__((cleanup(cleanup_free))) char *id = cdi_device_id("dra-tdx", 5);
+        _cleanup_(free) char *id = cdi_device_id("dra-tdx", 5);
 
         ck_assert_str_eq(id, "kubevirt.io/tdx=dra-tdx5");
 }

@@ -58,7 +58,7 @@ static int set(const char *bytes, struct error *error)
 
 static void ck_assert_spec(const char *wanted)
 {
-        __attribute__((cleanup(cleanup_free))) char *bytes = NULL;
+        _cleanup_(free) char *bytes = NULL;
         struct error error = ERROR_NULL;
         size_t n = 0;
 
@@ -173,8 +173,7 @@ static void change_a_byte(void)
 
 static void replace_it(void)
 {
-        __attribute__((cleanup(cleanup_close))) int fd =
-                open(cdi, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        _cleanup_(close) int fd = open(cdi, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 
         ck_assert_int_eq(file_replace(fd, CDI_SPEC_FILE, "theirs", 6, 0644, FILE_UNSYNCED, NULL),
                          0);
@@ -244,7 +243,7 @@ START_TEST(a_file_at_rest_is_verified_without_reading_it)
 {
         static void (*const deeds[])(void) = { change_a_byte, replace_it };
         size_t n = 4 << 20;
-        __attribute__((cleanup(cleanup_free))) char *bytes = xcalloc(n, 1);
+        _cleanup_(free) char *bytes = xcalloc(n, 1);
         struct timespec before, after;
         struct error error = ERROR_NULL;
 
@@ -305,7 +304,7 @@ END_TEST
 
 START_TEST(a_full_directory_in_the_files_place_is_an_error_and_stays)
 {
-        __attribute__((cleanup(cleanup_free))) char *inside = NULL;
+        _cleanup_(free) char *inside = NULL;
         struct error error = ERROR_NULL;
 
         enter();
@@ -332,8 +331,7 @@ START_TEST(only_our_own_temporaries_are_swept)
         enter();
         ck_assert_int_eq(cdi_ensure_mount_source(cdi, &error), 0);
         for (size_t i = 0; i < array_size(names); ++i) {
-                __attribute__((cleanup(cleanup_free))) char *path =
-                        xasprintf("%s/%s", cdi, names[i]);
+                _cleanup_(free) char *path = xasprintf("%s/%s", cdi, names[i]);
 
                 ck_assert_int_eq(mknod(path, S_IFREG | 0600, 0), 0);
         }
@@ -392,7 +390,7 @@ END_TEST
 
 START_TEST(a_file_where_the_directory_should_be_is_an_error)
 {
-        __attribute__((cleanup(cleanup_free))) char *run = NULL;
+        _cleanup_(free) char *run = NULL;
         struct error error = ERROR_NULL;
 
         enter();
@@ -407,7 +405,7 @@ END_TEST
 
 START_TEST(a_mount_source_is_made_once_and_searchable_to_all)
 {
-        __attribute__((cleanup(cleanup_free))) char *source = NULL, *above = NULL;
+        _cleanup_(free) char *source = NULL, *above = NULL;
         struct error error = ERROR_NULL;
         struct stat file;
         mode_t old_mask;
@@ -434,7 +432,7 @@ END_TEST
 
 START_TEST(a_mount_source_that_is_not_a_directory_is_named)
 {
-        __attribute__((cleanup(cleanup_free))) char *source = NULL, *below = NULL, *link = NULL;
+        _cleanup_(free) char *source = NULL, *below = NULL, *link = NULL;
         struct error error = ERROR_NULL;
 
         enter();

@@ -74,9 +74,9 @@ START_TEST(the_pods_it_is_reserved_for_are_listed_and_never_make_it_unusable)
         };
 
         for (size_t i = 0; i < array_size(cases); ++i) {
-                __attribute__((cleanup(cleanup_free))) char *text = xasprintf(
+                _cleanup_(free) char *text = xasprintf(
                         "{" METADATA ",\"status\":{\"reservedFor\":%s}}", cases[i].reserved_for);
-                __attribute__((cleanup(cleanup_text))) struct text uids = TEXT_NULL;
+                _cleanup_(text) struct text uids = TEXT_NULL;
                 struct claim claim = CLAIM_NULL;
 
                 ck_assert_int_eq(parse(text, &claim, NULL), 0);
@@ -160,7 +160,7 @@ END_TEST
 START_TEST(more_results_than_the_api_allows_are_refused)
 {
         for (unsigned n = CLAIM_RESULTS_MAX; n <= CLAIM_RESULTS_MAX + 1; ++n) {
-                __attribute__((cleanup(cleanup_text))) struct text text = TEXT_NULL;
+                _cleanup_(text) struct text text = TEXT_NULL;
                 struct claim claim = CLAIM_NULL;
 
                 text_add(&text,

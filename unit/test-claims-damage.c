@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Records that cannot be read, and the marks beside them. */
+#include "base/memory.h"
 #include "unit/records-rig.h"
 
 /* ---- reading ---- */
@@ -47,7 +48,7 @@ static void save_of_weight(const char *uid, size_t n)
 
 static const char *target_of(const char *name)
 {
-        __attribute__((cleanup(cleanup_free))) char *path = xasprintf("%s/%s", state, name);
+        _cleanup_(free) char *path = xasprintf("%s/%s", state, name);
         static char target[64];
         ssize_t n = readlink(path, target, sizeof(target) - 1);
 
@@ -79,7 +80,7 @@ END_TEST
 
 START_TEST(a_mark_without_a_record_is_swept_and_nonsense_in_one_counts_as_one_td)
 {
-        __attribute__((cleanup(cleanup_free))) char *orphan = NULL, *wrong = NULL;
+        _cleanup_(free) char *orphan = NULL, *wrong = NULL;
 
         enter();
         start();
@@ -99,7 +100,7 @@ END_TEST
 
 START_TEST(the_weight_that_earlier_versions_kept_in_an_attribute_is_still_read)
 {
-        __attribute__((cleanup(cleanup_free))) char *path = NULL;
+        _cleanup_(free) char *path = NULL;
         unsigned weight = 4;
 
         enter();
@@ -201,7 +202,7 @@ END_TEST
 START_TEST(a_record_under_another_claims_name_is_damage)
 {
         _cleanup_(ledger_claim) struct ledger_claim *claim = make_claim("b", 1, 0);
-        __attribute__((cleanup(cleanup_free))) char *bytes = NULL;
+        _cleanup_(free) char *bytes = NULL;
         size_t n = 0;
 
         enter();
@@ -220,7 +221,7 @@ END_TEST
 
 START_TEST(what_is_not_ours_is_left_alone_and_what_we_left_behind_is_swept)
 {
-        __attribute__((cleanup(cleanup_free))) char *path = NULL, *huge = xcalloc(2 << 20, 1);
+        _cleanup_(free) char *path = NULL, *huge = xcalloc(2 << 20, 1);
 
         enter();
         start();

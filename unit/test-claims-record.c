@@ -63,7 +63,7 @@ START_TEST(a_record_is_these_bytes)
                 "{\"request\":\"td\",\"pool\":\"node-1.example\",\"device\":\"tdx1\","
                 "\"adminAccess\":true}]}";
         _cleanup_(ledger_claim) struct ledger_claim *claim = make_admin_claim("0-1");
-        __attribute__((cleanup(cleanup_free))) char *bytes = NULL;
+        _cleanup_(free) char *bytes = NULL;
         size_t n = 0;
 
         bytes = claims_record_encode(claim, &n);
@@ -87,7 +87,7 @@ START_TEST(what_was_encoded_is_decoded_equal)
         claims[5]->pod_uids[0] = xstrdup("e40eaf51-ca4d-46df-82c1-36e38882a6f6");
         claims[5]->pod_uids[1] = xstrdup("0a1b2c3d4e5f60718293a4b5c6d7e8f9");
         for (size_t i = 0; i < array_size(claims); ++i) {
-                __attribute__((cleanup(cleanup_free))) char *bytes = NULL;
+                _cleanup_(free) char *bytes = NULL;
                 _cleanup_(ledger_claim) struct ledger_claim *decoded = NULL;
                 struct error error = ERROR_NULL;
                 size_t n = 0;
@@ -105,14 +105,14 @@ START_TEST(a_record_truncated_anywhere_or_with_more_behind_it_is_damaged)
 {
         _cleanup_(ledger_claim) struct ledger_claim *claim = make_claim("0-1", 2, 3),
                                                     *decoded = NULL;
-        __attribute__((cleanup(cleanup_free))) char *bytes = NULL;
+        _cleanup_(free) char *bytes = NULL;
         struct error error = ERROR_NULL;
         size_t n = 0;
 
         bytes = claims_record_encode(claim, &n);
         for (size_t i = 0; i < n; ++i) {
                 /* A block of just that size, so that a sanitizer sees a read beyond it. */
-                __attribute__((cleanup(cleanup_free))) char *cut = xmalloc(i);
+                _cleanup_(free) char *cut = xmalloc(i);
 
                 memcpy(cut, bytes, i);
                 ck_assert_int_eq(claims_record_decode(cut, i, &decoded, &error), -EBADMSG);
@@ -126,7 +126,7 @@ END_TEST
 START_TEST(no_flipped_bit_goes_unnoticed)
 {
         _cleanup_(ledger_claim) struct ledger_claim *claim = make_admin_claim("0-1");
-        __attribute__((cleanup(cleanup_free))) char *bytes = NULL;
+        _cleanup_(free) char *bytes = NULL;
         size_t n = 0;
 
         bytes = claims_record_encode(claim, &n);
@@ -161,7 +161,7 @@ static uint32_t slow_crc32c(const char *bytes, size_t n)
 
 static int decode_json(const char *json, struct ledger_claim **ret_claim, struct error *err)
 {
-        __attribute__((cleanup(cleanup_free))) char *record =
+        _cleanup_(free) char *record =
                 xasprintf("dra-driver-tdx claim 1 crc32c %08x %zu bytes\n%s",
                           slow_crc32c(json, strlen(json)), strlen(json), json);
 
@@ -243,7 +243,7 @@ START_TEST(more_devices_than_an_allocation_can_have_are_refused)
         for (size_t n = 32; n <= 33; ++n) {
                 _cleanup_(ledger_claim) struct ledger_claim *claim = make_claim("0-1", n, 0),
                                                             *decoded = NULL;
-                __attribute__((cleanup(cleanup_free))) char *bytes = NULL;
+                _cleanup_(free) char *bytes = NULL;
                 size_t n_bytes = 0;
 
                 bytes = claims_record_encode(claim, &n_bytes);

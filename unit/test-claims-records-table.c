@@ -45,7 +45,7 @@ static char *make_record(size_t *ret_n)
 static void check_damaged_or_equal(const char *bytes, size_t n, const char *record, size_t n_record)
 {
         _cleanup_(ledger_claim) struct ledger_claim *claim = NULL;
-        __attribute__((cleanup(cleanup_free))) char *again = NULL;
+        _cleanup_(free) char *again = NULL;
         struct error error = ERROR_NULL;
         size_t n_again = 0;
         int r = claims_record_decode(bytes, n, &claim, &error);
@@ -64,7 +64,7 @@ static void check_damaged_or_equal(const char *bytes, size_t n, const char *reco
 
 START_TEST(every_single_bit_flip_of_a_record_is_damage)
 {
-        __attribute__((cleanup(cleanup_free))) char *record = NULL, *bytes = NULL;
+        _cleanup_(free) char *record = NULL, *bytes = NULL;
         size_t n;
 
         record = make_record(&n);
@@ -84,7 +84,7 @@ END_TEST
 
 START_TEST(every_truncation_of_a_record_and_every_byte_behind_it_is_damage)
 {
-        __attribute__((cleanup(cleanup_free))) char *record = NULL, *bytes = NULL;
+        _cleanup_(free) char *record = NULL, *bytes = NULL;
         size_t n;
 
         record = make_record(&n);
@@ -119,8 +119,7 @@ static int remove_one(const char *name, const struct stat *file, int type, struc
 
 static void write_file(const char *name, const void *bytes, size_t n)
 {
-        __attribute__((cleanup(cleanup_close))) int fd =
-                open(name, O_CREAT | O_WRONLY | O_TRUNC | O_CLOEXEC, 0600);
+        _cleanup_(close) int fd = open(name, O_CREAT | O_WRONLY | O_TRUNC | O_CLOEXEC, 0600);
 
         ck_assert_int_eq(write(fd, bytes, n), (ssize_t)n);
 }
@@ -132,7 +131,7 @@ static char *elsewhere(void)
 
 static void link_to_good_record(void)
 {
-        __attribute__((cleanup(cleanup_free))) char *record = NULL, *target = elsewhere();
+        _cleanup_(free) char *record = NULL, *target = elsewhere();
         size_t n;
 
         record = make_record(&n);
@@ -163,8 +162,7 @@ static void fifo(void)
 static void listening_socket(void)
 {
         struct sockaddr_un address = { .sun_family = AF_UNIX };
-        __attribute__((cleanup(cleanup_close))) int fd =
-                socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+        _cleanup_(close) int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 
         snprintf(address.sun_path, sizeof(address.sun_path), "%s", path);
         ck_assert_int_eq(bind(fd, (struct sockaddr *)&address, sizeof(address)), 0);
@@ -177,7 +175,7 @@ static void empty_directory(void)
 
 static void full_directory(void)
 {
-        __attribute__((cleanup(cleanup_free))) char *inside = xasprintf("%s/inside", path);
+        _cleanup_(free) char *inside = xasprintf("%s/inside", path);
 
         ck_assert_int_eq(mkdir(path, 0700), 0);
         write_file(inside, "x", 1);
@@ -262,7 +260,7 @@ static unsigned load(bool *ret_is_uncertain)
 START_TEST(what_is_not_a_record_is_damage_is_kept_aside_and_holds_a_td_through_every_start)
 {
         for (size_t i = 0; i < array_size(kinds); ++i) {
-                __attribute__((cleanup(cleanup_free))) char *claims = NULL;
+                _cleanup_(free) char *claims = NULL;
                 struct stat file;
                 bool is_uncertain;
 

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include "base/memory.h"
 #include "unit/records-rig.h"
 
 START_TEST(what_was_saved_is_there_after_a_restart_and_what_was_removed_is_not)
@@ -116,7 +117,7 @@ END_TEST
 
 START_TEST(a_record_that_cannot_be_written_fails_alone)
 {
-        __attribute__((cleanup(cleanup_free))) char *squatter = NULL;
+        _cleanup_(free) char *squatter = NULL;
         struct told told_a = { 0 }, told_b = { 0 };
         struct asked a = { &told_a, 0 }, b = { &told_b, 0 };
 
@@ -139,7 +140,7 @@ END_TEST
 
 START_TEST(a_directory_that_was_removed_is_made_again)
 {
-        __attribute__((cleanup(cleanup_free))) char *claims = NULL;
+        _cleanup_(free) char *claims = NULL;
 
         enter();
         start();
@@ -160,7 +161,7 @@ START_TEST(every_state_between_two_steps_of_a_write_loads)
 {
         _cleanup_(ledger_claim) struct ledger_claim *old = make_claim("a", 1, 1),
                                                     *new = make_claim("a", 1, 2);
-        __attribute__((cleanup(cleanup_free))) char *old_bytes = NULL, *new_bytes = NULL;
+        _cleanup_(free) char *old_bytes = NULL, *new_bytes = NULL;
         size_t n_old = 0, n_new = 0;
 
         old_bytes = claims_record_encode(old, &n_old);
@@ -320,7 +321,7 @@ static void on_small_disk(void (*body)(void))
 static void fill_disk(void)
 {
         static const char bytes[4096];
-        __attribute__((cleanup(cleanup_free))) char *path = xasprintf("%s/filler", state);
+        _cleanup_(free) char *path = xasprintf("%s/filler", state);
         int fd = open(path, O_CREAT | O_WRONLY | O_CLOEXEC, 0600);
 
         ck_assert_int_ge(fd, 0);
@@ -332,7 +333,7 @@ static void fill_disk(void)
 
 static void use_full_disk(void)
 {
-        __attribute__((cleanup(cleanup_free))) char *filler = xasprintf("%s/filler", state);
+        _cleanup_(free) char *filler = xasprintf("%s/filler", state);
         struct error error = ERROR_NULL;
 
         start();

@@ -2,6 +2,7 @@
 #include "config.h"
 
 #include "base/error.h"
+#include "base/memory.h"
 #include "base/text.h"
 #include "unit/suite.h"
 
@@ -15,7 +16,7 @@
 /* Parses the arguments, which are separated by single blanks. */
 static int parse(const char *line, struct config *ret, struct error *err)
 {
-        __attribute__((cleanup(cleanup_free))) char *words = xstrdup(line);
+        _cleanup_(free) char *words = xstrdup(line);
         char *arguments[ARGUMENTS_MAX], *rest = words;
         int n = 0;
 
@@ -32,7 +33,7 @@ static void enter(void)
 
 START_TEST(without_flags_the_defaults_are_in_force)
 {
-        __attribute__((cleanup(cleanup_config))) struct config config = CONFIG_NULL;
+        _cleanup_(config) struct config config = CONFIG_NULL;
         struct error error = ERROR_NULL;
 
         enter();
@@ -59,7 +60,7 @@ END_TEST
 
 START_TEST(a_flag_wins_over_its_variable_and_the_last_flag_over_the_first)
 {
-        __attribute__((cleanup(cleanup_config))) struct config config = CONFIG_NULL;
+        _cleanup_(config) struct config config = CONFIG_NULL;
         struct error error = ERROR_NULL;
 
         enter();
@@ -79,7 +80,7 @@ END_TEST
 
 START_TEST(a_flags_own_variable_wins_over_that_of_the_downward_api)
 {
-        __attribute__((cleanup(cleanup_config))) struct config config = CONFIG_NULL;
+        _cleanup_(config) struct config config = CONFIG_NULL;
         struct error error = ERROR_NULL;
 
         enter();
@@ -115,7 +116,7 @@ START_TEST(values_that_fit_are_taken)
 
         enter();
         for (size_t i = 0; i < array_size(cases); ++i) {
-                __attribute__((cleanup(cleanup_config))) struct config config = CONFIG_NULL;
+                _cleanup_(config) struct config config = CONFIG_NULL;
                 struct error error = ERROR_NULL;
                 int64_t value;
 
@@ -198,7 +199,7 @@ START_TEST(each_path_can_be_served_alone)
 
         enter();
         for (size_t i = 0; i < array_size(cases); ++i) {
-                __attribute__((cleanup(cleanup_config))) struct config config = CONFIG_NULL;
+                _cleanup_(config) struct config config = CONFIG_NULL;
                 struct error error = ERROR_NULL;
 
                 ck_assert_int_eq(parse(cases[i].line, &config, &error), 0);
@@ -210,7 +211,7 @@ END_TEST
 
 START_TEST(with_a_pod_uid_each_instance_has_its_own_sockets)
 {
-        __attribute__((cleanup(cleanup_config))) struct config config = CONFIG_NULL;
+        _cleanup_(config) struct config config = CONFIG_NULL;
         struct error error = ERROR_NULL;
 
         enter();
@@ -246,7 +247,7 @@ START_TEST(what_run_needs_beyond_that_is_checked_with_the_remedy)
 
         enter();
         for (size_t i = 0; i < array_size(cases); ++i) {
-                __attribute__((cleanup(cleanup_config))) struct config config = CONFIG_NULL;
+                _cleanup_(config) struct config config = CONFIG_NULL;
                 struct error error = ERROR_NULL;
                 int r;
 
@@ -275,7 +276,7 @@ END_TEST
 
 START_TEST(the_flags_are_shown_in_groups_and_fit_the_width)
 {
-        __attribute__((cleanup(cleanup_text))) struct text text = TEXT_NULL;
+        _cleanup_(text) struct text text = TEXT_NULL;
         unsigned n_headings = 0, n_flags = 0, n_variables = 0;
         char *rest;
 

@@ -2,6 +2,7 @@
 #include "kube/credentials.h"
 
 #include "base/error.h"
+#include "base/memory.h"
 #include "unit/suite.h"
 
 #include <errno.h>
@@ -235,7 +236,7 @@ END_TEST
 START_TEST(a_token_beyond_its_limit_is_refused)
 {
         _cleanup_(kube_token) struct kube_token *token = kube_token_new("token");
-        __attribute__((cleanup(cleanup_free))) char *content = xmalloc(KUBE_TOKEN_MAX + 1);
+        _cleanup_(free) char *content = xmalloc(KUBE_TOKEN_MAX + 1);
         const char *value = NULL;
 
         enter();

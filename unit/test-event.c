@@ -2,6 +2,7 @@
 #include "kube/event.h"
 
 #include "base/json.h"
+#include "base/memory.h"
 #include "kube/api.h"
 #include "kube/credentials.h"
 #include "unit/stub-http.h"
@@ -40,7 +41,7 @@ START_TEST(the_object_is_what_the_api_wants)
                                      .message = "nobody listens",
                                      .time_ns = 1700000000123456789 };
         _cleanup_(json) struct json *object = event_build(&event);
-        __attribute__((cleanup(cleanup_free))) char *text = json_print(object);
+        _cleanup_(free) char *text = json_print(object);
 
         ck_assert_str_eq(
                 text,

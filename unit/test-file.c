@@ -45,7 +45,7 @@ static unsigned count_entries(void)
 
 START_TEST(what_was_written_is_read_back)
 {
-        __attribute__((cleanup(cleanup_free))) char *bytes = NULL;
+        _cleanup_(free) char *bytes = NULL;
         struct error error = ERROR_NULL;
         struct stat file;
         size_t n = 0;
@@ -129,7 +129,7 @@ END_TEST
 
 START_TEST(directories_are_made_along_the_path)
 {
-        __attribute__((cleanup(cleanup_free))) char *path = NULL;
+        _cleanup_(free) char *path = NULL;
         struct error error = ERROR_NULL;
         int fd = -1;
 

@@ -138,7 +138,7 @@ static void expand(const char *meaning, struct text *text)
 static ProtobufCMessage *unpack_as(const ProtobufCMessageDescriptor *kind,
                                    const struct golden *golden, const void *bytes, size_t n)
 {
-        __attribute__((cleanup(cleanup_text))) struct text said = TEXT_NULL, meant = TEXT_NULL;
+        _cleanup_(text) struct text said = TEXT_NULL, meant = TEXT_NULL;
         ProtobufCMessage *message = protobuf_c_message_unpack(kind, NULL, n, bytes);
 
         ck_assert_msg(message != NULL, "%s is no %s", golden->name, kind->name);
@@ -152,10 +152,9 @@ static ProtobufCMessage *unpack_as(const ProtobufCMessageDescriptor *kind,
 
 static void check_one(const ProtobufCMessageDescriptor *kind, const struct golden *golden)
 {
-        __attribute__((cleanup(cleanup_free))) char *path =
-                xasprintf("unit/golden/%s.bin", golden->name);
-        __attribute__((cleanup(cleanup_free))) char *bytes = NULL;
-        __attribute__((cleanup(cleanup_free))) uint8_t *packed = NULL;
+        _cleanup_(free) char *path = xasprintf("unit/golden/%s.bin", golden->name);
+        _cleanup_(free) char *bytes = NULL;
+        _cleanup_(free) uint8_t *packed = NULL;
         struct error error = ERROR_NULL;
         ProtobufCMessage *message, *again;
         size_t n, n_packed;

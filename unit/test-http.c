@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "kube/http.h"
 
+#include "base/memory.h"
 #include "kube/credentials.h"
 #include "unit/stub-http.h"
 #include "unit/suite.h"
@@ -126,7 +127,7 @@ END_TEST
 START_TEST(a_body_of_any_size_is_sent_as_it_is)
 {
         static const struct stub_answer answers[] = { { 201, NULL, NULL } };
-        __attribute__((cleanup(cleanup_free))) char *body = xmalloc(2000000);
+        _cleanup_(free) char *body = xmalloc(2000000);
         struct http_request request = { .method = "PUT",
                                         .path = "/x",
                                         .body = body,
@@ -331,7 +332,7 @@ START_TEST(an_early_refusal_of_a_big_body_is_heard_despite_the_reset)
 {
         static const struct stub_answer answers[] = { { 413, "Connection: close\r\n", NULL,
                                                         .is_early = true } };
-        __attribute__((cleanup(cleanup_free))) char *body = xcalloc(1, 8000000);
+        _cleanup_(free) char *body = xcalloc(1, 8000000);
         struct seen seen = { 0 };
         struct http_request request = { .method = "POST",
                                         .path = "/x",

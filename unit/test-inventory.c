@@ -40,7 +40,7 @@ static char *offered(const struct ledger *ledger)
 
 static void ck_assert_offered(const struct ledger *ledger, const char *wanted)
 {
-        __attribute__((cleanup(cleanup_free))) char *text = offered(ledger);
+        _cleanup_(free) char *text = offered(ledger);
 
         ck_assert_str_eq(text, wanted);
 }

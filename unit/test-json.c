@@ -88,7 +88,7 @@ START_TEST(what_is_built_prints_and_compares)
 {
         _cleanup_(json) struct json *built = json_new_object();
         _cleanup_(json) struct json *parsed = NULL;
-        __attribute__((cleanup(cleanup_free))) char *text = NULL;
+        _cleanup_(free) char *text = NULL;
 
         json_add_string(built, "s", "a\"b");
         json_add_int(built, "n", -3);

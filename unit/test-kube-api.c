@@ -2,6 +2,7 @@
 #include "kube/api.h"
 
 #include "base/json.h"
+#include "base/memory.h"
 #include "kube/credentials.h"
 #include "unit/stub-http.h"
 #include "unit/suite.h"
@@ -161,7 +162,7 @@ END_TEST
 
 START_TEST(a_long_or_broken_message_is_made_fit)
 {
-        __attribute__((cleanup(cleanup_text))) struct text body = TEXT_NULL;
+        _cleanup_(text) struct text body = TEXT_NULL;
         struct stub_answer answers[] = { { 503, "Retry-After: 3\r\n", NULL } };
         struct seen seen = { 0 };
 
@@ -252,7 +253,7 @@ END_TEST
 
 START_TEST(paths_are_encoded)
 {
-        __attribute__((cleanup(cleanup_text))) struct text text = TEXT_NULL;
+        _cleanup_(text) struct text text = TEXT_NULL;
         char *paths[] = { kube_path_claim("ns", "a/../b?c"), kube_path_slice("s-0"),
                           kube_path_node("node.example"), kube_path_events("default"),
                           kube_slices_selector("tdx.kubevirt.io", "n") };

@@ -3,6 +3,7 @@
 
 #include "base/error.h"
 #include "base/json.h"
+#include "base/memory.h"
 #include "base/text.h"
 #include "host/qgs_path.h"
 #include "unit/suite.h"
@@ -337,7 +338,7 @@ START_TEST(a_long_value_is_cut_at_a_character_and_leaves_room_for_the_remedy)
         static const char *const fields[] = { "enforced", "qgsSocketPath" };
 
         for (unsigned shift = 0; shift < 3; ++shift) {
-                __attribute__((cleanup(cleanup_text))) struct text text = TEXT_NULL;
+                _cleanup_(text) struct text text = TEXT_NULL;
                 struct kubevirt_attestation found = KUBEVIRT_ATTESTATION_NULL;
 
                 text_addf(&text, "{\"spec\":\"%.*s", (int)shift, "xx");
@@ -352,7 +353,7 @@ START_TEST(a_long_value_is_cut_at_a_character_and_leaves_room_for_the_remedy)
                 kubevirt_attestation_deinit(&found);
         }
         for (size_t i = 0; i < array_size(fields); ++i) {
-                __attribute__((cleanup(cleanup_text))) struct text text = TEXT_NULL;
+                _cleanup_(text) struct text text = TEXT_NULL;
                 struct kubevirt_attestation found = KUBEVIRT_ATTESTATION_NULL;
                 const char *refusal;
 
@@ -373,7 +374,7 @@ END_TEST
 
 START_TEST(nesting_as_deep_as_json_may_be_is_passed_over_or_refused)
 {
-        __attribute__((cleanup(cleanup_text))) struct text text = TEXT_NULL;
+        _cleanup_(text) struct text text = TEXT_NULL;
         struct kubevirt_attestation found = KUBEVIRT_ATTESTATION_NULL;
 
         text_add(&text, "{\"spec\":{\"configuration\":{\"later\":");

@@ -233,7 +233,7 @@ END_TEST
 
 START_TEST(the_first_holders_are_named_and_the_rest_counted)
 {
-        __attribute__((cleanup(cleanup_text))) struct text text = TEXT_NULL;
+        _cleanup_(text) struct text text = TEXT_NULL;
         _cleanup_(ledger) struct ledger *ledger = ledger_new();
         struct ledger_claim *admin = make_single("admin", 0), *uncertain;
 

@@ -84,7 +84,7 @@ START_TEST(a_td_is_its_holders_in_the_holders_pod_only)
         for (size_t i = 0; i < array_size(cases); ++i) {
                 struct misc_tree_place places[4];
                 const struct misc_tree tree = { .places = places, .n_places = 4 };
-                __attribute__((cleanup(cleanup_free))) unsigned *foreign_at = NULL;
+                _cleanup_(free) unsigned *foreign_at = NULL;
                 struct measure_found found;
                 unsigned n_foreign = 0;
 

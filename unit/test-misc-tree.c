@@ -36,8 +36,8 @@ static void leave(void)
 
 static void write_file(const char *cgroup, const char *name, const char *text)
 {
-        __attribute__((cleanup(cleanup_free))) char *path = xasprintf("%s/%s", root, cgroup);
-        __attribute__((cleanup(cleanup_close))) int fd = -1;
+        _cleanup_(free) char *path = xasprintf("%s/%s", root, cgroup);
+        _cleanup_(close) int fd = -1;
 
         ck_assert_int_eq(file_open_directory(path, 0755, &fd, NULL), 0);
         ck_assert_int_eq(file_replace(fd, name, text, strlen(text), 0644, FILE_UNSYNCED, NULL), 0);
@@ -46,8 +46,7 @@ static void write_file(const char *cgroup, const char *name, const char *text)
 /* A cgroup of v2 that is charged with so many; NULL: it has no misc controller. */
 static void cgroup(const char *path, const char *current, bool has_process)
 {
-        __attribute__((cleanup(cleanup_free))) char *line =
-                current ? xasprintf("sev 0\ntdx %s\n", current) : NULL;
+        _cleanup_(free) char *line = current ? xasprintf("sev 0\ntdx %s\n", current) : NULL;
 
         if (line)
                 write_file(path, "misc.current", line);

@@ -35,8 +35,8 @@ static void leave(void)
 /* Writes <root>/<directory>/<name>; directory "" is the root itself. */
 static void write_file(const char *directory, const char *name, const char *bytes, size_t n)
 {
-        __attribute__((cleanup(cleanup_free))) char *path = xasprintf("%s/%s", root, directory);
-        __attribute__((cleanup(cleanup_close))) int fd = -1;
+        _cleanup_(free) char *path = xasprintf("%s/%s", root, directory);
+        _cleanup_(close) int fd = -1;
 
         ck_assert_int_eq(file_open_directory(path, 0755, &fd, NULL), 0);
         ck_assert_int_eq(file_replace(fd, name, bytes, n, 0644, FILE_UNSYNCED, NULL), 0);
@@ -154,7 +154,7 @@ END_TEST
 
 START_TEST(a_file_named_explicitly_is_read_and_must_be_there)
 {
-        __attribute__((cleanup(cleanup_free))) char *file = NULL;
+        _cleanup_(free) char *file = NULL;
         struct error error = ERROR_NULL;
         char path[PATH_MAX];
         uint64_t tds = 7;
@@ -174,9 +174,8 @@ END_TEST
 
 START_TEST(whatever_is_wrong_with_the_file_is_said_with_its_name)
 {
-        __attribute__((cleanup(cleanup_free))) char *huge = xmalloc(1000000);
-        __attribute__((cleanup(cleanup_free))) char *directory = NULL, *file = NULL,
-                                                    *too_long = NULL;
+        _cleanup_(free) char *huge = xmalloc(1000000);
+        _cleanup_(free) char *directory = NULL, *file = NULL, *too_long = NULL;
         struct error error = ERROR_NULL;
         char path[PATH_MAX];
         uint64_t tds = 7;

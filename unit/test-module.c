@@ -46,8 +46,7 @@ START_TEST(the_kernels_version_becomes_a_semantic_one)
         };
 
         for (size_t i = 0; i < array_size(cases); ++i) {
-                __attribute__((cleanup(cleanup_free))) char *version =
-                        module_parse(cases[i].text, strlen(cases[i].text));
+                _cleanup_(free) char *version = module_parse(cases[i].text, strlen(cases[i].text));
 
                 ck_assert_ptr_nonnull(version);
                 ck_assert_str_eq(version, cases[i].version);

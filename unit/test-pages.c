@@ -355,7 +355,7 @@ START_TEST(a_head_that_is_too_large_is_refused)
 
         set_up(0);
         for (size_t i = 0; i < array_size(beginnings); ++i) {
-                __attribute__((cleanup(cleanup_text))) struct text request = TEXT_NULL;
+                _cleanup_(text) struct text request = TEXT_NULL;
                 struct client client;
 
                 text_add(&request, beginnings[i]);

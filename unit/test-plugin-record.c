@@ -172,7 +172,7 @@ END_TEST
 START_TEST(what_an_older_version_reads_of_the_record_is_each_id)
 {
         const struct plugin_holder two[] = { { "tdx1", "uid1", "/cg" }, { "tdx2", NULL, NULL } };
-        __attribute__((cleanup(cleanup_free))) char *bytes = NULL;
+        _cleanup_(free) char *bytes = NULL;
         struct error error = ERROR_NULL;
         size_t n;
 

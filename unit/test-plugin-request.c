@@ -62,7 +62,7 @@ static void asked_deinit(struct asked *asked)
 static char *collect(const char *const *containers, size_t n_containers, size_t n_offered,
                      int *ret_r)
 {
-        __attribute__((cleanup(cleanup_free))) const char **ids = NULL;
+        _cleanup_(free) const char **ids = NULL;
         __attribute__((cleanup(asked_deinit))) struct asked asked = { 0 };
         struct text text = TEXT_NULL;
         struct error error = ERROR_NULL;
@@ -82,7 +82,7 @@ static char *collect(const char *const *containers, size_t n_containers, size_t 
 START_TEST(the_ids_of_all_containers_are_collected_in_order)
 {
         static const char *const containers[] = { "tdx3 tdx1", "tdx4095", "tdx0" };
-        __attribute__((cleanup(cleanup_free))) char *said = NULL;
+        _cleanup_(free) char *said = NULL;
         int r;
 
         said = collect(containers, 3, 4, &r);
@@ -124,7 +124,7 @@ START_TEST(a_request_that_makes_no_sense_is_refused_with_the_reason)
         };
 
         for (size_t i = 0; i < array_size(cases); ++i) {
-                __attribute__((cleanup(cleanup_free))) char *said = NULL;
+                _cleanup_(free) char *said = NULL;
                 int r;
 
                 said = collect(cases[i].containers, cases[i].n_containers, 4, &r);
@@ -179,8 +179,8 @@ START_TEST(what_must_be_included_is_preferred_and_then_the_highest_of_what_is_av
         for (size_t i = 0; i < array_size(cases); ++i) {
                 Deviceplugin__ContainerPreferredAllocationRequest request =
                         DEVICEPLUGIN__CONTAINER_PREFERRED_ALLOCATION_REQUEST__INIT;
-                __attribute__((cleanup(cleanup_free))) char *available = NULL, *must_include = NULL;
-                __attribute__((cleanup(cleanup_text))) struct text said = TEXT_NULL;
+                _cleanup_(free) char *available = NULL, *must_include = NULL;
+                _cleanup_(text) struct text said = TEXT_NULL;
                 char **ids;
                 size_t n;
 

@@ -15,8 +15,7 @@ static char root[64];
 
 static void run(const char *verb, const char *place)
 {
-        __attribute__((cleanup(cleanup_free))) char *command =
-                xasprintf("%s '%s/%s'", verb, root, place);
+        _cleanup_(free) char *command = xasprintf("%s '%s/%s'", verb, root, place);
 
         ck_assert_int_eq(system(command), 0);
 }
@@ -34,8 +33,7 @@ static void leave(void)
 
 static void check_place(const char *place)
 {
-        __attribute__((cleanup(cleanup_free))) char *path = NULL, *expected = NULL,
-                                                    *container = NULL, *processes = NULL;
+        _cleanup_(free) char *path = NULL, *expected = NULL, *container = NULL, *processes = NULL;
 
         enter();
         expected = xasprintf("%s/%s", root, place);
@@ -90,7 +88,7 @@ START_TEST(what_cannot_be_seen_may_be_running)
         enter();
         run("touch", "file");
         {
-                __attribute__((cleanup(cleanup_free))) char *path = xasprintf("%s/file/pod", root);
+                _cleanup_(free) char *path = xasprintf("%s/file/pod", root);
 
                 ck_assert(podcgroup_is_running(path));
         }

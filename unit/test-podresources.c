@@ -25,7 +25,7 @@ START_TEST(ids_of_the_resource_are_collected_over_pods_containers_and_numa_nodes
         Podresources__PodResources *pods[] = { &pod, &empty, &pod };
         Podresources__ListPodResourcesResponse list =
                 PODRESOURCES__LIST_POD_RESOURCES_RESPONSE__INIT;
-        __attribute__((cleanup(cleanup_free))) const char **ids = NULL;
+        _cleanup_(free) const char **ids = NULL;
         size_t n;
 
         first.resource_name = none.resource_name = (char *)TDX;
@@ -53,7 +53,7 @@ START_TEST(an_empty_list_has_no_ids)
 {
         Podresources__ListPodResourcesResponse list =
                 PODRESOURCES__LIST_POD_RESOURCES_RESPONSE__INIT;
-        __attribute__((cleanup(cleanup_free))) const char **ids = NULL;
+        _cleanup_(free) const char **ids = NULL;
         size_t n = 1;
 
         ids = podresources_collect(&list, TDX, &n);
@@ -81,7 +81,7 @@ START_TEST(claims_devices_of_the_driver_are_collected_with_pool_and_cdi_name)
         Podresources__PodResources *pods[] = { &pod, &pod };
         Podresources__ListPodResourcesResponse list =
                 PODRESOURCES__LIST_POD_RESOURCES_RESPONSE__INIT;
-        __attribute__((cleanup(cleanup_free))) struct device_prepared *devices = NULL;
+        _cleanup_(free) struct device_prepared *devices = NULL;
         size_t n;
 
         cdi.name = (char *)"kubevirt.io/tdx=dra-tdx5";

@@ -93,7 +93,7 @@ static bool is_root(void)
 
 START_TEST(a_socket_is_seen_with_its_directory)
 {
-        __attribute__((cleanup(cleanup_free))) char *path = NULL;
+        _cleanup_(free) char *path = NULL;
         struct qgs_sight sight;
 
         make_host();
@@ -178,7 +178,7 @@ START_TEST(a_link_in_the_place_of_the_socket_is_followed_as_in_the_vms_container
         make_socket("/run/tdx-qgs/sub/real");
         ck_assert_int_eq(symlink("real", below("/run/tdx-qgs/link-to-real")), 0);
         for (size_t i = 0; i < array_size(rows); ++i) {
-                __attribute__((cleanup(cleanup_free))) char *path = NULL;
+                _cleanup_(free) char *path = NULL;
                 struct qgs_sight sight;
 
                 ck_assert_int_eq(symlink(rows[i].target, below("/run/tdx-qgs/qgs.socket")), 0);
@@ -199,7 +199,7 @@ END_TEST
 
 START_TEST(links_above_the_socket_are_the_hosts)
 {
-        __attribute__((cleanup(cleanup_free))) char *path = NULL;
+        _cleanup_(free) char *path = NULL;
         struct qgs_sight sight;
 
         make_host();
@@ -219,7 +219,7 @@ END_TEST
 /* The manifests' pod has the host's /var/run alone, which is /run there. */
 START_TEST(a_link_of_the_hosts_to_run_is_followed_in_a_pod_that_has_var_run)
 {
-        __attribute__((cleanup(cleanup_free))) char *path = NULL;
+        _cleanup_(free) char *path = NULL;
         struct qgs_sight sight;
 
         make_host();

@@ -38,22 +38,22 @@ static void leave(void)
 
 static void make_directory(const char *path)
 {
-        __attribute__((cleanup(cleanup_free))) char *full = xasprintf("%s%s", root, path);
-        __attribute__((cleanup(cleanup_close))) int fd = -1;
+        _cleanup_(free) char *full = xasprintf("%s%s", root, path);
+        _cleanup_(close) int fd = -1;
 
         ck_assert_int_eq(file_open_directory(full, 0755, &fd, NULL), 0);
 }
 
 static void make_link(const char *target, const char *path)
 {
-        __attribute__((cleanup(cleanup_free))) char *full = xasprintf("%s%s", root, path);
+        _cleanup_(free) char *full = xasprintf("%s%s", root, path);
 
         ck_assert_int_eq(symlink(target, full), 0);
 }
 
 static void make_file(const char *path)
 {
-        __attribute__((cleanup(cleanup_free))) char *full = xasprintf("%s%s", root, path);
+        _cleanup_(free) char *full = xasprintf("%s%s", root, path);
         int fd = open(full, O_CREAT | O_EXCL | O_WRONLY | O_CLOEXEC, 0600);
 
         ck_assert_int_ge(fd, 0);
@@ -228,7 +228,7 @@ END_TEST
 
 START_TEST(links_that_lead_nowhere_or_round_and_round_are_refused)
 {
-        __attribute__((cleanup(cleanup_free))) char *far = xmalloc(4001), *farther = NULL;
+        _cleanup_(free) char *far = xmalloc(4001), *farther = NULL;
 
         enter();
         make_directory("/srv/a");
@@ -263,9 +263,8 @@ START_TEST(a_directory_with_a_sensitive_neighbour_is_refused)
         make_directory("/srv/data");
         make_link("/srv/data", "/run/linked");
         for (size_t i = 0; i < array_size(neighbours); ++i) {
-                __attribute__((cleanup(cleanup_free))) char *path =
-                        xasprintf("/srv/data/%s", neighbours[i]);
-                __attribute__((cleanup(cleanup_free))) char *full = xasprintf("%s%s", root, path);
+                _cleanup_(free) char *path = xasprintf("/srv/data/%s", neighbours[i]);
+                _cleanup_(free) char *full = xasprintf("%s%s", root, path);
 
                 ck_assert_fit("/srv/data/s", root);
                 make_file(path);
@@ -288,7 +287,7 @@ END_TEST
 
 static void ck_assert_seen(const char *path, const char *below)
 {
-        __attribute__((cleanup(cleanup_free))) char *seen = qgs_path_seen(root, path);
+        _cleanup_(free) char *seen = qgs_path_seen(root, path);
 
         ck_assert_ptr_eq(strstr(seen, root), seen);
         ck_assert_str_eq(seen + strlen(root), below);
@@ -369,14 +368,14 @@ END_TEST
 
 static bool is_visible(const char *path)
 {
-        __attribute__((cleanup(cleanup_free))) char *seen = qgs_path_seen(root, path);
+        _cleanup_(free) char *seen = qgs_path_seen(root, path);
 
         return qgs_path_is_visible(root, seen);
 }
 
 static void give(const char *path, uid_t uid, mode_t mode)
 {
-        __attribute__((cleanup(cleanup_free))) char *full = xasprintf("%s%s", root, path);
+        _cleanup_(free) char *full = xasprintf("%s%s", root, path);
 
         ck_assert_int_eq(chown(full, uid, 0), 0);
         ck_assert_int_eq(chmod(full, mode), 0);

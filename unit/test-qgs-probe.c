@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include "base/memory.h"
 #include "unit/qgs-rig.h"
 
 START_TEST(a_whole_request_goes_out_in_one_write_and_its_answer_is_read)
@@ -152,7 +153,7 @@ END_TEST
 START_TEST(a_path_that_host_root_makes_too_long_is_connected_to)
 {
         struct outcome outcome = { 0 };
-        __attribute__((cleanup(cleanup_free))) char *from = NULL;
+        _cleanup_(free) char *from = NULL;
         char name[90];
 
         memset(name, 'd', sizeof(name) - 1);

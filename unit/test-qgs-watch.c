@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include "base/memory.h"
 #include "unit/qgs-rig.h"
 
 /* ---- the watch ---- */
@@ -193,7 +194,7 @@ END_TEST
 
 START_TEST(a_link_beside_the_socket_leads_to_it_and_its_end_is_seen_at_once)
 {
-        __attribute__((cleanup(cleanup_free))) char *name = NULL;
+        _cleanup_(free) char *name = NULL;
         struct qgs_watch *watch;
 
         qgs_start(ANSWERS);

@@ -282,7 +282,7 @@ START_TEST(a_claim_that_is_allocated_elsewhere_or_not_at_all_by_now_is_released_
         };
 
         for (size_t i = 0; i < array_size(rows); ++i) {
-                __attribute__((cleanup(cleanup_free))) char *object = xasprintf(
+                _cleanup_(free) char *object = xasprintf(
                         "{\"metadata\":{\"uid\":\"a\",\"namespace\":\"default\",\"name\":\"a\"},"
                         "\"status\":%s}",
                         rows[i].status);

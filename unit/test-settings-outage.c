@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include "base/memory.h"
 #include "unit/settings-rig.h"
 
 /* ---- several CRs ---- */
@@ -83,7 +84,7 @@ END_TEST
 
 START_TEST(a_name_that_no_server_gives_is_reported_cut_and_readable)
 {
-        __attribute__((cleanup(cleanup_text))) struct text list = TEXT_NULL;
+        _cleanup_(text) struct text list = TEXT_NULL;
         struct stub_answer answers[] = { { 200 }, STREAM };
 
         text_add(&list, "{\"kind\":\"KubeVirtList\",\"metadata\":{\"resourceVersion\":\"10\"},"

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include "base/memory.h"
 #include "unit/settings-rig.h"
 
 /* ---- nothing to go by ---- */
@@ -187,8 +188,8 @@ END_TEST
 
 START_TEST(a_cr_of_a_megabyte_is_read_from_list_and_watch)
 {
-        __attribute__((cleanup(cleanup_free))) char *filler = xcalloc(1 << 20, 1);
-        __attribute__((cleanup(cleanup_free))) char *list = NULL, *line = NULL;
+        _cleanup_(free) char *filler = xcalloc(1 << 20, 1);
+        _cleanup_(free) char *list = NULL, *line = NULL;
         struct stub_answer answers[] = { { 200 }, STREAM };
 
         memset(filler, 'x', (1 << 20) - 1);

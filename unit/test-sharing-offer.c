@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include "base/memory.h"
 #include "unit/sharing-rig.h"
 
 /* ---- what is offered ---- */
@@ -60,7 +61,7 @@ START_TEST(held_devices_above_the_total_and_of_unknown_names_are_offered_after_t
         static const char *const unknown[] = { "0000:11:22.3" };
         _cleanup_(ledger) struct ledger *ledger = make_ledger(3);
         _cleanup_(sharing) struct sharing *sharing = make_known(ledger, DYNAMIC);
-        __attribute__((cleanup(cleanup_free))) char *offer = NULL;
+        _cleanup_(free) char *offer = NULL;
 
         ck_assert(list(sharing, unknown, 1, START));
         ck_assert_offer(sharing, "tdx0+ tdx1+ tdx2- 0000:11:22.3+");
@@ -91,7 +92,7 @@ END_TEST
 
 START_TEST(as_many_as_there_can_be_are_offered_each_under_its_name)
 {
-        __attribute__((cleanup(cleanup_free))) struct sharing_device *devices = NULL;
+        _cleanup_(free) struct sharing_device *devices = NULL;
         _cleanup_(ledger) struct ledger *ledger = make_ledger(DEVICE_INDEX_MAX);
         _cleanup_(sharing) struct sharing *sharing = make_known(ledger, 96);
         unsigned index;
@@ -113,7 +114,7 @@ START_TEST(nothing_free_is_healthy_while_more_is_held_than_there_is)
         static const char *const beyond[] = { "tdx5", "tdx5-old", "tdx6" };
         _cleanup_(ledger) struct ledger *ledger = make_ledger(2);
         _cleanup_(sharing) struct sharing *sharing = make_known(ledger, DYNAMIC);
-        __attribute__((cleanup(cleanup_free))) char *offer = NULL;
+        _cleanup_(free) char *offer = NULL;
 
         ck_assert(list(sharing, beyond, 3, START + 1));
 

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include "base/memory.h"
 #include "unit/sharing-rig.h"
 
 /* ---- who may have how much ---- */
@@ -69,7 +70,7 @@ START_TEST(claims_and_pods_together_never_exceed_the_total_and_a_split_holds_bot
                 unsigned n_full = 0;
 
                 for (unsigned step = 0; step < 4000; ++step) {
-                        __attribute__((cleanup(cleanup_free))) char *name = NULL;
+                        _cleanup_(free) char *name = NULL;
                         const char *id;
 
                         random = random * 1664525U + 1013904223U;

@@ -3,6 +3,7 @@
 
 #include "base/error.h"
 #include "base/json.h"
+#include "base/memory.h"
 #include "base/text.h"
 #include "unit/suite.h"
 
@@ -40,7 +41,7 @@ static struct json *build(unsigned n_devices, const char *attributes)
 START_TEST(the_object_is_what_the_api_wants)
 {
         _cleanup_(json) struct json *object = build(3, "{\"attestation\":{\"bool\":true}}");
-        __attribute__((cleanup(cleanup_free))) char *text = json_print(object);
+        _cleanup_(free) char *text = json_print(object);
 
         ck_assert_str_eq(
                 text,
@@ -61,7 +62,7 @@ START_TEST(a_name_is_always_valid_and_tells_nodes_apart)
 {
         char longest[254], other[254];
         static const char *const odd[] = { "", "Upper", "a_b", "-", "a..b" };
-        __attribute__((cleanup(cleanup_free))) char *a = NULL, *b = NULL, *again = NULL;
+        _cleanup_(free) char *a = NULL, *b = NULL, *again = NULL;
 
         memset(longest, 'a', 253);
         longest[253] = '\0';
@@ -77,8 +78,7 @@ START_TEST(a_name_is_always_valid_and_tells_nodes_apart)
         ck_assert_str_ne(a, b);
         ck_assert_str_eq(a, again);
         for (size_t i = 0; i < array_size(odd); ++i) {
-                __attribute__((cleanup(cleanup_free))) char *name =
-                        slice_name(odd[i], "tdx.kubevirt.io", 12);
+                _cleanup_(free) char *name = slice_name(odd[i], "tdx.kubevirt.io", 12);
 
                 ck_assert_msg(text_is_dns_subdomain(name), "%s", name);
         }
@@ -248,8 +248,7 @@ START_TEST(a_field_that_the_server_dropped_is_named)
                 SPEC(POOL, "[{\"name\":\"a\",\"capacity\":{}},{\"name\":\"b\",\"taints\":[1]}]"));
         _cleanup_(json) struct json *answered =
                 parse(SPEC(POOL, "[{\"name\":\"a\"},{\"name\":\"b\"}]"));
-        __attribute__((cleanup(cleanup_free))) char *dropped =
-                slice_dropped_field(wanted, answered);
+        _cleanup_(free) char *dropped = slice_dropped_field(wanted, answered);
 
         ck_assert_str_eq(dropped, "spec.devices[1].taints");
         ck_assert_ptr_null(slice_dropped_field(wanted, wanted));

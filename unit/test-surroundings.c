@@ -41,7 +41,7 @@ static struct config make_config(void)
 START_TEST(a_directory_that_was_removed_below_its_mount_is_a_problem_after_a_while)
 {
         struct config config = make_config();
-        __attribute__((cleanup(cleanup_free))) char *removed = removed_directory();
+        _cleanup_(free) char *removed = removed_directory();
         struct surroundings *surroundings;
 
         config.device_plugin_dir = removed;
@@ -78,7 +78,7 @@ END_TEST
 START_TEST(a_cdi_directory_that_another_mount_shows_is_none)
 {
         struct config config = make_config();
-        __attribute__((cleanup(cleanup_free))) char *removed = removed_directory();
+        _cleanup_(free) char *removed = removed_directory();
         char other[128], *slash;
         struct surroundings *surroundings;
 

@@ -110,7 +110,7 @@ START_TEST(words_are_wrapped_at_the_width_and_indented)
         };
 
         for (size_t i = 0; i < array_size(cases); ++i) {
-                __attribute__((cleanup(cleanup_text))) struct text text = TEXT_NULL;
+                _cleanup_(text) struct text text = TEXT_NULL;
 
                 text_add_wrapped(&text, cases[i].words, 2, 10);
                 ck_assert_str_eq(text.bytes ? text.bytes : "", cases[i].wrapped);

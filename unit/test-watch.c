@@ -2,6 +2,7 @@
 #include "kube/watch.h"
 
 #include "base/json.h"
+#include "base/memory.h"
 #include "kube/credentials.h"
 #include "kube/lines.h"
 #include "unit/stub-http.h"
@@ -24,7 +25,7 @@ START_TEST(lines_are_the_same_however_they_are_cut)
         static const char bytes[] = "one\ntwo\r\n\n\r\nthree, longer\nrest";
 
         for (size_t n_piece = 1; n_piece < sizeof(bytes); ++n_piece) {
-                __attribute__((cleanup(cleanup_text))) struct text seen = TEXT_NULL;
+                _cleanup_(text) struct text seen = TEXT_NULL;
                 struct watch_lines lines = WATCH_LINES_NULL;
 
                 for (size_t at = 0; at < sizeof(bytes) - 1; at += n_piece) {
@@ -43,7 +44,7 @@ END_TEST
 
 START_TEST(a_line_may_stop_the_feeding)
 {
-        __attribute__((cleanup(cleanup_text))) struct text seen = TEXT_NULL;
+        _cleanup_(text) struct text seen = TEXT_NULL;
         struct watch_lines lines = WATCH_LINES_NULL;
 
         ck_assert_int_eq(watch_lines_feed(&lines, "a\nstop\nb\n", 9, note_line, &seen, NULL), 7);
@@ -55,8 +56,8 @@ END_TEST
 
 START_TEST(a_line_beyond_the_limit_is_an_error)
 {
-        __attribute__((cleanup(cleanup_free))) char *bytes = xmalloc(WATCH_LINE_MAX + 1);
-        __attribute__((cleanup(cleanup_text))) struct text seen = TEXT_NULL;
+        _cleanup_(free) char *bytes = xmalloc(WATCH_LINE_MAX + 1);
+        _cleanup_(text) struct text seen = TEXT_NULL;
         struct watch_lines lines = WATCH_LINES_NULL;
 
         memset(bytes, 'x', WATCH_LINE_MAX + 1);
@@ -534,7 +535,7 @@ END_TEST
 
 START_TEST(a_line_beyond_the_limit_is_made_good_by_a_list)
 {
-        __attribute__((cleanup(cleanup_free))) char *line = xmalloc(WATCH_LINE_MAX + 2);
+        _cleanup_(free) char *line = xmalloc(WATCH_LINE_MAX + 2);
         const struct stub_answer answers[] = {
                 LIST("10", "[]"),
                 STREAM(line),

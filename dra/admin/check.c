@@ -36,7 +36,7 @@ static bool check_config(const struct config *config)
 /* Whether new files can be created in the directory, or in its nearest existing ancestor. */
 static bool check_directory(const char *item, const char *path)
 {
-        __attribute__((cleanup(cleanup_free))) char *nearest = xstrdup(path);
+        _cleanup_(free) char *nearest = xstrdup(path);
         char text[PATH_MAX + 64];
         struct stat file;
         int r = 0;
@@ -54,7 +54,7 @@ static bool check_directory(const char *item, const char *path)
 /* If the lock file exists, run must be able to write it. */
 static bool check_lock(const struct config *config)
 {
-        __attribute__((cleanup(cleanup_free))) char *path = xasprintf("%s/lock", config->state_dir);
+        _cleanup_(free) char *path = xasprintf("%s/lock", config->state_dir);
         char text[PATH_MAX + 64];
         struct stat file;
 
@@ -69,16 +69,15 @@ static bool check_lock(const struct config *config)
 
 static bool check_registry(const struct config *config)
 {
-        __attribute__((cleanup(cleanup_free))) char *path =
-                xasprintf("%s/plugins_registry", config->kubelet_dir);
+        _cleanup_(free) char *path = xasprintf("%s/plugins_registry", config->kubelet_dir);
 
         return check_directory("registry", path);
 }
 
 static bool check_cdi_conflict(const struct config *config)
 {
-        __attribute__((cleanup(cleanup_free))) char *other = cdi_conflict_find(config->cdi_dir);
-        __attribute__((cleanup(cleanup_free))) char *text = NULL;
+        _cleanup_(free) char *other = cdi_conflict_find(config->cdi_dir);
+        _cleanup_(free) char *text = NULL;
 
         if (!other)
                 return true;
@@ -169,7 +168,7 @@ static bool check_api(const struct config *config, const struct survey *survey)
 static bool check_mount(const struct config *config, const struct survey *survey)
 {
         const char *socket = survey->settings.host_socket;
-        __attribute__((cleanup(cleanup_free))) char *directory = NULL, *seen = NULL;
+        _cleanup_(free) char *directory = NULL, *seen = NULL;
         char text[PATH_MAX];
         struct stat file;
 
@@ -193,7 +192,7 @@ static bool check_mount(const struct config *config, const struct survey *survey
 int check_run(const struct config *config)
 {
         const struct survey_options options = { .asks_for_node = true };
-        __attribute__((cleanup(cleanup_survey))) struct survey survey;
+        _cleanup_(survey) struct survey survey;
         bool is_ok = check_config(config);
 
         survey_make(config, &options, &survey);

@@ -38,8 +38,8 @@ static void print_capacity(const struct config *config, const struct survey *sur
 
 static void print_instance(const struct config *config)
 {
-        __attribute__((cleanup(cleanup_free))) char *path = xasprintf("%s/lock", config->state_dir);
-        __attribute__((cleanup(cleanup_close))) int fd = open(path, O_RDONLY | O_CLOEXEC);
+        _cleanup_(free) char *path = xasprintf("%s/lock", config->state_dir);
+        _cleanup_(close) int fd = open(path, O_RDONLY | O_CLOEXEC);
 
         if (fd < 0)
                 printf("driver     has never run here (%s: %s)\n", path, strerror(errno));
@@ -89,7 +89,7 @@ static void print_held(const struct survey *survey)
 
 static void print_plugin(const struct config *config, const struct survey *survey)
 {
-        __attribute__((cleanup(cleanup_free))) char *foreign =
+        _cleanup_(free) char *foreign =
                 xasprintf("%s/" PLUGIN_SERVICE_FOREIGN, config->device_plugin_dir);
 
         printf("plugin     %u devices held or lingering, as last recorded\n",
@@ -122,9 +122,8 @@ static void print_qgs(const struct survey *survey)
 
 static void print_cdi(const struct config *config)
 {
-        __attribute__((cleanup(cleanup_free))) char *path =
-                xasprintf("%s/%s", config->cdi_dir, CDI_SPEC_FILE);
-        __attribute__((cleanup(cleanup_free))) char *bytes = NULL;
+        _cleanup_(free) char *path = xasprintf("%s/%s", config->cdi_dir, CDI_SPEC_FILE);
+        _cleanup_(free) char *bytes = NULL;
         _cleanup_(json) struct json *spec = NULL;
         struct error error = ERROR_NULL;
         size_t n;
@@ -139,7 +138,7 @@ static void print_cdi(const struct config *config)
 int inspect_run(const struct config *config)
 {
         const struct survey_options options = { .on_record = print_claim };
-        __attribute__((cleanup(cleanup_survey))) struct survey survey;
+        _cleanup_(survey) struct survey survey;
 
         printf("node       %s\n", config->node_name ? config->node_name : "(no --node-name)");
         print_instance(config);

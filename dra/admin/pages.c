@@ -46,7 +46,7 @@ struct pages {
 
 static int bind_to(const struct sockaddr_storage *address, int *ret_fd)
 {
-        __attribute__((cleanup(cleanup_close))) int fd = -1;
+        _cleanup_(close) int fd = -1;
         int on = 1, off = 0;
 
         fd = socket(address->ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
@@ -64,7 +64,7 @@ static int bind_to(const struct sockaddr_storage *address, int *ret_fd)
 
 static int listen_on(const char *address, int *ret_fd, struct error *err)
 {
-        __attribute__((cleanup(cleanup_free))) char *without_v6 = xasprintf("0.0.0.0%s", address);
+        _cleanup_(free) char *without_v6 = xasprintf("0.0.0.0%s", address);
         struct sockaddr_storage parsed = { 0 };
         int r;
 
@@ -118,7 +118,7 @@ static enum MHD_Result answer_request(const struct pages *pages, struct MHD_Conn
                                       const char *path, const char *method)
 {
         static const char plain[] = "text/plain; charset=utf-8";
-        __attribute__((cleanup(cleanup_text))) struct text text = TEXT_NULL;
+        _cleanup_(text) struct text text = TEXT_NULL;
         const struct page *page = find_page(pages, path);
         unsigned status;
 

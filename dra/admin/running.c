@@ -2,6 +2,7 @@
 #include "admin/running.h"
 
 #include "base/error.h"
+#include "base/memory.h"
 #include "capacity.h"
 #include "config.h"
 #include "device.h"
@@ -23,7 +24,7 @@ static void print_place(const struct misc_tree_place *place)
 
 void running_print(const struct config *config, const struct capacity_sight *capacity)
 {
-        __attribute__((cleanup(cleanup_misc_tree))) struct misc_tree tree = MISC_TREE_NULL;
+        _cleanup_(misc_tree) struct misc_tree tree = MISC_TREE_NULL;
         struct error error = ERROR_NULL;
         uint64_t limit = DEVICE_INDEX_MAX;
         int r;

@@ -82,7 +82,7 @@ static void find_api(struct asking *asking)
 
 static void ask_for_node(struct asking *asking)
 {
-        __attribute__((cleanup(cleanup_free))) char *path = NULL;
+        _cleanup_(free) char *path = NULL;
 
         asking->is_node_told = !asking->api || !asking->config->node_name;
         if (asking->api && asking->is_node_told)
@@ -215,10 +215,8 @@ static void on_found(void *owner, struct ledger_claim *claim, int r, struct erro
 static void count_held(const struct config *config, const struct survey_options *options,
                        struct ledger *ledger, struct survey_held *ret)
 {
-        __attribute__((cleanup(cleanup_free))) char *path =
-                xasprintf("%s/claims", config->state_dir);
-        __attribute__((cleanup(cleanup_close))) int fd =
-                open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        _cleanup_(free) char *path = xasprintf("%s/claims", config->state_dir);
+        _cleanup_(close) int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
         struct counting counting = { ret, ledger, options };
 
         *ret = (struct survey_held){ .by_plugin = (unsigned)plugin_n_recorded(config->state_dir) };
@@ -252,9 +250,9 @@ static struct measure_holder *find_holders(const struct ledger *ledger, unsigned
 static void count_foreign(const struct config *config, const struct capacity_sight *capacity,
                           const struct ledger *ledger, struct survey_held *held)
 {
-        __attribute__((cleanup(cleanup_misc_tree))) struct misc_tree tree = MISC_TREE_NULL;
-        __attribute__((cleanup(cleanup_free))) struct measure_holder *holders = NULL;
-        __attribute__((cleanup(cleanup_free))) unsigned *foreign_at = NULL;
+        _cleanup_(misc_tree) struct misc_tree tree = MISC_TREE_NULL;
+        _cleanup_(free) struct measure_holder *holders = NULL;
+        _cleanup_(free) unsigned *foreign_at = NULL;
         struct measure measure = MEASURE_NULL;
         struct measure_found found;
         uint64_t limit = DEVICE_INDEX_MAX;

@@ -20,7 +20,7 @@
 static int read_all(int fd, const char *path, size_t max, char **ret_bytes, size_t *ret_n,
                     struct error *err)
 {
-        __attribute__((cleanup(cleanup_text))) struct text content = TEXT_NULL;
+        _cleanup_(text) struct text content = TEXT_NULL;
 
         for (;;) {
                 char chunk[CHUNK];
@@ -46,7 +46,7 @@ static int read_all(int fd, const char *path, size_t max, char **ret_bytes, size
 int file_read(int dir_fd, const char *path, size_t max, char **ret_bytes, size_t *ret_n,
               struct error *err)
 {
-        __attribute__((cleanup(cleanup_close))) int fd = -1;
+        _cleanup_(close) int fd = -1;
 
         fd = openat(dir_fd, path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
         if (fd < 0)
@@ -69,7 +69,7 @@ static int check_regular(const struct stat *file, const char *path, struct error
 int file_read_regular(int dir_fd, const char *path, size_t max, char **ret_bytes, size_t *ret_n,
                       struct error *err)
 {
-        __attribute__((cleanup(cleanup_close))) int fd = -1;
+        _cleanup_(close) int fd = -1;
         struct stat file;
         int r;
 
@@ -106,7 +106,7 @@ static int write_all(int fd, const char *bytes, size_t n)
 static int fill_temporary(int dir_fd, const char *temporary, const void *bytes, size_t n,
                           mode_t mode, enum file_sync sync)
 {
-        __attribute__((cleanup(cleanup_close))) int fd = -1;
+        _cleanup_(close) int fd = -1;
         int r;
 
         fd = openat(dir_fd, temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
@@ -127,7 +127,7 @@ static int fill_temporary(int dir_fd, const char *temporary, const void *bytes, 
 int file_replace(int dir_fd, const char *name, const void *bytes, size_t n, mode_t mode,
                  enum file_sync sync, struct error *err)
 {
-        __attribute__((cleanup(cleanup_free))) char *temporary = NULL;
+        _cleanup_(free) char *temporary = NULL;
         uint64_t tag = 0;
         int r;
 
@@ -146,7 +146,7 @@ int file_replace(int dir_fd, const char *name, const void *bytes, size_t n, mode
 
 int file_append(int dir_fd, const char *path, const void *bytes, size_t n, struct error *err)
 {
-        __attribute__((cleanup(cleanup_close))) int fd = -1;
+        _cleanup_(close) int fd = -1;
         int r;
 
         fd = openat(dir_fd, path, O_WRONLY | O_APPEND | O_NOFOLLOW | O_CLOEXEC);
@@ -182,7 +182,7 @@ void file_sweep_temporaries(int dir_fd)
 
 int file_open_directory(const char *path, mode_t mode, int *ret_fd, struct error *err)
 {
-        __attribute__((cleanup(cleanup_free))) char *partial = xstrdup(path);
+        _cleanup_(free) char *partial = xstrdup(path);
         int fd;
 
         for (char *slash = partial + 1; *partial && (slash = strchr(slash, '/')); ++slash) {

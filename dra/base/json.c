@@ -2,6 +2,7 @@
 #include "base/json.h"
 
 #include "base/error.h"
+#include "base/memory.h"
 
 #include <assert.h>
 #include <cjson/cJSON.h>
@@ -70,7 +71,7 @@ static int compare_keys(const void *a, const void *b)
 
 static const char *find_duplicate_here(const cJSON *object)
 {
-        __attribute__((cleanup(cleanup_free))) const cJSON **members = NULL;
+        _cleanup_(free) const cJSON **members = NULL;
         size_t n = 0;
 
         for (const cJSON *member = object->child; member; member = member->next)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "base/log.h"
 
+#include "base/memory.h"
 #include "base/text.h"
 
 #include <stdio.h>
@@ -120,7 +121,7 @@ static void add_as_json(struct text *line, enum log_level level, const char *mes
 
 void log_write(enum log_level level, const char *message, const struct log_field *fields)
 {
-        __attribute__((cleanup(cleanup_text))) struct text line = TEXT_NULL;
+        _cleanup_(text) struct text line = TEXT_NULL;
 
         if (!log_is_on(level))
                 return;

@@ -29,7 +29,7 @@ char *xvasprintf(const char *format, va_list args)
 #define container_of(pointer, type, member) \
         ((type *)(void *)((char *)(pointer)-offsetof(type, member)))
 
-/* Defines cleanup_<name>(): a local marked __attribute__((cleanup(cleanup_name))) is passed to
+/* Defines cleanup_<name>(): a local marked _cleanup_(name) is passed to
  * free_function when it goes out of scope, unless it is NULL by then. */
 #define DEFINE_CLEANUP(type, name, free_function)         \
         static inline void cleanup_##name(type **pointer) \

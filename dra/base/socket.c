@@ -12,7 +12,7 @@
 int socket_try(const char *path)
 {
         struct sockaddr_un address = { .sun_family = AF_UNIX };
-        __attribute__((cleanup(cleanup_close))) int fd = -1;
+        _cleanup_(close) int fd = -1;
         size_t n = strlen(path);
         struct stat file;
 

@@ -32,7 +32,7 @@ void text_add(struct text *text, const char *string)
 
 void text_addf(struct text *text, const char *format, ...)
 {
-        __attribute__((cleanup(cleanup_free))) char *string = NULL;
+        _cleanup_(free) char *string = NULL;
         va_list args;
 
         va_start(args, format);

@@ -149,7 +149,7 @@ static void job_give_up(struct job *job, const struct error *error)
 
 static void explain_full(struct job *job, int outcome, struct error *error)
 {
-        __attribute__((cleanup(cleanup_text))) struct text holders = TEXT_NULL;
+        _cleanup_(text) struct text holders = TEXT_NULL;
         const struct ledger *ledger = job->prepare->options.ledger;
 
         if (outcome == LEDGER_TOO_LARGE) {
@@ -412,8 +412,7 @@ static void on_claim(void *owner, const struct kube_reply *reply)
 
 static void job_read(struct job *job)
 {
-        __attribute__((cleanup(cleanup_free))) char *path =
-                kube_path_claim(job->namespace_, job->name);
+        _cleanup_(free) char *path = kube_path_claim(job->namespace_, job->name);
         struct error error = ERROR_NULL;
 
         job->state = JOB_READING;

@@ -40,8 +40,7 @@ void prepare_free(struct prepare *prepare)
 /* Advance every job there is; jobs end meanwhile, so the table is read out first. */
 static void advance_all(struct prepare *prepare)
 {
-        __attribute__((cleanup(cleanup_free))) struct job **jobs =
-                xcalloc(prepare->jobs.n_nodes, sizeof(struct job *));
+        _cleanup_(free) struct job **jobs = xcalloc(prepare->jobs.n_nodes, sizeof(struct job *));
         size_t n = 0;
 
         for (struct table_node *node = table_next(&prepare->jobs, NULL); node;

@@ -107,7 +107,7 @@ void rebuild_released(struct rebuild *rebuild, const char *namespace_, const cha
 
 static bool was_released(const struct rebuild *rebuild, const char *namespace_, const char *name)
 {
-        __attribute__((cleanup(cleanup_free))) char *key = key_of(namespace_, name);
+        _cleanup_(free) char *key = key_of(namespace_, name);
         const struct list *position;
 
         list_for_each (position, &rebuild->releases) {
@@ -178,7 +178,7 @@ static void add_device(struct lost *lost, const struct device_prepared *device)
  * rather one TD too many than one too few. */
 static void hold_by_name(struct lost *lost)
 {
-        __attribute__((cleanup(cleanup_free))) char *key = key_of(lost->namespace_, lost->name);
+        _cleanup_(free) char *key = key_of(lost->namespace_, lost->name);
         const struct rebuild_options *options = &lost->rebuild->options;
         struct ledger_claim *claim;
 
@@ -273,8 +273,7 @@ static void on_claim(void *owner, const struct kube_reply *reply)
 
 static void ask_api(struct lost *lost)
 {
-        __attribute__((cleanup(cleanup_free))) char *path =
-                kube_path_claim(lost->namespace_, lost->name);
+        _cleanup_(free) char *path = kube_path_claim(lost->namespace_, lost->name);
 
         lost->get = kube_get(lost->rebuild->options.api, path, "ResourceClaim", on_claim, lost);
 }
@@ -313,7 +312,7 @@ static void keep_list(struct rebuild *rebuild, const struct device_prepared *dev
 
 static bool is_listed(const struct rebuild *rebuild, const char *namespace_, const char *name)
 {
-        __attribute__((cleanup(cleanup_free))) char *key = key_of(namespace_, name);
+        _cleanup_(free) char *key = key_of(namespace_, name);
 
         for (size_t i = 0; i < rebuild->n_listed; ++i)
                 if (strcmp(rebuild->listed[i], key) == 0)
@@ -372,7 +371,7 @@ static void ask_for_new(struct rebuild *rebuild)
 
 static void tell_found(struct rebuild *rebuild, unsigned n_found_before)
 {
-        __attribute__((cleanup(cleanup_free))) char *text = NULL;
+        _cleanup_(free) char *text = NULL;
 
         if (rebuild->n_found == n_found_before)
                 return;

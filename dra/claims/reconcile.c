@@ -224,7 +224,7 @@ static void look_at_next(struct reconcile *reconcile)
         for (; reconcile->n_uids; skip(reconcile)) {
                 const struct ledger_claim *held = ledger_find(
                         reconcile->options.ledger, reconcile->uids[reconcile->n_uids - 1]);
-                __attribute__((cleanup(cleanup_free))) char *path = NULL;
+                _cleanup_(free) char *path = NULL;
 
                 if (!held || !is_to_be_compared(reconcile, held))
                         continue;

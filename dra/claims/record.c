@@ -4,6 +4,7 @@
 
 #include "base/error.h"
 #include "base/json.h"
+#include "base/memory.h"
 #include "base/parse.h"
 #include "base/text.h"
 #include "device.h"
@@ -42,7 +43,7 @@ static char *make_header(const char *json, size_t n)
 char *claims_record_encode(const struct ledger_claim *claim, size_t *ret_n)
 {
         _cleanup_(json) struct json *record = json_new_object();
-        __attribute__((cleanup(cleanup_free))) char *json = NULL, *header = NULL;
+        _cleanup_(free) char *json = NULL, *header = NULL;
         struct text text = TEXT_NULL;
         struct json *devices;
 
@@ -85,7 +86,7 @@ char *claims_record_encode(const struct ledger_claim *claim, size_t *ret_n)
 static int check_header(const char *bytes, size_t n_header, const char *json, size_t n_json,
                         struct error *err)
 {
-        __attribute__((cleanup(cleanup_free))) char *wanted = make_header(json, n_json);
+        _cleanup_(free) char *wanted = make_header(json, n_json);
 
         if (strlen(wanted) == n_header && memcmp(wanted, bytes, n_header) == 0)
                 return 0;

@@ -92,7 +92,7 @@ static int read_once(int directory_fd, const char *uid, char **ret_bytes, size_t
 int recordfile_read(int directory_fd, const char *uid, struct ledger_claim **ret_claim,
                     struct error *err)
 {
-        __attribute__((cleanup(cleanup_free))) char *bytes = NULL;
+        _cleanup_(free) char *bytes = NULL;
         _cleanup_(ledger_claim) struct ledger_claim *claim = NULL;
         size_t n;
         int r;
@@ -162,7 +162,7 @@ static int name_aside(int directory_fd, const char *uid, int aside_fd, char **re
                       bool *ret_is_moved)
 {
         for (long long now = time(NULL), last = now + 1000; now < last; ++now) {
-                __attribute__((cleanup(cleanup_free))) char *name = xasprintf("%s.%lld", uid, now);
+                _cleanup_(free) char *name = xasprintf("%s.%lld", uid, now);
 
                 *ret_is_moved = false;
                 if (linkat(directory_fd, uid, aside_fd, name, 0) < 0) {
@@ -197,9 +197,9 @@ static void undo_aside(int directory_fd, const char *uid, int aside_fd, const ch
 int recordfile_set_aside(int directory_fd, const char *path, const char *where,
                          const struct ledger_claim *claim, bool is_durable, struct error *err)
 {
-        __attribute__((cleanup(cleanup_free))) char *aside = xasprintf("%s/../%s", path, where);
-        __attribute__((cleanup(cleanup_free))) char *bytes = NULL, *name = NULL;
-        __attribute__((cleanup(cleanup_close))) int fd = -1;
+        _cleanup_(free) char *aside = xasprintf("%s/../%s", path, where);
+        _cleanup_(free) char *bytes = NULL, *name = NULL;
+        _cleanup_(close) int fd = -1;
         bool is_moved = false;
         size_t n;
         int r;
@@ -233,7 +233,7 @@ static char *mark_name(const char *uid)
 
 int recordfile_mark(int directory_fd, const char *uid, unsigned n_tds)
 {
-        __attribute__((cleanup(cleanup_free))) char *mark = mark_name(uid), *temporary = NULL;
+        _cleanup_(free) char *mark = mark_name(uid), *temporary = NULL;
         char target[sizeof("4294967295")];
         unsigned long tag = 0;
 
@@ -259,7 +259,7 @@ int recordfile_mark(int directory_fd, const char *uid, unsigned n_tds)
 
 static unsigned old_attribute(int directory_fd, const char *uid)
 {
-        __attribute__((cleanup(cleanup_close))) int fd = -1;
+        _cleanup_(close) int fd = -1;
         struct stat file;
         unsigned n_tds;
 
@@ -273,7 +273,7 @@ static unsigned old_attribute(int directory_fd, const char *uid)
 
 unsigned recordfile_marked(int directory_fd, const char *uid)
 {
-        __attribute__((cleanup(cleanup_free))) char *mark = mark_name(uid);
+        _cleanup_(free) char *mark = mark_name(uid);
         char target[sizeof("4294967295")];
         ssize_t n = readlinkat(directory_fd, mark, target, sizeof(target));
         uint64_t n_tds;
@@ -288,7 +288,7 @@ unsigned recordfile_marked(int directory_fd, const char *uid)
 
 void recordfile_unmark(int directory_fd, const char *uid)
 {
-        __attribute__((cleanup(cleanup_free))) char *mark = mark_name(uid);
+        _cleanup_(free) char *mark = mark_name(uid);
 
         (void)unlinkat(directory_fd, mark, 0);
 }
@@ -302,7 +302,7 @@ void recordfile_sweep_marks(int directory_fd)
                 return;
         while ((entry = readdir(stream))) {
                 size_t n = strlen(entry->d_name), n_suffix = strlen(MARK_SUFFIX);
-                __attribute__((cleanup(cleanup_free))) char *uid = NULL;
+                _cleanup_(free) char *uid = NULL;
                 struct stat mark;
 
                 if (n <= n_suffix || strcmp(entry->d_name + n - n_suffix, MARK_SUFFIX) != 0)

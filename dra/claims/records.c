@@ -4,6 +4,7 @@
 #include "base/error.h"
 #include "base/file.h"
 #include "base/list.h"
+#include "base/memory.h"
 #include "base/text.h"
 #include "base/timer.h"
 #include "claims/record.h"
@@ -208,7 +209,7 @@ static void sync_above(int directory_fd)
         static const char *const above[] = { "..", "../.." };
 
         for (size_t i = 0; i < array_size(above); ++i) {
-                __attribute__((cleanup(cleanup_close))) int fd =
+                _cleanup_(close) int fd =
                         openat(directory_fd, above[i], O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 
                 /* A disk that cannot do it fails the first record, too, and that is reported. */
@@ -319,7 +320,7 @@ void records_remove(struct records *records, const char *uid, records_on_done *o
 int records_open(uv_loop_t *loop, const char *state_dir, bool is_durable, struct records **ret,
                  struct error *err)
 {
-        __attribute__((cleanup(cleanup_free))) char *directory = xasprintf("%s/claims", state_dir);
+        _cleanup_(free) char *directory = xasprintf("%s/claims", state_dir);
         struct records *records;
         int fd, r;
 

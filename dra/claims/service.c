@@ -86,8 +86,7 @@ static void send_prepared(struct batch *batch)
         Dra__NodePrepareResourcesResponse response = DRA__NODE_PREPARE_RESOURCES_RESPONSE__INIT;
         Dra__NodePrepareResourcesResponse__ClaimsEntry *entries =
                 xcalloc(batch->n_items, sizeof(*entries));
-        __attribute__((cleanup(cleanup_free)))
-        Dra__NodePrepareResourcesResponse__ClaimsEntry **pointers =
+        _cleanup_(free) Dra__NodePrepareResourcesResponse__ClaimsEntry **pointers =
                 xcalloc(batch->n_items, sizeof(*pointers));
 
         for (size_t i = 0; i < batch->n_items; ++i) {
@@ -107,8 +106,7 @@ static void send_unprepared(struct batch *batch)
         Dra__NodeUnprepareResourcesResponse response = DRA__NODE_UNPREPARE_RESOURCES_RESPONSE__INIT;
         Dra__NodeUnprepareResourcesResponse__ClaimsEntry *entries =
                 xcalloc(batch->n_items, sizeof(*entries));
-        __attribute__((cleanup(cleanup_free)))
-        Dra__NodeUnprepareResourcesResponse__ClaimsEntry **pointers =
+        _cleanup_(free) Dra__NodeUnprepareResourcesResponse__ClaimsEntry **pointers =
                 xcalloc(batch->n_items, sizeof(*pointers));
 
         for (size_t i = 0; i < batch->n_items; ++i) {

@@ -44,9 +44,8 @@ static void on_connection(void *owner, int fd)
 static int listen_on(struct sockets *sockets, enum role role, struct error *err)
 {
         struct rpc_listener *listener = sockets->listeners[role];
-        __attribute__((cleanup(cleanup_free))) char *directory =
-                file_directory_of(rpc_listener_path(listener));
-        __attribute__((cleanup(cleanup_close))) int directory_fd = -1;
+        _cleanup_(free) char *directory = file_directory_of(rpc_listener_path(listener));
+        _cleanup_(close) int directory_fd = -1;
         int r;
 
         r = file_open_directory(directory, role == DRA ? 0700 : 0755, &directory_fd, err);

@@ -28,7 +28,7 @@ static bool is_uuid(const char *string, size_t n)
 
 int boot_id_read(const char *path, char ret_id[BOOT_ID_SIZE], struct error *err)
 {
-        __attribute__((cleanup(cleanup_free))) char *bytes = NULL;
+        _cleanup_(free) char *bytes = NULL;
         size_t n;
         int r;
 

@@ -12,7 +12,7 @@
 
 enum kvm_tdx kvm_tdx_read(const char *file)
 {
-        __attribute__((cleanup(cleanup_free))) char *bytes = NULL;
+        _cleanup_(free) char *bytes = NULL;
         size_t n;
         int r;
 

@@ -45,9 +45,8 @@ static void step_up(struct walk *walk)
 
 static int step_down(struct walk *walk, const char *component)
 {
-        __attribute__((cleanup(cleanup_free))) char *below =
-                xasprintf("%s/%s", walk->done, component);
-        __attribute__((cleanup(cleanup_free))) char *file = NULL;
+        _cleanup_(free) char *below = xasprintf("%s/%s", walk->done, component);
+        _cleanup_(free) char *file = NULL;
         char target[PATH_MAX];
         ssize_t n_target = -1;
         int r = walk->find(walk->owner, below, &file);
@@ -79,8 +78,7 @@ int links_resolve(const char *path, links_find *find, void *owner, char **ret)
         memcpy(walk.rest, path, strlen(path) + 1);
         while (!r) {
                 size_t n_slashes = strspn(walk.rest, "/"), n = strcspn(walk.rest + n_slashes, "/");
-                __attribute__((cleanup(cleanup_free))) char *component =
-                        xstrndup(walk.rest + n_slashes, n);
+                _cleanup_(free) char *component = xstrndup(walk.rest + n_slashes, n);
 
                 if (!n) {
                         *ret = xstrdup(walk.done);

@@ -53,8 +53,7 @@ static unsigned take_from(const struct misc_tree *tree, enum misc_tree_kind kind
 void measure_attribute(const struct misc_tree *tree, const struct measure_holder *holders,
                        size_t n_holders, struct measure_found *ret, unsigned **ret_foreign_at)
 {
-        __attribute__((cleanup(cleanup_free))) unsigned *unclaimed =
-                xcalloc(tree->n_places, sizeof(*unclaimed));
+        _cleanup_(free) unsigned *unclaimed = xcalloc(tree->n_places, sizeof(*unclaimed));
         unsigned ours = 0, running = 0, leaked = 0, idle = 0, unplaced = 0, n;
 
         for (size_t i = 0; i < tree->n_places; ++i) {

@@ -84,7 +84,7 @@ int misc_parse_events(const char *bytes, size_t n, uint64_t *ret_refused, struct
 
 static int read_one(const char *path, uint64_t *ret_tds, struct error *err)
 {
-        __attribute__((cleanup(cleanup_free))) char *bytes = NULL;
+        _cleanup_(free) char *bytes = NULL;
         size_t n;
         int r;
 

@@ -111,7 +111,7 @@ static bool is_gone(int r)
 static int read_file(struct walk *walk, const char *path, const char *name, char **ret_bytes,
                      size_t *ret_n, char **ret_path)
 {
-        __attribute__((cleanup(cleanup_free))) char *full =
+        _cleanup_(free) char *full =
                 xasprintf("%s%s/%s", walk->root, strcmp(path, "/") == 0 ? "" : path, name);
         struct error error = ERROR_NULL;
         int r = file_read(AT_FDCWD, full, FILE_MAX, ret_bytes, ret_n, &error);
@@ -131,7 +131,7 @@ static int read_number(struct walk *walk, const char *path, const char *name,
                        int (*parse)(const char *bytes, size_t n, uint64_t *ret, struct error *err),
                        uint64_t *ret)
 {
-        __attribute__((cleanup(cleanup_free))) char *bytes = NULL, *full = NULL;
+        _cleanup_(free) char *bytes = NULL, *full = NULL;
         size_t n;
         int r;
 
@@ -148,7 +148,7 @@ static int read_number(struct walk *walk, const char *path, const char *name,
 
 static bool has_file(struct walk *walk, const char *path, const char *name, const char *needle)
 {
-        __attribute__((cleanup(cleanup_free))) char *bytes = NULL;
+        _cleanup_(free) char *bytes = NULL;
         size_t n;
 
         return read_file(walk, path, name, &bytes, &n, NULL) == 0 &&
@@ -157,7 +157,7 @@ static bool has_file(struct walk *walk, const char *path, const char *name, cons
 
 static bool is_empty(struct walk *walk, const char *path, const char *name)
 {
-        __attribute__((cleanup(cleanup_free))) char *bytes = NULL;
+        _cleanup_(free) char *bytes = NULL;
         size_t n;
 
         return read_file(walk, path, name, &bytes, &n, NULL) == 0 && n == 0;
@@ -235,7 +235,7 @@ static int walk_children(struct walk *walk, const char *path, struct pod *pod, u
                          struct sum *below, bool *ret_is_split)
 {
         const char *base = strcmp(path, "/") == 0 ? "" : path;
-        __attribute__((cleanup(cleanup_free))) char *full = xasprintf("%s%s", walk->root, base);
+        _cleanup_(free) char *full = xasprintf("%s%s", walk->root, base);
         bool has_children = false;
         const struct dirent *entry;
         DIR *directory = opendir(full);
@@ -247,7 +247,7 @@ static int walk_children(struct walk *walk, const char *path, struct pod *pod, u
         if (!directory)
                 return error_errno(walk->err, -errno, "cannot open %s", full);
         while (r >= 0 && (entry = readdir(directory))) {
-                __attribute__((cleanup(cleanup_free))) char *child = NULL;
+                _cleanup_(free) char *child = NULL;
                 struct sum sum = { 0 };
 
                 if (entry->d_type != DT_DIR || entry->d_name[0] == '.')
@@ -346,13 +346,13 @@ static int walk_cgroup(struct walk *walk, const char *path, struct pod *pod, uns
 
 static bool is_hierarchy(const char *root)
 {
-        __attribute__((cleanup(cleanup_free))) char *file = xasprintf("%s/misc.current", root);
+        _cleanup_(free) char *file = xasprintf("%s/misc.current", root);
         const struct dirent *entry;
         bool is_found = access(file, F_OK) == 0;
         DIR *directory = is_found ? NULL : opendir(root);
 
         while (directory && !is_found && (entry = readdir(directory))) {
-                __attribute__((cleanup(cleanup_free))) char *below = NULL;
+                _cleanup_(free) char *below = NULL;
 
                 if (entry->d_type != DT_DIR || entry->d_name[0] == '.')
                         continue;
@@ -371,8 +371,7 @@ static char *find_hierarchy(const char *cgroup_root)
         static const char *const places[] = { "/misc", "/unified", "" };
 
         for (size_t i = 0; i < array_size(places); ++i) {
-                __attribute__((cleanup(cleanup_free))) char *root =
-                        xasprintf("%s%s", cgroup_root, places[i]);
+                _cleanup_(free) char *root = xasprintf("%s%s", cgroup_root, places[i]);
 
                 if (is_hierarchy(root))
                         return take_ptr(root);
@@ -404,7 +403,7 @@ static int walk_once(const char *root, uint64_t limit, struct misc_tree *ret, st
 int misc_tree_read(const char *cgroup_root, uint64_t limit, struct misc_tree *ret,
                    struct error *err)
 {
-        __attribute__((cleanup(cleanup_free))) char *root = find_hierarchy(cgroup_root);
+        _cleanup_(free) char *root = find_hierarchy(cgroup_root);
         struct misc_tree tree = MISC_TREE_NULL;
 
         if (!root)

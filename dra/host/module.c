@@ -52,7 +52,7 @@ static bool is_our_trouble(int r)
 
 enum module_news module_read(struct module *module)
 {
-        __attribute__((cleanup(cleanup_free))) char *bytes = NULL, *version = NULL;
+        _cleanup_(free) char *bytes = NULL, *version = NULL;
         size_t n;
         int r;
 

@@ -42,7 +42,7 @@ static int has_child(const char *path)
 
 char *podcgroup_find(const char *cgroup_root, const char *pod_uid)
 {
-        __attribute__((cleanup(cleanup_free))) char *escaped = xstrdup(pod_uid);
+        _cleanup_(free) char *escaped = xstrdup(pod_uid);
 
         if (!text_is_uid(pod_uid))
                 return NULL;
@@ -50,7 +50,7 @@ char *podcgroup_find(const char *cgroup_root, const char *pod_uid)
                 *dash = '_';
         for (size_t i = 0; i < array_size(hierarchies); ++i)
                 for (size_t j = 0; j < array_size(places); ++j) {
-                        __attribute__((cleanup(cleanup_free))) char *path = xasprintf(
+                        _cleanup_(free) char *path = xasprintf(
                                 "%s%s/%s%s%s", cgroup_root, hierarchies[i], places[j].before,
                                 places[j].has_underscores ? escaped : pod_uid, places[j].after);
 

@@ -50,8 +50,7 @@ static int note_directories(const struct container *container, const char *path,
         struct stat file;
 
         while ((slash = strchr(slash + 1, '/'))) {
-                __attribute__((cleanup(cleanup_free))) char *directory =
-                        xstrndup(path, (size_t)(slash - path));
+                _cleanup_(free) char *directory = xstrndup(path, (size_t)(slash - path));
 
                 if (sight->n_directories == QGS_LOOK_DIRECTORIES)
                         return -ENAMETOOLONG;
@@ -80,9 +79,9 @@ static int note_socket(const char *path, bool is_link, struct qgs_sight *sight)
 static int look_within(const struct container *container, const char *vm_socket, char **ret_path,
                        struct qgs_sight *sight)
 {
-        __attribute__((cleanup(cleanup_free))) char *named =
+        _cleanup_(free) char *named =
                 xasprintf("%s%s", container->mounted, strrchr(vm_socket, '/'));
-        __attribute__((cleanup(cleanup_free))) char *real = NULL, *path = NULL;
+        _cleanup_(free) char *real = NULL, *path = NULL;
         struct stat file;
         bool is_link;
         int r;
@@ -109,9 +108,9 @@ static int look_within(const struct container *container, const char *vm_socket,
 
 char *qgs_look(const struct qgs_place *place, struct qgs_sight *ret)
 {
-        __attribute__((cleanup(cleanup_free))) char *directory = file_directory_of(place->socket);
-        __attribute__((cleanup(cleanup_free))) char *real = NULL, *mounted = NULL;
-        __attribute__((cleanup(cleanup_free))) char *target = file_directory_of(place->vm_socket);
+        _cleanup_(free) char *directory = file_directory_of(place->socket);
+        _cleanup_(free) char *real = NULL, *mounted = NULL;
+        _cleanup_(free) char *target = file_directory_of(place->vm_socket);
         struct container container = { .target = qgs_path_usual_name(target) };
         struct vm_groups groups = VM_GROUPS_NULL;
         char *path = NULL;

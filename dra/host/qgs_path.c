@@ -166,7 +166,7 @@ bool qgs_path_is_same(const char *a, const char *b)
 
 static bool is_real_directory(const char *root, const char *path)
 {
-        __attribute__((cleanup(cleanup_free))) char *full = xasprintf("%s%s", root, path);
+        _cleanup_(free) char *full = xasprintf("%s%s", root, path);
         struct stat file;
 
         return lstat(full, &file) == 0 && S_ISDIR(file.st_mode);
@@ -186,14 +186,14 @@ static char *spell(const char *root, const char *path)
 
 char *qgs_path_seen(const char *root, const char *path)
 {
-        __attribute__((cleanup(cleanup_free))) char *below = spell(root, path);
+        _cleanup_(free) char *below = spell(root, path);
 
         return xasprintf("%s%s", root, below);
 }
 
 bool qgs_path_is_visible(const char *root, const char *seen_directory)
 {
-        __attribute__((cleanup(cleanup_free))) char *nearest = xstrdup(seen_directory);
+        _cleanup_(free) char *nearest = xstrdup(seen_directory);
         size_t n_root = strlen(root);
         char *slash;
 
@@ -247,7 +247,7 @@ static int find_below(void *owner, const char *path, char **ret_file)
 
 int qgs_path_resolve(const char *root, const char *path, char **ret)
 {
-        __attribute__((cleanup(cleanup_free))) char *below = spell(root, path);
+        _cleanup_(free) char *below = spell(root, path);
 
         return links_resolve(below, find_below, (void *)(uintptr_t)root, ret);
 }
@@ -257,7 +257,7 @@ int qgs_path_resolve(const char *root, const char *path, char **ret)
 static int check_contents(const char *what, const char *path, const char *root,
                           const char *directory, struct error *err)
 {
-        __attribute__((cleanup(cleanup_free))) char *full = xasprintf("%s%s", root, directory);
+        _cleanup_(free) char *full = xasprintf("%s%s", root, directory);
         struct stat file;
 
         if (lstat(full, &file) < 0)
@@ -267,8 +267,7 @@ static int check_contents(const char *what, const char *path, const char *root,
                                  "%s: the directory of \"%s\", %.200s, is not a directory; " REMEDY,
                                  what, path, full);
         for (size_t i = 0; i < array_size(foreign_sockets); ++i) {
-                __attribute__((cleanup(cleanup_free))) char *neighbour =
-                        xasprintf("%s/%s", full, foreign_sockets[i]);
+                _cleanup_(free) char *neighbour = xasprintf("%s/%s", full, foreign_sockets[i]);
 
                 if (lstat(neighbour, &file) == 0)
                         return error_set(err, -EINVAL,
@@ -282,7 +281,7 @@ static int check_contents(const char *what, const char *path, const char *root,
 
 int qgs_path_check(const char *what, const char *path, const char *root, struct error *err)
 {
-        __attribute__((cleanup(cleanup_free))) char *directory = NULL, *real = NULL;
+        _cleanup_(free) char *directory = NULL, *real = NULL;
         int r;
 
         r = check_form(what, path, err);

@@ -81,7 +81,7 @@ struct answer {
 static int shorten(const char *path, char *ret, size_t n_ret, int *ret_directory_fd)
 {
         const char *slash = strrchr(path, '/');
-        __attribute__((cleanup(cleanup_free))) char *directory = NULL;
+        _cleanup_(free) char *directory = NULL;
         int n;
 
         if (strlen(path) < n_ret) {
@@ -99,7 +99,7 @@ static int shorten(const char *path, char *ret, size_t n_ret, int *ret_directory
 static int connect_to(int fd, const char *path)
 {
         struct sockaddr_un address = { .sun_family = AF_UNIX };
-        __attribute__((cleanup(cleanup_close))) int directory_fd = -1;
+        _cleanup_(close) int directory_fd = -1;
         int r = shorten(path, address.sun_path, sizeof(address.sun_path), &directory_fd);
 
         if (r < 0)
@@ -112,7 +112,7 @@ static int ask(const char *path, gid_t group)
 {
         static const unsigned char request[] = { 0, 0, 0,  16, 1, 0, 1, 0, 4, 0,
                                                  0, 0, 16, 0,  0, 0, 0, 0, 0, 0 };
-        __attribute__((cleanup(cleanup_close))) int fd = -1;
+        _cleanup_(close) int fd = -1;
         struct vm_groups groups = VM_GROUPS_NULL;
         int r;
 
@@ -294,7 +294,7 @@ static bool wait_for(int fd, struct answer *answer, uint64_t until_ms, bool was_
 static enum qgs_probe_result probe_once(const char *path, gid_t group, char *ret_failure,
                                         size_t n_failure)
 {
-        __attribute__((cleanup(cleanup_close))) int fd = ask(path, group);
+        _cleanup_(close) int fd = ask(path, group);
         enum qgs_probe_result result = QGS_PROBE_SILENT;
         struct answer answer = { .n = 0 };
         uint64_t asked_ms = monotonic_ms();
@@ -322,7 +322,7 @@ void qgs_judge_vm_once(const struct qgs_place *place, struct qgs_verdict_state *
 
         qgs_verdict_init(&verdict, place->socket, monotonic_ms());
         while (verdict.in_force.state == QGS_UNKNOWN && monotonic_ms() < until_ms) {
-                __attribute__((cleanup(cleanup_free))) char *path = NULL;
+                _cleanup_(free) char *path = NULL;
                 struct qgs_sight sight;
                 char failure[64] = "";
                 enum qgs_probe_result result;

@@ -95,7 +95,7 @@ static void look(struct qgs_watch *watch)
         const struct qgs_place place = { .root = watch->options.root,
                                          .socket = watch->socket + strlen(watch->options.root),
                                          .vm_socket = watch->vm_socket };
-        __attribute__((cleanup(cleanup_free))) char *real = NULL;
+        _cleanup_(free) char *real = NULL;
         struct qgs_sight sight;
 
         for (size_t i = 0; i < DEPTH_MAX && watch->directories[i]; ++i)
@@ -133,10 +133,9 @@ static void watch_directories(struct qgs_watch *watch)
 
         for (char *slash = watch->socket; slash && n < DEPTH_MAX; slash = strchr(slash + 1, '/')) {
                 size_t n_directory = (size_t)(slash - watch->socket);
-                __attribute__((cleanup(cleanup_free))) char *directory =
+                _cleanup_(free) char *directory =
                         xstrndup(watch->socket, n_directory ? n_directory : 1);
-                __attribute__((cleanup(cleanup_free))) char *name =
-                        xstrndup(slash + 1, strcspn(slash + 1, "/"));
+                _cleanup_(free) char *name = xstrndup(slash + 1, strcspn(slash + 1, "/"));
 
                 watch->directories[n] = dirwatch_new_for(watch->options.loop, directory, name,
                                                          on_directory_changed, watch);
@@ -167,8 +166,7 @@ struct qgs_watch *qgs_watch_new(const struct qgs_watch_options *options)
 
 void qgs_watch_set_socket(struct qgs_watch *watch, const char *socket, const char *vm_socket)
 {
-        __attribute__((cleanup(cleanup_free))) char *seen =
-                qgs_path_seen(watch->options.root, socket);
+        _cleanup_(free) char *seen = qgs_path_seen(watch->options.root, socket);
 
         /* Another spelling of the same place is another name in what a person reads. */
         if (watch->socket && strcmp(watch->socket, seen) == 0 &&

@@ -211,7 +211,7 @@ static struct kube_call *call_new(struct kube_api *api, const char *method, cons
 static struct kube_call *call_start(struct kube_call *call, const char *method, const char *path,
                                     const struct json *body, uint32_t timeout_ms)
 {
-        __attribute__((cleanup(cleanup_free))) char *text = body ? json_print(body) : NULL;
+        _cleanup_(free) char *text = body ? json_print(body) : NULL;
         struct http_request request = {
                 .method = method,
                 .path = path,

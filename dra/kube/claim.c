@@ -162,7 +162,7 @@ static void read_pods(const struct json *reserved_for, struct claim *claim)
 
 int claim_parse(const struct json *object, const char *driver, struct claim *ret, struct error *err)
 {
-        __attribute__((cleanup(cleanup_claim))) struct claim claim = CLAIM_NULL;
+        _cleanup_(claim) struct claim claim = CLAIM_NULL;
         const struct json *metadata = json_get(object, "metadata");
         int r;
 

@@ -3,6 +3,7 @@
 
 #include "base/error.h"
 #include "base/file.h"
+#include "base/memory.h"
 #include "base/parse.h"
 
 #include <errno.h>
@@ -91,7 +92,7 @@ int kube_url_check(const char *url, struct error *err)
 
 static int check_readable(const char *path, const char *flag, struct error *err)
 {
-        __attribute__((cleanup(cleanup_close))) int fd = -1;
+        _cleanup_(close) int fd = -1;
         struct stat status;
 
         fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
@@ -162,8 +163,7 @@ static char *copy_or_conventional(const char *given, const char *directory, cons
 int kube_credentials_resolve(const struct kube_credentials_options *options,
                              struct kube_credentials *ret, struct error *err)
 {
-        __attribute__((cleanup(cleanup_kube_credentials))) struct kube_credentials found =
-                KUBE_CREDENTIALS_NULL;
+        _cleanup_(kube_credentials) struct kube_credentials found = KUBE_CREDENTIALS_NULL;
         const char *directory = NULL;
         int r;
 
@@ -249,7 +249,7 @@ static int trim(const char *path, const char **bytes, size_t *n, struct error *e
 
 static int read_token(struct kube_token *token, const struct stat *status, struct error *err)
 {
-        __attribute__((cleanup(cleanup_free))) char *content = NULL;
+        _cleanup_(free) char *content = NULL;
         const char *begin;
         size_t n;
         int r;

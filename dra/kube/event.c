@@ -33,8 +33,7 @@ static char *fit_message(const char *message)
 
 static char *build_name(const struct event *event)
 {
-        __attribute__((cleanup(cleanup_free))) char *kept =
-                xstrndup(event->node_name, NAME_PART_MAX);
+        _cleanup_(free) char *kept = xstrndup(event->node_name, NAME_PART_MAX);
 
         for (size_t n = strlen(kept); n && (kept[n - 1] == '-' || kept[n - 1] == '.'); --n)
                 kept[n - 1] = '\0';
@@ -53,8 +52,8 @@ static void format_time(uint64_t time_ns, char *ret, size_t n)
 
 struct json *event_build(const struct event *event)
 {
-        __attribute__((cleanup(cleanup_free))) char *name = build_name(event);
-        __attribute__((cleanup(cleanup_free))) char *message = fit_message(event->message);
+        _cleanup_(free) char *name = build_name(event);
+        _cleanup_(free) char *message = fit_message(event->message);
         struct json *object = json_new_object(), *part;
         char time[32];
 
@@ -144,7 +143,7 @@ static void on_posted(void *owner, const struct kube_reply *reply)
 
 static void send_first(struct kube_events *events)
 {
-        __attribute__((cleanup(cleanup_free))) char *path = kube_path_events(NAMESPACE);
+        _cleanup_(free) char *path = kube_path_events(NAMESPACE);
 
         events->call = kube_create(events->api, path, first_of(events)->object, on_posted, events);
 }

@@ -365,7 +365,7 @@ static CURL *easy_take(struct http *http)
 
 static void add_header(struct http_call *call, const char *name, const char *value)
 {
-        __attribute__((cleanup(cleanup_free))) char *line = xasprintf("%s:%s", name, value);
+        _cleanup_(free) char *line = xasprintf("%s:%s", name, value);
         struct curl_slist *longer = curl_slist_append(call->headers, line);
 
         if (!longer)
@@ -377,7 +377,7 @@ static void add_header(struct http_call *call, const char *name, const char *val
 /* kube_url_check() allows only https and loopback, and it is safe to send a token to either. */
 static int add_headers(struct http_call *call, struct error *err)
 {
-        __attribute__((cleanup(cleanup_free))) char *bearer = NULL;
+        _cleanup_(free) char *bearer = NULL;
         const char *token, *type = call->request.content_type;
         int r;
 
@@ -399,7 +399,7 @@ static int add_headers(struct http_call *call, struct error *err)
 
 static void set_request(struct http_call *call)
 {
-        __attribute__((cleanup(cleanup_free))) char *url = NULL;
+        _cleanup_(free) char *url = NULL;
         const struct http_request *request = &call->request;
         CURL *easy = call->easy;
 

@@ -80,7 +80,7 @@ static bool is_unset(const struct json *value)
 static int refuse(const char *field, const struct json *value, const char *what, const char *remedy,
                   struct error *err)
 {
-        __attribute__((cleanup(cleanup_free))) char *text = NULL;
+        _cleanup_(free) char *text = NULL;
         bool is_long;
 
         if (json_is_object(value) || json_is_array(value))
@@ -100,7 +100,7 @@ static int find_attestation(const struct json *cr, const struct json **ret, stru
 {
         static const char *const levels[] = { "spec", "configuration", "confidentialCompute", "tdx",
                                               "attestation" };
-        __attribute__((cleanup(cleanup_text))) struct text field = TEXT_NULL;
+        _cleanup_(text) struct text field = TEXT_NULL;
         const struct json *value = cr;
 
         if (!json_is_object(cr))

@@ -101,7 +101,7 @@ static bool is_at(const struct settings *settings, size_t at, const char *name)
 
 static void take_in(struct settings *settings, const struct json *object)
 {
-        __attribute__((cleanup(cleanup_free))) char *name = name_of(object);
+        _cleanup_(free) char *name = name_of(object);
         size_t at = find(settings, name);
         struct cr *cr;
 
@@ -121,7 +121,7 @@ static void take_in(struct settings *settings, const struct json *object)
 
 static void forget(struct settings *settings, const struct json *object)
 {
-        __attribute__((cleanup(cleanup_free))) char *name = name_of(object);
+        _cleanup_(free) char *name = name_of(object);
         size_t at = find(settings, name);
 
         if (!is_at(settings, at, name))
@@ -160,7 +160,7 @@ static void tell_crs(struct settings *settings, enum settings_news news, char *t
 /* Copies the values that are not refused; NULL: keep those in force. True: tell the owner. */
 static bool put_in_force(struct settings *settings, const struct kubevirt_attestation *values)
 {
-        __attribute__((cleanup(cleanup_kubevirt_attestation))) struct kubevirt_attestation before =
+        _cleanup_(kubevirt_attestation) struct kubevirt_attestation before =
                 kubevirt_attestation_copy(&settings->in_force);
         bool is_first = !settings->is_known;
 
@@ -289,7 +289,7 @@ static void on_recovered(void *owner)
 static void tell_trouble(struct settings *settings, enum settings_news news, const char *what,
                          const struct error *error)
 {
-        __attribute__((cleanup(cleanup_free))) char *text = NULL;
+        _cleanup_(free) char *text = NULL;
 
         if (settings->has_trouble && settings->trouble == news)
                 return;

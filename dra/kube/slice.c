@@ -110,7 +110,7 @@ static int read_rest(const struct json *spec, struct slice *slice, struct error 
 
 int slice_parse(const struct json *object, struct slice *ret, struct error *err)
 {
-        __attribute__((cleanup(cleanup_slice))) struct slice slice = SLICE_NULL;
+        _cleanup_(slice) struct slice slice = SLICE_NULL;
         int r;
 
         r = read_identity(object, &slice, err);
@@ -142,8 +142,8 @@ static uint64_t hash(const char *string)
 
 char *slice_name(const char *node_name, const char *driver, unsigned index)
 {
-        __attribute__((cleanup(cleanup_free))) char *name = NULL;
-        __attribute__((cleanup(cleanup_free))) char *kept = NULL;
+        _cleanup_(free) char *name = NULL;
+        _cleanup_(free) char *kept = NULL;
         size_t n;
 
         name = xasprintf("%s-%s-%u", node_name, driver, index);
@@ -159,7 +159,7 @@ char *slice_name(const char *node_name, const char *driver, unsigned index)
 
 static void add_metadata(struct json *object, const struct slice_options *options)
 {
-        __attribute__((cleanup(cleanup_free))) char *name = NULL;
+        _cleanup_(free) char *name = NULL;
         struct json *metadata = json_add_object(object, "metadata");
         struct json *owner;
 
@@ -284,7 +284,7 @@ static char *find_dropped(const struct json *wanted, const struct json *answered
         size_t i = 0;
 
         for (const struct json *child = json_first(wanted); child; child = json_next(child)) {
-                __attribute__((cleanup(cleanup_free))) char *below = NULL;
+                _cleanup_(free) char *below = NULL;
                 const struct json *other;
                 char *found;
 

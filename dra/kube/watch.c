@@ -227,8 +227,8 @@ static void on_page(void *owner, const struct kube_reply *reply)
 
 static void request_page(struct kube_watch *watch)
 {
-        __attribute__((cleanup(cleanup_text))) struct text query = TEXT_NULL;
-        __attribute__((cleanup(cleanup_free))) char *path = NULL;
+        _cleanup_(text) struct text query = TEXT_NULL;
+        _cleanup_(free) char *path = NULL;
 
         text_addf(&query, "limit=%u", PAGE_LIMIT);
         if (watch->continue_token) {
@@ -307,7 +307,7 @@ static int on_event_line(struct kube_watch *watch, const struct watch_line *line
 /* Not 0: as on_event_line(). */
 static int on_line(void *owner, const char *bytes, size_t n)
 {
-        __attribute__((cleanup(cleanup_watch_line))) struct watch_line line = WATCH_LINE_NULL;
+        _cleanup_(watch_line) struct watch_line line = WATCH_LINE_NULL;
         struct kube_watch *watch = owner;
         struct error error = ERROR_NULL;
 
@@ -364,8 +364,8 @@ static void on_watch_over(void *owner, const struct kube_reply *reply)
 static void begin_watch(struct kube_watch *watch)
 {
         unsigned seconds = WATCH_MIN_S + backoff_random() % (WATCH_MAX_S - WATCH_MIN_S + 1);
-        __attribute__((cleanup(cleanup_text))) struct text query = TEXT_NULL;
-        __attribute__((cleanup(cleanup_free))) char *path = NULL;
+        _cleanup_(text) struct text query = TEXT_NULL;
+        _cleanup_(free) char *path = NULL;
 
         watch_lines_reset(&watch->lines);
         text_addf(&query,

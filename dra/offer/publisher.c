@@ -79,7 +79,7 @@ static struct json *build(const struct publisher *publisher, unsigned index, int
 static unsigned index_of(const struct publisher *publisher, const char *name)
 {
         const char *dash = strrchr(name, '-');
-        __attribute__((cleanup(cleanup_free))) char *wanted = NULL;
+        _cleanup_(free) char *wanted = NULL;
         uint64_t index;
 
         if (!dash || parse_u64(dash + 1, strlen(dash + 1), &index) < 0 ||
@@ -163,7 +163,7 @@ static void compare_with_wanted(const struct publisher *publisher, struct observ
 static void tell_odd(const struct publisher *publisher, const struct slice *slice,
                      const struct error *error)
 {
-        __attribute__((cleanup(cleanup_free))) char *text =
+        _cleanup_(free) char *text =
                 xasprintf("ResourceSlice %s names this driver and this node but is malformed (%s): "
                           "the driver removes it. Find out what wrote it",
                           slice->name, error->text);
@@ -177,7 +177,7 @@ static void tell_odd(const struct publisher *publisher, const struct slice *slic
  * answers to our writes. */
 static void observe(struct publisher *publisher, const struct json *object)
 {
-        __attribute__((cleanup(cleanup_slice))) struct slice slice = SLICE_NULL;
+        _cleanup_(slice) struct slice slice = SLICE_NULL;
         struct error error = ERROR_NULL;
         struct observed *observed;
         size_t at;
@@ -293,8 +293,7 @@ static void look_again(struct publisher *publisher)
 /* A server silently drops the fields of features that are off. */
 static void look_for_dropped_taints(struct publisher *publisher, const struct json *answered)
 {
-        __attribute__((cleanup(cleanup_free))) char *field =
-                slice_dropped_field(publisher->sent, answered);
+        _cleanup_(free) char *field = slice_dropped_field(publisher->sent, answered);
 
         if (field && strstr(field, ".taints"))
                 publisher->options.on_taints_dropped(publisher->options.owner);
@@ -351,8 +350,7 @@ static void write_slice(struct publisher *publisher)
                 step->verb == SLICEPLAN_UPDATE ? &publisher->observed[step->observed].slice : NULL;
         struct json *object = build(publisher, step->index, step->generation, n_wanted(publisher),
                                     slice ? slice->resource_version : NULL);
-        __attribute__((cleanup(cleanup_free))) char *path =
-                slice ? kube_path_slice(slice->name) : NULL;
+        _cleanup_(free) char *path = slice ? kube_path_slice(slice->name) : NULL;
 
         json_free(publisher->sent);
         publisher->sent = object;
@@ -368,7 +366,7 @@ static void write_slice(struct publisher *publisher)
 static void delete_slice(struct publisher *publisher)
 {
         const struct slice *slice = &publisher->observed[publisher->step.observed].slice;
-        __attribute__((cleanup(cleanup_free))) char *path = kube_path_slice(slice->name);
+        _cleanup_(free) char *path = kube_path_slice(slice->name);
         _cleanup_(json) struct json *options = json_new_object();
         struct json *preconditions;
 
@@ -385,7 +383,7 @@ static void delete_slice(struct publisher *publisher)
 
 static void plan(struct publisher *publisher)
 {
-        __attribute__((cleanup(cleanup_free))) struct sliceplan_slice *slices =
+        _cleanup_(free) struct sliceplan_slice *slices =
                 xcalloc(publisher->n_observed, sizeof(*slices));
 
         for (size_t i = 0; i < publisher->n_observed; ++i) {
@@ -447,8 +445,7 @@ static void work(struct publisher *publisher)
                 free(take_ptr(publisher->node_uid));
         publisher->is_node_doubtful = false;
         if (!publisher->node_uid) {
-                __attribute__((cleanup(cleanup_free))) char *path =
-                        kube_path_node(publisher->options.node_name);
+                _cleanup_(free) char *path = kube_path_node(publisher->options.node_name);
 
                 publisher->call =
                         kube_get(publisher->options.api, path, "Node", on_node, publisher);
@@ -468,8 +465,7 @@ static void work(struct publisher *publisher)
 
 struct publisher *publisher_new(const struct publisher_options *options)
 {
-        __attribute__((cleanup(cleanup_free))) char *selector =
-                kube_slices_selector(DRIVER_NAME, options->node_name);
+        _cleanup_(free) char *selector = kube_slices_selector(DRIVER_NAME, options->node_name);
         const struct kube_watch_options watch_options = {
                 .path = KUBE_PATH_SLICES,
                 .field_selector = selector,

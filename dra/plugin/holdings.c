@@ -2,6 +2,7 @@
 #include "plugin/holdings.h"
 
 #include "base/list.h"
+#include "base/memory.h"
 #include "base/table.h"
 #include "plugin/holder.h"
 
@@ -131,7 +132,7 @@ static bool is_handed_on(const struct holding *holding, uint64_t now_ms)
 size_t holdings_n_new(const struct holdings *holdings, const char *const *ids, size_t n,
                       uint64_t now_ms)
 {
-        __attribute__((cleanup(cleanup_free))) struct table_node *nodes = NULL;
+        _cleanup_(free) struct table_node *nodes = NULL;
         struct table new = TABLE_NULL;
         size_t n_new;
 

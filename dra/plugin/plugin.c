@@ -77,7 +77,7 @@ static void on_holder(void *owner, const struct plugin_holder *holder)
 
 static void write_down(struct plugin *side)
 {
-        __attribute__((cleanup(cleanup_free))) struct plugin_holder *all = NULL;
+        _cleanup_(free) struct plugin_holder *all = NULL;
         struct holders holders = { 0 };
         struct error error = ERROR_NULL;
 
@@ -89,7 +89,7 @@ static void write_down(struct plugin *side)
 
 static void add_to_record(struct plugin *side, const char *const *ids, size_t n)
 {
-        __attribute__((cleanup(cleanup_free))) struct plugin_holder *added = NULL;
+        _cleanup_(free) struct plugin_holder *added = NULL;
         struct error error = ERROR_NULL;
         int r;
 
@@ -109,7 +109,7 @@ static void add_to_record(struct plugin *side, const char *const *ids, size_t n)
 static void on_recorded(void *owner, const struct plugin_holder *recorded)
 {
         struct plugin *side = owner;
-        __attribute__((cleanup(cleanup_free))) char *cgroup = NULL;
+        _cleanup_(free) char *cgroup = NULL;
         struct plugin_holder holder = *recorded;
 
         if (recorded->pod_uid)
@@ -131,8 +131,8 @@ size_t plugin_n_recorded(const char *state_dir)
 static void on_offering(void *owner)
 {
         struct plugin *side = owner;
-        __attribute__((cleanup(cleanup_free))) struct sharing_device *devices = NULL;
-        __attribute__((cleanup(cleanup_free))) struct plugin_service_device *offered = NULL;
+        _cleanup_(free) struct sharing_device *devices = NULL;
+        _cleanup_(free) struct plugin_service_device *offered = NULL;
         size_t n;
 
         /* Not even what is held: as long as kubelet has one healthy device the scheduler sends no
@@ -207,7 +207,7 @@ static void on_expiry(void *owner)
 static void on_device(void *owner, const char *id, const char *pod_uid)
 {
         struct plugin *side = owner;
-        __attribute__((cleanup(cleanup_free))) char *cgroup = NULL;
+        _cleanup_(free) char *cgroup = NULL;
 
         if (!sharing_is_unplaced(side->sharing, id))
                 return;
@@ -220,7 +220,7 @@ static void on_device(void *owner, const char *id, const char *pod_uid)
 /* 0; -ENOENT: kubelet has not written one; or another -errno. */
 static int read_checkpoint(struct plugin *side)
 {
-        __attribute__((cleanup(cleanup_free))) char *path = NULL, *bytes = NULL;
+        _cleanup_(free) char *path = NULL, *bytes = NULL;
         struct error error = ERROR_NULL;
         size_t n;
         int r;

@@ -93,7 +93,7 @@ static void tell_claims(const struct podresources *podresources,
                         const Podresources__ListPodResourcesResponse *list,
                         const struct error *error)
 {
-        __attribute__((cleanup(cleanup_free))) struct device_prepared *devices = NULL;
+        _cleanup_(free) struct device_prepared *devices = NULL;
         const struct podresources_options *options = &podresources->options;
         size_t n = 0;
 
@@ -107,7 +107,7 @@ static void tell_claims(const struct podresources *podresources,
 static void on_reply(void *owner, const ProtobufCMessage *reply, const struct error *error)
 {
         const Podresources__ListPodResourcesResponse *list = (const void *)reply;
-        __attribute__((cleanup(cleanup_free))) const char **ids = NULL;
+        _cleanup_(free) const char **ids = NULL;
         struct podresources *podresources = owner;
         size_t n = 0;
 

@@ -60,7 +60,7 @@ static void append_place(struct json *array, const struct plugin_holder *holder)
 static char *print_line(const struct plugin_holder *holders, size_t n)
 {
         _cleanup_(json) struct json *array = json_new_array();
-        __attribute__((cleanup(cleanup_free))) char *text = NULL;
+        _cleanup_(free) char *text = NULL;
         struct json *header = json_new_object();
 
         json_add_int(header, "version", VERSION);
@@ -76,8 +76,8 @@ static char *print_line(const struct plugin_holder *holders, size_t n)
 int plugin_record_write(struct plugin_record *record, const struct plugin_holder *holders, size_t n,
                         struct error *err)
 {
-        __attribute__((cleanup(cleanup_free))) char *line = print_line(holders, n);
-        __attribute__((cleanup(cleanup_close))) int directory = -1;
+        _cleanup_(free) char *line = print_line(holders, n);
+        _cleanup_(close) int directory = -1;
         int r;
 
         record->is_whole = false;
@@ -94,7 +94,7 @@ int plugin_record_write(struct plugin_record *record, const struct plugin_holder
 int plugin_record_append(struct plugin_record *record, const struct plugin_holder *holders,
                          size_t n, struct error *err)
 {
-        __attribute__((cleanup(cleanup_free))) char *line = NULL;
+        _cleanup_(free) char *line = NULL;
         int r = -ENOENT;
 
         /* Opened each time, lest the driver keep its admin from remounting a disk read-only. */
@@ -157,8 +157,8 @@ size_t plugin_record_read(const char *state_dir,
                           void (*on_holder)(void *owner, const struct plugin_holder *holder),
                           void *owner)
 {
-        __attribute__((cleanup(cleanup_free))) char *path = xasprintf("%s/" NAME, state_dir);
-        __attribute__((cleanup(cleanup_free))) char *bytes = NULL;
+        _cleanup_(free) char *path = xasprintf("%s/" NAME, state_dir);
+        _cleanup_(free) char *bytes = NULL;
         struct error error = ERROR_NULL;
         size_t n = 0, n_ids;
 

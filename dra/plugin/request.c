@@ -36,7 +36,7 @@ static int check_ids(char *const *ids, size_t n, size_t n_offered, struct error 
 int plugin_request_collect(const Deviceplugin__AllocateRequest *request, size_t n_offered,
                            const char ***ret_ids, size_t *ret_n, struct error *err)
 {
-        __attribute__((cleanup(cleanup_free))) char **all = NULL;
+        _cleanup_(free) char **all = NULL;
         size_t n = 0;
         int r;
 

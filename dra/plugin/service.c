@@ -216,7 +216,7 @@ static void on_prefer(void *owner, struct rpc_call *call, const ProtobufCMessage
 static int allocate_all(struct plugin_service *plugin, const Deviceplugin__AllocateRequest *request,
                         struct error *err)
 {
-        __attribute__((cleanup(cleanup_free))) const char **ids = NULL;
+        _cleanup_(free) const char **ids = NULL;
         size_t n;
         int r;
 
@@ -371,10 +371,10 @@ static void on_connection(void *owner, int fd);
  * kubelet restarts (devicemanager: PluginConnected, deregisterClient). */
 static void take_another_name(struct plugin_service *plugin)
 {
-        __attribute__((cleanup(cleanup_free))) char *path =
-                plugin->n_names ? xasprintf("%s/" ENDPOINT "-%u.sock", plugin->directory,
-                                            plugin->n_names + 1)
-                                : xasprintf("%s/" ENDPOINT ".sock", plugin->directory);
+        _cleanup_(free) char *path = plugin->n_names
+                                             ? xasprintf("%s/" ENDPOINT "-%u.sock",
+                                                         plugin->directory, plugin->n_names + 1)
+                                             : xasprintf("%s/" ENDPOINT ".sock", plugin->directory);
 
         ++plugin->n_names;
         plugin->n_refusals = 0;

@@ -57,7 +57,7 @@ struct rpc_client *rpc_client_new(struct rpc_pump *pump, const char *path)
                   .value.integer = 1 },
         };
         const grpc_channel_args all = { .num_args = array_size(arguments), .args = arguments };
-        __attribute__((cleanup(cleanup_free))) char *target = xasprintf("unix:%s", path);
+        _cleanup_(free) char *target = xasprintf("unix:%s", path);
         grpc_channel_credentials *credentials = grpc_insecure_credentials_create();
         struct rpc_client *client = xcalloc(1, sizeof(*client));
 

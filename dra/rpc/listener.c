@@ -134,7 +134,7 @@ struct rpc_listener *rpc_listener_new(uv_loop_t *loop, const char *path,
 /* Bind and listen under the hidden name; the file's identity goes to ret_stat. */
 static int bind_hidden(const char *hidden, int *ret_fd, struct stat *ret_stat)
 {
-        __attribute__((cleanup(cleanup_close))) int fd = -1;
+        _cleanup_(close) int fd = -1;
         struct sockaddr_un address;
         int r;
 
@@ -175,8 +175,8 @@ static void stop_accepting(struct rpc_listener *listener)
 
 int rpc_listener_listen(struct rpc_listener *listener, struct error *err)
 {
-        __attribute__((cleanup(cleanup_free))) char *hidden = hidden_name(listener->path);
-        __attribute__((cleanup(cleanup_close))) int fd = -1;
+        _cleanup_(free) char *hidden = hidden_name(listener->path);
+        _cleanup_(close) int fd = -1;
         struct stat new_file = { 0 }, old_file;
         int r;
 

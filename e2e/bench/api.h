@@ -75,7 +75,7 @@ static void put(struct connection *connection, const char *bytes, size_t n)
 
 static void answer(struct connection *connection, const char *status, const char *body)
 {
-        __attribute__((cleanup(cleanup_text))) struct text out = TEXT_NULL;
+        _cleanup_(text) struct text out = TEXT_NULL;
 
         text_addf(&out,
                   "HTTP/1.1 %s\r\nContent-Type: application/json\r\nContent-Length: %zu\r\n\r\n",
@@ -87,7 +87,7 @@ static void answer(struct connection *connection, const char *status, const char
 static void answer_object(struct connection *connection, const char *status,
                           const struct json *object)
 {
-        __attribute__((cleanup(cleanup_free))) char *body = json_print(object);
+        _cleanup_(free) char *body = json_print(object);
 
         answer(connection, status, body);
 }
@@ -96,7 +96,7 @@ static void answer_object(struct connection *connection, const char *status,
  * whose digits name a device, too. */
 static void answer_claim(struct connection *connection, const char *name)
 {
-        __attribute__((cleanup(cleanup_text))) struct text body = TEXT_NULL;
+        _cleanup_(text) struct text body = TEXT_NULL;
         size_t n = strlen(name);
         uint64_t serial;
 
@@ -129,11 +129,9 @@ static void answer_claim(struct connection *connection, const char *name)
 
 static void send_event(const struct api *api, const char *type, const struct json *object)
 {
-        __attribute__((cleanup(cleanup_free))) char *printed = json_print(object);
-        __attribute__((cleanup(cleanup_free))) char *line =
-                xasprintf("{\"type\":\"%s\",\"object\":%s}\n", type, printed);
-        __attribute__((cleanup(cleanup_free))) char *chunk =
-                xasprintf("%zx\r\n%s\r\n", strlen(line), line);
+        _cleanup_(free) char *printed = json_print(object);
+        _cleanup_(free) char *line = xasprintf("{\"type\":\"%s\",\"object\":%s}\n", type, printed);
+        _cleanup_(free) char *chunk = xasprintf("%zx\r\n%s\r\n", strlen(line), line);
 
         if (api->watch)
                 put(api->watch, chunk, strlen(chunk));
@@ -141,7 +139,7 @@ static void send_event(const struct api *api, const char *type, const struct jso
 
 static struct json *new_slice_kind(const char *kind, int64_t version, struct json **ret_metadata)
 {
-        __attribute__((cleanup(cleanup_free))) char *text = xasprintf("%" PRId64, version);
+        _cleanup_(free) char *text = xasprintf("%" PRId64, version);
         struct json *object = json_new_object();
 
         json_add_string(object, "kind", kind);

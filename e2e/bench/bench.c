@@ -182,7 +182,7 @@ static void on_kubelet_connection(void *owner, int fd)
 /* For e2e/bench/run to end the drivers of a bench that was killed. */
 static void note_pid(pid_t pid)
 {
-        __attribute__((cleanup(cleanup_free))) char *path = xasprintf("%s/pids", bench.directory);
+        _cleanup_(free) char *path = xasprintf("%s/pids", bench.directory);
         FILE *file = fopen(path, "a");
 
         if (!file || fprintf(file, "%d\n", (int)pid) < 0 || fclose(file) != 0)
@@ -192,7 +192,7 @@ static void note_pid(pid_t pid)
 /* in and out: -1 for none and for the node's log. */
 static pid_t start(struct node *node, const char *program, char **arguments, int in, int out)
 {
-        __attribute__((cleanup(cleanup_free))) char *log = xasprintf("%s/log", node->directory);
+        _cleanup_(free) char *log = xasprintf("%s/log", node->directory);
         pid_t pid = process_spawn(program, arguments, log, in, out);
 
         if (pid < 0)
@@ -247,8 +247,7 @@ static void on_registry_event(uv_fs_event_t *event, const char *name, int events
 {
         Registration__InfoRequest request = REGISTRATION__INFO_REQUEST__INIT;
         struct node *node = event->data;
-        __attribute__((cleanup(cleanup_free))) char *path =
-                xasprintf("%s/k/plugins_registry/" REGISTRATION, node->state);
+        _cleanup_(free) char *path = xasprintf("%s/k/plugins_registry/" REGISTRATION, node->state);
 
         if (node->registration || !name || strcmp(name, REGISTRATION) != 0)
                 return;
@@ -274,12 +273,9 @@ static struct node *node_new(unsigned capacity, bool is_durable)
         struct node *node = xcalloc(1, sizeof(*node));
         char *state =
                 xasprintf("%s/%u", is_durable ? bench.directory : bench.memory, bench.n_started);
-        __attribute__((cleanup(cleanup_free))) char *registry =
-                xasprintf("%s/k/plugins_registry", state);
-        __attribute__((cleanup(cleanup_free))) char *podresources =
-                xasprintf("%s/k/pod-resources", state);
-        __attribute__((cleanup(cleanup_free))) char *socket =
-                xasprintf("%s/kubelet.sock", podresources);
+        _cleanup_(free) char *registry = xasprintf("%s/k/plugins_registry", state);
+        _cleanup_(free) char *podresources = xasprintf("%s/k/pod-resources", state);
+        _cleanup_(free) char *socket = xasprintf("%s/kubelet.sock", podresources);
         struct error error = ERROR_NULL;
 
         node->directory = xasprintf("%s/%u", bench.directory, bench.n_started++);
@@ -551,8 +547,7 @@ static void on_got(void *owner, const struct http_reply *reply)
 static void make_gets(uv_work_t *work)
 {
         struct gets *gets = work->data;
-        __attribute__((cleanup(cleanup_free))) char *url =
-                xasprintf("http://127.0.0.1:%d", gets->node->api.port);
+        _cleanup_(free) char *url = xasprintf("http://127.0.0.1:%d", gets->node->api.port);
         const struct kube_credentials credentials = { .url = url };
         struct error error = ERROR_NULL;
         uv_loop_t loop;

@@ -36,7 +36,7 @@ static struct caller *caller_new(const char *path)
                                .key = (char *)GRPC_ARG_DEFAULT_AUTHORITY,
                                .value.string = (char *)"localhost" };
         const grpc_channel_args arguments = { .num_args = 1, .args = &authority };
-        __attribute__((cleanup(cleanup_free))) char *target = xasprintf("unix:%s", path);
+        _cleanup_(free) char *target = xasprintf("unix:%s", path);
         grpc_channel_credentials *credentials = grpc_insecure_credentials_create();
         struct caller *caller = xcalloc(1, sizeof(*caller));
 

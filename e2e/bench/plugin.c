@@ -80,9 +80,8 @@ static void on_connection(void *owner, int fd)
 
 static void listen_at(const char *name)
 {
-        __attribute__((cleanup(cleanup_free))) char *directory =
-                xasprintf("%s/k/%s", kubelet.directory, name);
-        __attribute__((cleanup(cleanup_free))) char *path = xasprintf("%s/kubelet.sock", directory);
+        _cleanup_(free) char *directory = xasprintf("%s/k/%s", kubelet.directory, name);
+        _cleanup_(free) char *path = xasprintf("%s/kubelet.sock", directory);
         struct error error = ERROR_NULL;
         int fd;
 
@@ -117,7 +116,7 @@ static void turn(const bool *is_done, uint64_t ms)
 
 static void start_driver(const char *program)
 {
-        __attribute__((cleanup(cleanup_free))) char *log = xasprintf("%s/log", kubelet.directory);
+        _cleanup_(free) char *log = xasprintf("%s/log", kubelet.directory);
         char *arguments[] = {
                 (char *)program,
                 (char *)"run",
@@ -142,12 +141,12 @@ static void start_driver(const char *program)
 /* On libuv's worker, while the loop answers podresources. */
 static void call(uv_work_t *work)
 {
-        __attribute__((cleanup(cleanup_free))) char *command =
+        _cleanup_(free) char *command =
                 xasprintf("exec '%s' '%s/k/device-plugins/dra-driver-tdx.sock' %d %d",
                           kubelet.caller, kubelet.directory, N_LISTS, N_ALLOCATES);
         char *arguments[] = { (char *)"sh", (char *)"-c", command, NULL };
         struct samples list = { 0 }, options = { 0 }, allocate = { 0 }, first = { 0 }, last = { 0 };
-        __attribute__((cleanup(cleanup_free))) char *log = xasprintf("%s/log", kubelet.directory);
+        _cleanup_(free) char *log = xasprintf("%s/log", kubelet.directory);
         char kind[32];
         int out[2], status;
         uint64_t ns;

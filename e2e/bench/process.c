@@ -43,7 +43,7 @@ pid_t process_spawn(const char *program, char **arguments, const char *log, int 
 /* The number behind "key:" in a file of /proc; 0 where it is gone, as a thread may be. */
 static uint64_t proc_number(const char *path, const char *key)
 {
-        __attribute__((cleanup(cleanup_free))) char *bytes = NULL;
+        _cleanup_(free) char *bytes = NULL;
         uint64_t value = 0;
         const char *found;
         size_t n;
@@ -61,22 +61,21 @@ static uint64_t proc_number(const char *path, const char *key)
 
 double process_rss_kib(pid_t pid)
 {
-        __attribute__((cleanup(cleanup_free))) char *path = xasprintf("/proc/%d/status", (int)pid);
+        _cleanup_(free) char *path = xasprintf("/proc/%d/status", (int)pid);
 
         return (double)proc_number(path, "\nVmRSS:");
 }
 
 unsigned process_count_threads(pid_t pid, uint64_t *ret_switches)
 {
-        __attribute__((cleanup(cleanup_free))) char *tasks = xasprintf("/proc/%d/task", (int)pid);
+        _cleanup_(free) char *tasks = xasprintf("/proc/%d/task", (int)pid);
         DIR *directory = opendir(tasks);
         const struct dirent *entry;
         unsigned n = 0;
 
         *ret_switches = 0;
         while (directory && (entry = readdir(directory))) {
-                __attribute__((cleanup(cleanup_free))) char *path =
-                        xasprintf("%s/%s/status", tasks, entry->d_name);
+                _cleanup_(free) char *path = xasprintf("%s/%s/status", tasks, entry->d_name);
 
                 if (entry->d_name[0] == '.')
                         continue;

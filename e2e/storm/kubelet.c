@@ -51,7 +51,7 @@ void kubelet_plugin_gone(void)
 
 char *kubelet_device_checkpoint(void)
 {
-        __attribute__((cleanup(cleanup_text))) struct text records = TEXT_NULL;
+        _cleanup_(text) struct text records = TEXT_NULL;
         const char *separator = "", *names[N_IDS];
         struct list *position;
         size_t n;

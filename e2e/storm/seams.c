@@ -170,7 +170,7 @@ static const struct pod *find_claim(const char *path)
 
 static struct json *claim_object(const struct pod *pod)
 {
-        __attribute__((cleanup(cleanup_text))) struct text text = TEXT_NULL;
+        _cleanup_(text) struct text text = TEXT_NULL;
         struct json *object = NULL;
         const char *names[N_IDS];
         size_t n = names_of(pod->allocated, names);
@@ -259,8 +259,7 @@ static uint64_t devices_named(const char *spec, const char *prefix)
         uint64_t devices = 0;
 
         for (unsigned i = 0; i < 64; ++i) {
-                __attribute__((cleanup(cleanup_free))) char *name =
-                        xasprintf("\"%s%u\"", prefix, i);
+                _cleanup_(free) char *name = xasprintf("\"%s%u\"", prefix, i);
 
                 if (strstr(spec, name))
                         devices |= UINT64_C(1) << i;
@@ -351,7 +350,7 @@ static void list_claim(struct podresources *podresources, const struct pod *pod)
 
 static void tell_claims(struct podresources *podresources, bool has_pods, const struct error *error)
 {
-        __attribute__((cleanup(cleanup_free))) struct device_prepared *devices =
+        _cleanup_(free) struct device_prepared *devices =
                 xcalloc(podresources->n_claims, sizeof(*devices));
 
         for (size_t i = 0; i < podresources->n_claims; ++i)

@@ -98,7 +98,7 @@ bool log_is_on(enum log_level level)
 
 void log_write(enum log_level level, const char *message, const struct log_field *fields)
 {
-        __attribute__((cleanup(cleanup_text))) struct text line = TEXT_NULL;
+        _cleanup_(text) struct text line = TEXT_NULL;
 
         if (!driver.is_active)
                 return;
