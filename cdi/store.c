@@ -74,6 +74,13 @@ static void choose_directory(struct cdi_store *store)
         store->is_known = false;
 }
 
+/* Also by its ctime, which no tool sets back: the spec may be edited by a person. */
+static bool is_same_spec(const struct stat *a, const struct stat *b)
+{
+        return file_is_unchanged(a, b) && a->st_ctim.tv_sec == b->st_ctim.tv_sec &&
+               a->st_ctim.tv_nsec == b->st_ctim.tv_nsec;
+}
+
 /* Timestamps identify a file only once it is older than a clock tick: a second change within one
  * tick leaves the same timestamps. A file modified more recently (or in the future, after the clock
  * was set back) must be read. */
@@ -105,7 +112,7 @@ static bool is_in_place(struct cdi_store *store)
 
         if (stat(store->path, &now) < 0)
                 return false;
-        if (store->is_known && file_is_unchanged(&now, &store->known))
+        if (store->is_known && is_same_spec(&now, &store->known))
                 return true;
         store->is_known = false;
         if (!holds_wanted(store))

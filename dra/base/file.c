@@ -213,8 +213,7 @@ bool file_is_same(const struct stat *a, const struct stat *b)
 bool file_is_unchanged(const struct stat *a, const struct stat *b)
 {
         return file_is_same(a, b) && a->st_size == b->st_size &&
-               a->st_mtim.tv_sec == b->st_mtim.tv_sec && a->st_mtim.tv_nsec == b->st_mtim.tv_nsec &&
-               a->st_ctim.tv_sec == b->st_ctim.tv_sec && a->st_ctim.tv_nsec == b->st_ctim.tv_nsec;
+               a->st_mtim.tv_sec == b->st_mtim.tv_sec && a->st_mtim.tv_nsec == b->st_mtim.tv_nsec;
 }
 
 const char *file_remedy(int r, const char *read_only, const char *denied)

@@ -51,7 +51,7 @@ char *file_directory_of(const char *path);
 
 /* One file, by device and inode. */
 bool file_is_same(const struct stat *a, const struct stat *b);
-/* The same, and by size and timestamps not written to between the two. */
+/* The same, and by its size and mtime not written to between the two. */
 bool file_is_unchanged(const struct stat *a, const struct stat *b);
 
 /* What to do about -errno of a write, to be put after strerror()'s words: "; free space there", or
