@@ -14,9 +14,9 @@ struct ledger_claim;
 #define RECORDFILE_MAX (1 << 20) /* bytes; the largest claim makes a record of about 20 KiB */
 
 /* 0 and the claim, which is the caller's; CLAIMS_RECORD_NEWER; -ENOENT: there is no record; any
- * other -errno with the reason, and recordfile_is_our_trouble() tells whether the record itself is
- * bad. A disk error, or a full descriptor table, is retried at once, because it may be transient.
- */
+ * other -errno with the reason: recordfile_is_our_trouble() tells whether this process is at fault
+ * rather than the record. A disk error, or a full descriptor table, is retried at once, because it
+ * may be transient. */
 int recordfile_read(int directory_fd, const char *uid, struct ledger_claim **ret_claim,
                     struct error *err);
 
