@@ -25,8 +25,8 @@ struct attestation_options {
         uv_loop_t *loop;
         const struct config *config;
         struct kube_api *api; /* to read the KubeVirt CR from; NULL: none */
-        /* For `inspect`, which shows the settings that run would use: write nothing, leave QGS
-         * alone, and do not wait for an API server that is unreachable. */
+        /* For the survey of `inspect`, which shows the settings that run would use: write nothing,
+         * leave QGS alone, and do not wait for an API server that is unreachable. */
         bool only_asks;
         void (*on_changed)(void *owner); /* the result of attestation_facts() has changed */
         void *owner;

@@ -27,7 +27,8 @@ int overcommit_look(struct overcommit *overcommit, const struct overcommit_facts
 {
         unsigned excess = overcommit_excess(facts), n_told = overcommit->n_told;
 
-        /* Less is not told, but remembered: another pod that comes then is news. */
+        /* A smaller excess is not reported, but remembered, so that one more pod afterwards is news
+         * again. */
         overcommit->n_told = excess;
         if (excess > n_told) {
                 *ret_text = describe(facts);

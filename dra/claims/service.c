@@ -16,15 +16,15 @@
 #include <string.h>
 #include <uv.h>
 
-/* kubelet puts the text into a pod event of at most 1024 bytes, behind some of its own. */
+/* kubelet puts the text into a pod's Event of at most 1024 bytes, after a prefix. */
 #define ERROR_MAX 400
 
-/* Of one request; kubelet asks for those of one pod. A larger one would hold up everybody else. */
+/* Most claims in one request; kubelet sends those of one pod. A larger request would delay all
+ * other callers. */
 #define CLAIMS_MAX DEVICE_INDEX_MAX
 
 struct batch;
 
-/* One claim of a batch. */
 struct item {
         struct prepare_request request;
         struct batch *batch;
@@ -33,13 +33,13 @@ struct item {
         Dra__NodeUnprepareResourceResponse unprepared;
 };
 
-/* One call. */
+/* One call of kubelet's. */
 struct batch {
         struct claims_service *plugin;
         struct rpc_call *call;
         bool is_prepare;
         uint64_t began_ns;
-        size_t n_pending; /* items without an answer, and one while the batch is being started */
+        size_t n_pending; /* unanswered items, plus one while the batch is being started */
         size_t n_items;
         struct item items[];
 };
@@ -138,7 +138,7 @@ static void free_device(Dra__Device *device)
         free(device);
 }
 
-/* An unset string of protobuf-c is a shared constant, not ours to free. */
+/* An unset string of protobuf-c is a shared constant, and must not be freed. */
 static void free_string(char *string)
 {
         if (string != protobuf_c_empty_string)
@@ -171,7 +171,7 @@ static void batch_end_one(struct batch *batch)
         batch_free(batch);
 }
 
-/* kubelet has given up; what was granted stays with the claims, which kubelet will name again. */
+/* kubelet has given up. Granted claims stay held: kubelet will name them again. */
 static void on_gone(void *owner)
 {
         struct batch *batch = owner;
@@ -245,8 +245,7 @@ static struct batch *batch_new(struct claims_service *plugin, struct rpc_call *c
         return batch;
 }
 
-/* What comes from kubelet goes into file names and URLs, so it is checked like anything from
- * outside. */
+/* kubelet's strings end up in file names and URLs, so check them like any outside input. */
 static int check_claim(const Dra__Claim *claim, struct error *error)
 {
         if (!claims_record_uid_is_valid(claim->uid))
