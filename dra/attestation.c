@@ -298,8 +298,8 @@ static void on_news(void *owner, enum settings_news news, const char *text)
                 follow_cluster(attestation);
                 return;
         case SETTINGS_SEVERAL:
-                /* Two CRs contradict each other, and picking one could drop `enforced`: keep what
-                 * is in force until a person has removed one. */
+                /* Several CRs may contradict each other, and a wrong choice could drop `enforced`:
+                 * keep what is in force until a person has removed all but one. */
                 attestation->are_crs_known = false;
                 replace(&attestation->doubt, text);
                 return;
@@ -528,6 +528,7 @@ struct attestation *attestation_new(const struct attestation_options *options)
         attestation->is_settled = !options->api || is_fixed(options->config);
         attestation->watch = qgs_watch_new(&watch_options);
         attestation->patience = timer_new(options->loop, on_patience_over, attestation);
+        /* The defaults first: if the remembered path is refused, they stay in force. */
         apply(attestation, &defaults);
         values = last_known(attestation);
         apply(attestation, &values);

@@ -9,6 +9,7 @@
 #include "plugin/holder.h"
 #include "plugin/plugin.h"
 
+/* An Event's text is limited to 1024 bytes, and each path may take 200 of them. */
 #define PLACES_NAMED 4
 
 unsigned foreign_withheld(const struct foreign *foreign)

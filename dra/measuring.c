@@ -94,6 +94,7 @@ const struct misc_tree *measuring_read(struct measuring *measuring, uint64_t lim
                 log_failure(measuring, error.text);
                 return NULL;
         }
+        /* Forget the last failure, so that the same one is logged if it comes back. */
         log_failure(measuring, "");
         if (r == MISC_TREE_NOT_VISIBLE) {
                 log_invisible(measuring);

@@ -262,6 +262,7 @@ static void put_total_in_force(struct node *node)
         if (!node->is_active || !is_total_in_force(node))
                 return;
         write_cdi_spec(node);
+        /* Measure first: the first offer must not include TDs that others run. */
         if (!node->foreign.measure.is_known)
                 (void)measure(node);
         ledger_set_total(node->ledger, node->total);

@@ -53,6 +53,7 @@ void overcommit_tell(struct overcommit *overcommit, const struct overcommit_fact
                 log_warn("more TDs are held than there are", log_str("detail", text));
                 on_event(owner, true, "TDXOvercommitted", text);
         } else if (news == OVERCOMMIT_OVER) {
+                /* No Event: the end of an excess asks nothing of a person. */
                 log_info("no more TDs are held than there are", log_str("detail", text));
         }
 }

@@ -65,6 +65,7 @@ static void tell_obstacle(struct placement *placement)
 {
         enum placement_obstacle now = obstacle(placement, ATTESTATION_CDI);
 
+        /* Before the first verdict QGS's state is unknown rather than bad: post no Event yet. */
         if (now == placement->told || !placement->attestation->is_known)
                 return;
         placement->told = now;

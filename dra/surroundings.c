@@ -91,6 +91,7 @@ void surroundings_look(struct surroundings *surroundings, uint64_t now_ms)
                         first = &surroundings->directories[i];
         }
         free(surroundings->problem);
+        /* Name only the first: one restart of the container cures them all. */
         surroundings->problem =
                 first ? xasprintf("%s was removed on the host, and this container's mount still "
                                   "shows the removed directory: restart the container (kubelet "

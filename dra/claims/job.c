@@ -109,6 +109,8 @@ static bool job_answer_held(struct job *job, const struct ledger_claim *claim)
         struct error error = ERROR_NULL;
         int r;
 
+        /* At every answer, rather than at the timer alone: a container that starts without its CDI
+         * device fails, and kubelet starts it right after this answer. */
         r = cdi_store_verify(job->prepare->options.cdi, &error);
         if (r >= 0 && job->prepare->mount_source &&
             cdi_ensure_mount_source(job->prepare->mount_source, &error) < 0)
@@ -149,6 +151,7 @@ static void job_give_up(struct job *job, const struct error *error)
 
 /* ---- room ---- */
 
+/* The text becomes the pod's Event: say what a person can do, or that kubelet retries by itself. */
 static void explain_full(struct job *job, int outcome, struct error *error)
 {
         __attribute__((cleanup(cleanup_text))) struct text holders = TEXT_NULL;
@@ -350,6 +353,7 @@ static void job_find_room(struct job *job)
                 job_wait(job);
                 return;
         }
+        /* Waiting cannot help a claim that is larger than the node. */
         explain_full(job, r, &error);
         job_give_up(job, &error);
 }
@@ -442,6 +446,8 @@ static void job_release_in_ledger(struct job *job)
         struct prepare *prepare = job->prepare;
 
         ledger_claim_free(ledger_release(prepare->options.ledger, job->uid));
+        /* kubelet may unprepare a claim that is held by its name only, since its record was lost.
+         */
         ledger_claim_free(
                 ledger_release_unidentified(prepare->options.ledger, job->namespace_, job->name));
         if (prepare->options.on_released)

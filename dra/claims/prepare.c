@@ -116,6 +116,8 @@ void prepare_claim(struct prepare *prepare, struct prepare_request *request,
                    const struct prepare_claim_id *id, uint64_t patience_ms)
 {
         struct job *job = find_job(prepare, id);
+        /* Answer before the caller's deadline: after it kubelet reports a bare timeout, not the
+         * holders. */
         uint64_t wait_ms = patience_ms > ANSWER_MARGIN_MS ? patience_ms - ANSWER_MARGIN_MS : 0;
 
         if (wait_ms > prepare->options.wait_ms)

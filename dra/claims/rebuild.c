@@ -150,7 +150,8 @@ static struct lost *find_lost(const struct rebuild *rebuild, const char *namespa
         return NULL;
 }
 
-/* "kubevirt.io/tdx=dra-tdx5": 5. */
+/* The slot in a CDI name: 5 for "kubevirt.io/tdx=dra-tdx5"; LEDGER_NO_SLOT if the name is not ours.
+ */
 static uint32_t slot_of(const char *cdi)
 {
         static const char prefix[] = CDI_KIND "=" PREPARE_CDI_PREFIX;
@@ -423,6 +424,7 @@ void rebuild_listed(struct rebuild *rebuild, const struct device_prepared *devic
         rebuild->unanswered_ms = now(rebuild);
         keep_list(rebuild, devices, n);
         if (has_pods && !rebuild->first_pods_ms)
+                /* 0 means never, but the loop's clock may read 0. */
                 rebuild->first_pods_ms = now(rebuild) ? now(rebuild) : 1;
         if (!has_pods && age_ms < REBUILD_SETTLE_MS)
                 return;
@@ -436,6 +438,7 @@ void rebuild_listed(struct rebuild *rebuild, const struct device_prepared *devic
          */
         rebuild->is_finished |= age_ms >= REBUILD_SETTLE_MS && rebuild->first_pods_ms &&
                                 now(rebuild) - rebuild->first_pods_ms >= REBUILD_PODS_MS;
+        /* The list of a younger kubelet may lack pods that still run. */
         if (age_ms >= REBUILD_SETTLE_MS)
                 drop_unlisted(rebuild);
         look(rebuild);
@@ -486,6 +489,7 @@ static void look(struct rebuild *rebuild)
                 return;
         rebuild->is_complete = is_complete;
         ledger_set_incomplete(rebuild->options.ledger, !is_complete);
+        /* No report if it became incomplete again: that only makes new claims wait. */
         if (is_complete)
                 rebuild->options.on_changed(rebuild->options.owner);
 }

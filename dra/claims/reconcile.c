@@ -102,6 +102,7 @@ static bool is_confirmed(struct reconcile *reconcile, const char *uid)
         return false;
 }
 
+/* One request is enough: cancelling a previous one that is still being written does not stop it. */
 static void release(struct reconcile *reconcile, const struct ledger_claim *held, const char *why)
 {
         const struct prepare_claim_id id = { held->namespace_, held->name, held->uid };
@@ -197,6 +198,7 @@ static bool is_to_be_compared(struct reconcile *reconcile, const struct ledger_c
         if (has_had_its_time && answer == REBUILD_UNLISTED)
                 return true;
         if (has_had_its_time && answer == REBUILD_UNKNOWN)
+                /* Two rounds in a row, because a release takes two looks. */
                 return (reconcile->n_rounds - 1) % RECONCILE_BLIND_ROUNDS <= 1;
         clear_suspicion(reconcile, held->uid);
         return false;

@@ -39,6 +39,8 @@ static char *make_header(const char *json, size_t n)
         return xasprintf(MAGIC "%d crc32c %08x %zu bytes\n", VERSION, crc32c(json, n), n);
 }
 
+/* Neither dot nor slash: the name cannot lead out of the directory, and cannot clash with a
+ * temporary file or a mark. */
 bool claims_record_uid_is_valid(const char *uid)
 {
         size_t n = strspn(uid, "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ-");
@@ -67,6 +69,7 @@ char *claims_record_encode(const struct ledger_claim *claim, size_t *ret_n)
                 json_add_string(entry, "request", device->request);
                 json_add_string(entry, "pool", device->pool);
                 json_add_string(entry, "device", device->device);
+                /* A device with adminAccess uses no TD, so it has no slot. */
                 if (device->is_admin_access)
                         json_add_bool(entry, "adminAccess", true);
                 else

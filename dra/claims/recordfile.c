@@ -185,6 +185,8 @@ static int name_aside(int directory_fd, const char *uid, int aside_fd, char **re
         return -EEXIST;
 }
 
+/* The new record could not be written. The old file alone tells the next start about the claim, so
+ * it goes back to its place. */
 static void undo_aside(int directory_fd, const char *uid, int aside_fd, const char *name,
                        bool is_moved)
 {
@@ -218,6 +220,8 @@ int recordfile_set_aside(int directory_fd, const char *path, const char *where,
                 return r;
         }
         if (is_durable) {
+                /* If a sync fails, the next start at worst finds the old file and sets it aside
+                 * again. */
                 (void)fsync(fd);
                 (void)fsync(directory_fd);
         }
@@ -310,6 +314,7 @@ void recordfile_sweep_marks(int directory_fd)
                 if (n <= n_suffix || strcmp(entry->d_name + n - n_suffix, MARK_SUFFIX) != 0)
                         continue;
                 uid = xstrndup(entry->d_name, n - n_suffix);
+                /* A foreign file may have the suffix by chance: only a link is a mark. */
                 if (claims_record_uid_is_valid(uid) &&
                     fstatat(directory_fd, entry->d_name, &mark, AT_SYMLINK_NOFOLLOW) == 0 &&
                     S_ISLNK(mark.st_mode) &&

@@ -238,6 +238,7 @@ static struct batch *batch_new(struct claims_service *plugin, struct rpc_call *c
                 item->request.owner = item;
                 item->batch = batch;
                 item->uid = xstrdup(claims[i]->uid);
+                /* kubelet's protobuf rejects a whole answer in which one string is not UTF-8. */
                 text_make_utf8(item->uid);
                 dra__node_prepare_resource_response__init(&item->prepared);
                 dra__node_unprepare_resource_response__init(&item->unprepared);
@@ -282,6 +283,7 @@ static void start_batch(struct claims_service *plugin, struct rpc_call *call, bo
                 else
                         prepare_release(plugin->prepare, &item->request, &id);
         }
+        /* Every claim was answered at once. The batch ends here, so do not register on_gone. */
         if (batch->n_pending == 1) {
                 batch_end_one(batch);
                 return;

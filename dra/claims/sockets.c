@@ -172,6 +172,8 @@ void sockets_free(struct sockets *sockets)
 {
         if (!sockets)
                 return;
+        /* The registration socket goes first, so that kubelet finds no service that has already
+         * gone. */
         for (int role = N_ROLES - 1; role >= 0; --role)
                 rpc_listener_free(sockets->listeners[role]);
         free(sockets);
