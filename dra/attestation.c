@@ -33,7 +33,7 @@ struct attestation {
         struct settings *settings;           /* NULL: the flags, or the defaults, decide alone */
         enum settings_news news;
         char *news_text; /* NULL: no news yet */
-        char *source;    /* attestation_settings()'s */
+        char *source;    /* lent out by attestation_settings() */
         struct qgs_watch *watch;
         struct timer *patience;
         struct qgs_verdict_state told; /* the last verdict logged */

@@ -106,18 +106,17 @@ struct node_status {
         unsigned total;      /* TDs */
         unsigned n_held;     /* TDs that claims hold */
         bool is_measured;    /* the next three are known */
-        unsigned n_running;  /* TDs on the host, whoever holds them */
+        unsigned n_running;  /* TDs that run on the host, ours and others' */
         unsigned n_foreign;  /* TDs that no claim and no pod holds */
-        unsigned n_leaked;   /* key IDs whose VM has gone */
+        unsigned n_leaked;   /* key IDs that stay charged after their VM has gone */
         unsigned n_usable;   /* TDs of the total after the last two are deducted */
         size_t n_claims;
-        size_t n_waiting;              /* claims that wait for a TD */
-        bool is_attestation_known;     /* the next two are known; for ATTESTATION_CDI */
-        bool is_attesting;             /* QGS answers a VM */
-        const char *attestation_state; /* of QGS, one word; static */
-        bool is_schedulable;           /* VMs may be placed here */
-        bool refuses_path,
-                refuses_enforced; /* the driver does not follow these fields of the KubeVirt CR */
+        size_t n_waiting;                    /* claims that wait for a TD */
+        bool is_attestation_known;           /* the next two are known; for ATTESTATION_CDI */
+        bool is_attesting;                   /* QGS answers a VM */
+        const char *attestation_state;       /* of QGS, one word; static */
+        bool is_schedulable;                 /* VMs may be placed here */
+        bool refuses_path, refuses_enforced; /* refused fields of the KubeVirt CR */
         struct plugin_status plugin;
 };
 

@@ -446,8 +446,7 @@ static void job_release_in_ledger(struct job *job)
         struct prepare *prepare = job->prepare;
 
         ledger_claim_free(ledger_release(prepare->options.ledger, job->uid));
-        /* kubelet may unprepare a claim that is held by its name only, since its record was lost.
-         */
+        /* kubelet may unprepare a claim that is held by name only, because its record was lost. */
         ledger_claim_free(
                 ledger_release_unidentified(prepare->options.ledger, job->namespace_, job->name));
         if (prepare->options.on_released)

@@ -157,7 +157,7 @@ static uint32_t slot_of(const char *cdi)
         static const char prefix[] = CDI_KIND "=" PREPARE_CDI_PREFIX;
         unsigned index;
 
-        /* The prefix ends with the device's own: "dra-" "tdx5". */
+        /* The prefix ends with "tdx", which is part of the device's name: "dra-" "tdx5". */
         if (strncmp(cdi, prefix, sizeof(prefix) - 1) != 0 ||
             device_parse(cdi + sizeof(prefix) - 1 - strlen("tdx"), &index) < 0)
                 return LEDGER_NO_SLOT;

@@ -17,7 +17,7 @@
 #include <stdbool.h>
 #include <string.h>
 
-/* A claim that looked gone once. */
+/* A claim that one look has found gone. */
 struct suspect {
         struct list link;
         char *uid;

@@ -113,7 +113,7 @@ static int take_string(const struct json *object, const char *key, char **ret, s
         return 0;
 }
 
-/* Absent means false. */
+/* A missing field means false. */
 static int take_bool(const struct json *object, const char *key, bool *ret, struct error *err)
 {
         const struct json *value = json_get(object, key);
@@ -153,7 +153,7 @@ static int decode_devices(const struct json *devices, struct ledger_claim *claim
 
                 if (r < 0)
                         return r;
-                /* A request may well be there twice (a count of 2); a TD may not. */
+                /* The same request may appear twice (a count of 2), the same TD may not. */
                 for (const struct ledger_device *other = claim->devices; other < device; ++other)
                         if (device->slot != LEDGER_NO_SLOT && other->slot == device->slot)
                                 return error_set(err, -EBADMSG, "slot %u is there twice",

@@ -21,7 +21,7 @@ struct order {
         char *uid;
         char *bytes; /* NULL: remove */
         size_t n;
-        unsigned weight; /* TDs, of a record */
+        unsigned weight; /* TDs of the claim, for the mark */
         struct error error;
         records_on_done *on_done;
         void *owner;

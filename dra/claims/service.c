@@ -292,6 +292,7 @@ static void start_batch(struct claims_service *plugin, struct rpc_call *call, bo
         rpc_call_on_gone(call, on_gone, batch);
 }
 
+/* Both API versions have the same messages on the wire, so they share these handlers. */
 static void on_prepare(void *owner, struct rpc_call *call, const ProtobufCMessage *message)
 {
         const Dra__NodePrepareResourcesRequest *request = (const void *)message;

@@ -112,6 +112,7 @@ void sockets_keep(struct sockets *sockets)
         look_at_kubelet(sockets);
         for (int role = 0; role < N_ROLES; ++role)
                 was_in_place[role] = rpc_listener_is_in_place(sockets->listeners[role]);
+        /* kubelet drops a plugin when its socket file disappears. */
         if (!was_in_place[REGISTRATION])
                 sockets->is_registered = false;
         /* Every kubelet tries again on a new socket file. */
