@@ -43,8 +43,8 @@ void prepare_claim(struct prepare *prepare, struct prepare_request *request,
 /* Never asks the API server. Succeeds if the claim is not held. */
 void prepare_release(struct prepare *prepare, struct prepare_request *request,
                      const struct prepare_claim_id *id);
-/* The caller has gone: on_done is not called, and work for the claim stops if no other caller waits
- * for it. No-op if the request is not pending. */
+/* The caller has gone: on_done is not called. If no other caller waits for the claim, its work
+ * stops, but a write in flight completes. No-op if the request is not pending. */
 void prepare_cancel(struct prepare_request *request);
 
 /* For a slow timer. If the directory of records was removed or replaced, save all held claims
