@@ -18,26 +18,26 @@
 
 struct attestation {
         struct attestation_options options;
-        bool is_settled;    /* the settings are the cluster's own, or waiting for them has ended */
-        bool is_remembered; /* the cluster has told its settings, to this run or to the last one */
+        bool is_settled;    /* the settings are the cluster's, or waiting for them has ended */
+        bool is_remembered; /* this run or an earlier one has read the cluster's settings */
         bool is_enforced;
         char *host_socket, *vm_socket;
         char *host_directory, *seen_directory, *vm_directory;
-        bool is_one_cr;     /* there is one, and the settings go by it */
-        bool are_crs_known; /* what the API server said of them last decides the settings */
-        char *doubt;        /* why the cluster's settings cannot be had; NULL: they can */
-        char *path_refusal; /* why the CR's qgsSocketPath is not followed; NULL: it is */
+        bool is_one_cr;     /* exactly one CR exists, and its settings are used */
+        bool are_crs_known; /* the API server's last answer about CRs decides the settings */
+        char *doubt;        /* why the cluster's settings cannot be read; NULL: they can */
+        char *path_refusal; /* why the driver refuses the CR's qgsSocketPath; NULL: it does not */
         bool is_enforced_refused;
-        char *warned_vm_path; /* of the CR, which is not --vm-qgs-socket */
-        struct kubevirt_attestation
-                written;           /* what the record says; its qgs_socket NULL: nothing */
-        struct settings *settings; /* NULL: nobody else has a say */
+        char *warned_vm_path; /* the CR's path that the log has already warned about: it differs
+                                 from --vm-qgs-socket */
+        struct kubevirt_attestation written; /* content of the record; qgs_socket NULL: none */
+        struct settings *settings;           /* NULL: the flags, or the defaults, decide alone */
         enum settings_news news;
-        char *news_text; /* NULL: none yet */
-        char *source;    /* attestation_settings()'s */
+        char *news_text; /* NULL: no news yet */
+        char *source;    /* lent out by attestation_settings() */
         struct qgs_watch *watch;
         struct timer *patience;
-        struct qgs_verdict_state told; /* logged last */
+        struct qgs_verdict_state told; /* the last verdict logged */
         char description[ERROR_TEXT_SIZE + 128];
 };
 
@@ -59,9 +59,9 @@ static void replace(char **string, const char *by)
         *string = by ? xstrdup(by) : NULL;
 }
 
-/* Flags win. What KubeVirt writes into the VM's definition is the path inside its container; on the
- * host QGS may be elsewhere, though under the same name, for it is the directory that is mounted.
- */
+/* Flags win. KubeVirt writes the path inside the VM's container into the VM's definition. On the
+ * host QGS may be in another directory, but under the same file name, since only the directory is
+ * mounted. */
 static int check_path(const struct config *config, const char *vm, const char *host,
                       struct error *err)
 {
@@ -78,8 +78,8 @@ static int check_path(const struct config *config, const char *vm, const char *h
         return config_check_qgs_socket(config, KUBEVIRT_QGS_SOCKET_FIELD, host, err);
 }
 
-/* Each of the settings by itself: a path that cannot be followed leaves the one before in force,
- * and what is enforced with it. */
+/* Apply each setting independently: a refused path leaves the previous path in force, and does not
+ * affect whether attestation is enforced. */
 static void apply(struct attestation *attestation, const struct kubevirt_attestation *values)
 {
         const struct config *config = attestation->options.config;
@@ -93,18 +93,19 @@ static void apply(struct attestation *attestation, const struct kubevirt_attesta
         attestation->is_enforced_refused =
                 config->attestation == CONFIG_FROM_KUBEVIRT && values->enforced_refusal;
         (void)check_path(config, vm, host, &error);
-        /* With both flags the CR's path decides nothing here. */
+        /* With both flags the CR's path has no effect here. */
         if (config->vm_qgs_socket && config->qgs_socket)
                 replace(&attestation->path_refusal, NULL);
         else if (values->qgs_socket_refusal)
                 replace(&attestation->path_refusal, values->qgs_socket_refusal);
         else
                 replace(&attestation->path_refusal, error.code ? error.text : NULL);
-        /* config_check() has seen that the flags go with the default, which comes first. */
+        /* The first call applies the default, which config_check() has checked against the flags.
+         */
         if (error.code && attestation->host_socket)
                 return;
         if (is_same(attestation->host_socket, host) && is_same(attestation->vm_socket, vm))
-                return; /* others have borrowed these */
+                return; /* unchanged; callers have borrowed these strings */
         replace(&attestation->host_socket, host);
         replace(&attestation->vm_socket, vm);
         free(attestation->host_directory);
@@ -122,7 +123,7 @@ static void log_settings(const struct attestation *attestation, const char *sour
                  log_str("in_vm", attestation->vm_socket), log_str("source", source));
 }
 
-/* For a start without the API server. */
+/* Save the settings for a start without the API server. */
 static void write_down(struct attestation *attestation, const struct kubevirt_attestation *values)
 {
         struct error error = ERROR_NULL;
@@ -144,7 +145,7 @@ static int check_cr_path(const char *path, struct error *err)
         return qgs_path_check(KUBEVIRT_QGS_SOCKET_FIELD, path, "", err);
 }
 
-/* What a start goes by until the cluster has told its settings; the caller's. */
+/* The settings to use until the cluster's are known; the caller's. */
 static struct kubevirt_attestation last_known(struct attestation *attestation)
 {
         const char *state_dir = attestation->options.config->state_dir;
@@ -180,7 +181,7 @@ static void log_refusal(const struct attestation *attestation)
                          log_str("socket", attestation->host_socket));
 }
 
-/* KubeVirt writes the CR's path into the VM's definition, whatever our flag says. */
+/* KubeVirt writes the CR's path into the VM's definition, regardless of our flag. */
 static void warn_of_vm_path(struct attestation *attestation,
                             const struct kubevirt_attestation *values)
 {
@@ -205,7 +206,7 @@ static void follow_qgs(struct attestation *attestation)
                                      attestation->vm_socket);
 }
 
-/* What the cluster's settings are: tell if that is new. */
+/* Apply the cluster's settings, and report them if they changed. */
 static void put_in_force(struct attestation *attestation, const char *source)
 {
         const struct kubevirt_attestation *values = settings_in_force(attestation->settings);
@@ -233,8 +234,8 @@ static void put_in_force(struct attestation *attestation, const char *source)
         attestation->options.on_changed(attestation->options.owner);
 }
 
-/* The cluster is unreachable, or its settings cannot be followed: use those of the last run, or
- * the defaults. */
+/* The cluster is unreachable, or its settings are unusable: use those of the last run, or the
+ * defaults. */
 static void settle_with_last_known(struct attestation *attestation)
 {
         log_warn(attestation->is_remembered
@@ -245,7 +246,7 @@ static void settle_with_last_known(struct attestation *attestation)
         put_in_force(attestation, attestation->is_remembered ? "last known" : "defaults");
 }
 
-/* The CRs are known, and at most one counts. */
+/* The CRs are known, and at most one applies. */
 static void follow_cluster(struct attestation *attestation)
 {
         const struct kubevirt_attestation *values = settings_in_force(attestation->settings);
@@ -267,7 +268,7 @@ static void on_settings(void *owner, const struct kubevirt_attestation *in_force
 
         if (attestation->are_crs_known)
                 follow_cluster(attestation);
-        else if (!attestation->is_settled) /* forbidden, or several CRs, from the start on */
+        else if (!attestation->is_settled) /* at the start: forbidden, or several CRs */
                 settle_with_last_known(attestation);
 }
 
@@ -293,6 +294,8 @@ static void on_news(void *owner, enum settings_news news, const char *text)
                 follow_cluster(attestation);
                 return;
         case SETTINGS_SEVERAL:
+                /* Several CRs may contradict each other, and a wrong choice could drop `enforced`:
+                 * keep what is in force until a person has removed all but one. */
                 attestation->are_crs_known = false;
                 replace(&attestation->doubt, text);
                 return;
@@ -304,7 +307,8 @@ static void on_news(void *owner, enum settings_news news, const char *text)
                 replace(&attestation->doubt, NULL);
                 break;
         }
-        /* A node that boots need not wait for an API server that is not there. */
+        /* If the API server cannot be reached, do not wait out the patience: a booting node should
+         * not be held up. */
         if (news == SETTINGS_UNREACHABLE && !attestation->is_settled &&
             (attestation->is_remembered || attestation->options.only_asks))
                 settle_with_last_known(attestation);
@@ -332,7 +336,7 @@ static void on_patience_over(void *owner)
         settle_with_last_known(owner);
 }
 
-/* Why the cluster's settings are not known, neither from the CR nor from an earlier run. */
+/* Why neither the CR nor an earlier run provides the cluster's settings; NULL if one does. */
 static const char *describe_doubt(const struct attestation *attestation)
 {
         if (!attestation->settings || !attestation->is_settled || attestation->is_remembered)
@@ -375,7 +379,7 @@ void attestation_settings(struct attestation *attestation, struct attestation_se
 
 /* ---- the verdict ---- */
 
-/* Of a QGS that is not there, as far as we see. */
+/* QGS seems absent, but its directory is not visible to this process, so it may well be running. */
 static bool is_out_of_sight(const struct attestation *attestation)
 {
         return qgs_watch_state(attestation->watch)->state == QGS_ABSENT &&
@@ -393,7 +397,7 @@ static void describe_sight(const struct attestation *attestation, char *text, si
                  directory, directory, attestation->options.config->host_root, directory);
 }
 
-/* What a QGS that does not answer means, or one that the driver may not ask. */
+/* The consequence of a QGS that does not answer, or that the driver cannot try. */
 static const char *consequence(const struct attestation *attestation, enum qgs_state state)
 {
         if (state == QGS_NOT_TRIED)
@@ -435,6 +439,8 @@ static void on_verdict(void *owner)
 
 /* ---- what it means ---- */
 
+/* A device plugin's answer cannot add a group, so with plain mounts QGS works only if its socket
+ * needs none. */
 static bool works(const struct attestation *attestation, const struct qgs_verdict_state *state,
                   enum attestation_means means)
 {
@@ -442,7 +448,9 @@ static bool works(const struct attestation *attestation, const struct qgs_verdic
                (means == ATTESTATION_CDI || state->group == QGS_VERDICT_NO_GROUP);
 }
 
-/* In one word what keeps VMs from attesting. */
+/* What keeps VMs from attesting, in one word. */
+/* A refused path comes first: QGS may answer on the old one, yet VMs look for it on the refused
+ * one. */
 static const char *obstacle(const struct attestation *attestation,
                             const struct qgs_verdict_state *state)
 {
@@ -516,6 +524,7 @@ struct attestation *attestation_new(const struct attestation_options *options)
         attestation->is_settled = !options->api || is_fixed(options->config);
         attestation->watch = qgs_watch_new(&watch_options);
         attestation->patience = timer_new(options->loop, on_patience_over, attestation);
+        /* The defaults first: if the remembered path is refused, they stay in force. */
         apply(attestation, &defaults);
         values = last_known(attestation);
         apply(attestation, &values);

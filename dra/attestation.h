@@ -2,10 +2,10 @@
 /*
  * VEP 107's decision: may a VM be placed here, and will it attest?
  *
- * Settings (the KubeVirt CR's, where no flag overrides them) and the verdict on QGS come together
- * here. Enforced: nothing new is schedulable while QGS does not answer a VM. Not enforced: always
- * schedulable, and it costs nothing but attestation. The mount is there in any case, so that a VM
- * that was started before QGS attests once QGS comes.
+ * Combines the settings (the KubeVirt CR's, unless a flag overrides them) with the verdict on QGS.
+ * Enforced: nothing new is schedulable while QGS does not answer a VM. Not enforced: always
+ * schedulable, at the cost of attestation only. The mount is there in either case, so that a VM
+ * started before QGS can attest once QGS is up.
  */
 #pragma once
 
@@ -18,35 +18,37 @@ struct attestation;
 struct config;
 struct kube_api;
 
-#define ATTESTATION_PATIENCE_MS 10000 /* for the settings, before the last known ones must do */
+/* How long to wait for the cluster's settings before the last known ones are used. */
+#define ATTESTATION_PATIENCE_MS 10000
 
 struct attestation_options {
         uv_loop_t *loop;
         const struct config *config;
-        struct kube_api *api; /* that has the KubeVirt CR; NULL: none */
-        /* For a person who asks what run would go by: nothing is written, QGS is left alone, and an
-         * API server that cannot be reached is not waited for. */
+        struct kube_api *api; /* to read the KubeVirt CR from; NULL: none */
+        /* For the survey of `inspect`, which shows the settings that run would use: write nothing,
+         * leave QGS alone, and do not wait for an API server that is unreachable. */
         bool only_asks;
-        void (*on_changed)(void *owner); /* what attestation_facts() says */
+        void (*on_changed)(void *owner); /* the result of attestation_facts() has changed */
         void *owner;
 };
 
-/* The settings last known, or the defaults, are those in force. */
+/* Starts with the last known settings, or with the defaults. */
 struct attestation *attestation_new(const struct attestation_options *options);
-/* Nothing is asked of the API server any more. */
+/* Stops asking the API server. */
 void attestation_stop(struct attestation *attestation);
 /* NULL is fine. */
 void attestation_free(struct attestation *attestation);
 
-/* What node_set_attestation() takes. Strings are borrowed until the next call or change. */
+/* Fills the argument of node_set_attestation(). Strings are borrowed until the next call or change.
+ */
 void attestation_facts(struct attestation *attestation, struct attestation_facts *ret);
 
-/* The settings by themselves, and where they come from. Strings are borrowed until the next call
- * or change. */
+/* The settings alone, and where they come from. Strings are borrowed until the next call or change.
+ */
 struct attestation_settings {
-        bool is_known; /* false: the cluster may still tell others */
+        bool is_known; /* false: the cluster may still report others */
         bool is_enforced;
-        bool is_refused; /* the CR says something that is not followed */
+        bool is_refused; /* the driver does not follow a field of the CR */
         const char *host_socket, *vm_socket;
         const char *source; /* "the flags", "the values of KubeVirt CR x/y are in force", ... */
 };

@@ -12,6 +12,7 @@ struct attestation_facts attestation_facts_copy(const struct attestation_facts *
 {
         struct attestation_facts copy = *facts;
 
+        /* Only seen_directory and doubt may be NULL. */
         copy.state = xstrdup(facts->state);
         copy.description = xstrdup(facts->description);
         copy.host_directory = xstrdup(facts->host_directory);

@@ -32,7 +32,7 @@ static bool is_refusal(const char *text)
 
         if (!n || n >= ERROR_TEXT_SIZE || text_utf8_prefix(text, n) != n)
                 return false;
-        /* It goes into logs and Events: one line. */
+        /* The text goes into logs and Events, so it must be one line. */
         for (size_t i = 0; i < n; ++i)
                 if ((unsigned char)text[i] < 0x20 || text[i] == 0x7f)
                         return false;
@@ -67,6 +67,8 @@ int attestation_record_parse(const char *bytes, size_t n, kubevirt_check_path *c
                 socket = NULL;
                 outcome = ATTESTATION_RECORD_PARTIAL;
         }
+        /* A damaged path falls back to the default alone: `enforced` is what keeps VMs off a node
+         * without QGS, and must survive. */
         found.qgs_socket = xstrdup(socket ? socket : KUBEVIRT_QGS_SOCKET);
         refusal = json_string(json_get(record, REFUSAL));
         if (is_refusal(refusal))

@@ -9,6 +9,7 @@
 #include "plugin/holder.h"
 #include "plugin/plugin.h"
 
+/* An Event's text is limited to 1024 bytes, and each path may take 200 of them. */
 #define PLACES_NAMED 4
 
 unsigned foreign_withheld(const struct foreign *foreign)
@@ -16,7 +17,8 @@ unsigned foreign_withheld(const struct foreign *foreign)
         return foreign->is_ignoring ? 0 : measure_withheld(&foreign->measure, foreign->reserve);
 }
 
-/* "2 in /machine.slice/a.scope, 1 in /b and 3 elsewhere"; counts: how many are at each place. */
+/* "2 in cgroup /machine.slice/a.scope, 1 in cgroup /b and 3 elsewhere". counts: TDs at each place
+ * of the tree. */
 static char *describe(const struct misc_tree *tree, const unsigned *counts)
 {
         struct text text = TEXT_NULL;
@@ -64,6 +66,7 @@ static void tell_foreign(const struct foreign *foreign, const struct misc_tree *
                  log_int("leaked", foreign->measure.leaked.in_force),
                  log_int("withheld", foreign_withheld(foreign)),
                  log_int("reserve", foreign->reserve), log_str("where", where));
+        /* No Event for a partial decrease: the warning about foreign TDs still holds. */
         if (foreign->is_ignoring || (now && now < before))
                 return;
         if (!now) {
@@ -105,7 +108,7 @@ static void tell_leaked(const struct foreign *foreign, const struct misc_tree *t
 struct holders {
         struct measure_holder *all;
         size_t n;
-        const char **plugin_pods; /* the n-th holder's, if it is a plugin device */
+        const char **plugin_pods; /* pod UID of the n-th holder, if that is a plugin device */
 };
 
 static void add_device(void *owner, const struct plugin_holder *device)
@@ -127,6 +130,7 @@ static void find_holders(const struct ledger *ledger, const struct plugin *plugi
         ret->all = xcalloc(n, sizeof(*ret->all));
         ret->plugin_pods = xcalloc(n, sizeof(*ret->plugin_pods));
         plugin_each_holder(plugin, add_device, ret);
+        /* A claim may be shared by several pods, so any of them may run its TDs. */
         for (const struct ledger_claim *claim = ledger_next(ledger, NULL); claim;
              claim = ledger_next(ledger, claim))
                 ret->all[ret->n++] = (struct measure_holder){

@@ -18,15 +18,15 @@
 struct injection {
         struct injection_options options;
         struct cdi_store *store;
-        unsigned n_devices;      /* of each prefix, in the spec that was set last */
-        bool has_plugin_devices; /* in the spec */
+        unsigned n_devices;      /* for each prefix, in the latest spec */
+        bool has_plugin_devices; /* the spec has the plugin's devices */
         char *conflict;          /* the other file that names our devices; NULL: none */
         char *runtime;           /* NULL: not known */
-        bool is_runtime_told;    /* it cannot read the spec, and the log says so */
+        bool is_runtime_told;    /* the log has said that it cannot read the spec */
 
-        /* Code 0: all is well. */
-        struct error spec_error;  /* the CDI spec cannot be written */
-        struct error mount_error; /* the directory that VMs mount cannot be created */
+        /* Code 0: no error. */
+        struct error spec_error;  /* writing the CDI spec failed */
+        struct error mount_error; /* creating the directory that VMs mount failed */
 };
 
 struct injection *injection_new(const struct injection_options *options)
@@ -56,6 +56,8 @@ struct cdi_store *injection_store(struct injection *injection)
         return injection->store;
 }
 
+/* Log each new text, but call on_changed only when the code changes: the offer depends on the code
+ * alone. */
 static void set_error(struct injection *injection, struct error *known, const struct error *now)
 {
         bool is_new = known->code != now->code;
@@ -72,7 +74,7 @@ static void set_error(struct injection *injection, struct error *known, const st
         injection->options.on_changed(injection->options.owner);
 }
 
-/* A group comes and goes with QGS's socket: once is enough. */
+/* Warn only once: the group comes and goes with QGS's socket. */
 static void look_at_runtime(struct injection *injection)
 {
         unsigned group = injection->options.attestation->group;
@@ -104,6 +106,8 @@ void injection_set(struct injection *injection, unsigned n, bool is_for_plugin)
         size_t n_bytes;
 
         injection->n_devices = n;
+        /* Never drop the plugin's devices again: pods that were given their names look them up at
+         * each restart of a container. */
         injection->has_plugin_devices |= is_for_plugin;
         spec = (struct cdi_spec){
                 .prefixes = prefixes,
@@ -167,6 +171,7 @@ bool injection_lacks_spec(const struct injection *injection)
 const struct error *injection_obstacle(const struct injection *injection,
                                        enum attestation_means means)
 {
+        /* The mount concerns both paths, the spec only containers that get CDI names. */
         if (injection->mount_error.code)
                 return &injection->mount_error;
         return injection->spec_error.code && means == ATTESTATION_CDI ? &injection->spec_error

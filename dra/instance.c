@@ -16,10 +16,10 @@
 #include <sys/file.h>
 #include <sys/stat.h>
 
-/* While standing by only: a file lock offers nothing to wait on but a thread. */
+/* Poll while standing by: waiting for a file lock without polling would take a thread. */
 #define RETRY_MS 50
 
-/* One of the two. */
+/* One of the two locks. */
 struct lock {
         char *directory;
         const char *name;
@@ -35,8 +35,8 @@ struct instance {
         void *owner;
 };
 
-/* Whether the path still leads to the file that is open: it may have been removed, renamed away
- * with its directory, or lie below a mount. */
+/* True if the path still leads to the open file: it may have been removed, renamed with its
+ * directory, or hidden by a mount. */
 static bool is_in_place(const struct lock *lock)
 {
         _cleanup_(free) char *path = xasprintf("%s/%s", lock->directory, lock->name);
@@ -48,7 +48,8 @@ static bool is_in_place(const struct lock *lock)
 
 static int open_lock(const struct lock *lock, int directory_fd, int *ret_fd, struct error *err)
 {
-        /* Read-only: a descriptor open for writing would keep an admin from remounting the disk. */
+        /* Open read-only: a descriptor open for writing would keep an admin from remounting the
+         * disk read-only. */
         int fd =
                 openat(directory_fd, lock->name, O_RDONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
 
@@ -66,7 +67,7 @@ static int open_state_lock(const struct lock *lock, int *ret_fd, struct error *e
         return r < 0 ? r : open_lock(lock, directory_fd, ret_fd, err);
 }
 
-/* The registry is kubelet's to make. */
+/* kubelet creates the registry; we must not. */
 static int open_registry_lock(const struct lock *lock, int *ret_fd)
 {
         _cleanup_(close) int directory_fd =
@@ -79,6 +80,7 @@ static void replace_fd(struct lock *lock, int fd)
 {
         if (lock->fd >= 0)
                 close(lock->fd);
+        /* Closing the old descriptor released its lock. */
         lock->fd = fd;
         lock->is_ours = false;
 }
@@ -89,7 +91,8 @@ static bool try_lock(struct lock *lock)
         return lock->is_ours;
 }
 
-/* False: another instance has it. A registry in which no file can be made locks nobody out. */
+/* False: another instance holds the lock. If no file can be created in the registry, continue
+ * without its lock. */
 static bool take_registry(struct instance *instance)
 {
         int fd = -1;
@@ -102,7 +105,7 @@ static bool take_registry(struct instance *instance)
         return try_lock(&instance->registry);
 }
 
-/* 0; -EBUSY: another instance has it; or -errno, and the lock that we have is kept. */
+/* 0; -EBUSY: another instance holds the lock; any other -errno: the lock that we hold is kept. */
 static int take_state(struct instance *instance, struct error *err)
 {
         struct lock *lock = &instance->state;
@@ -117,8 +120,8 @@ static int take_state(struct instance *instance, struct error *err)
         return try_lock(lock) ? 0 : -EBUSY;
 }
 
-/* The registry's first: who is kept waiting by it must not sit on the state directory's, which the
- * active instance needs if its own has been taken away. */
+/* The registry's lock first: an instance that waits for it must not hold the state directory's,
+ * which the active instance needs after its directory was replaced. */
 static int take_both(struct instance *instance, struct error *err)
 {
         return take_registry(instance) ? take_state(instance, err) : -EBUSY;
@@ -193,6 +196,8 @@ void instance_free(struct instance *instance)
         free(instance);
 }
 
+/* During a rolling update instances use different socket names, so check all that fit the pattern.
+ * A socket with a listener belongs to a live instance and stays. */
 static int sweep(const char *path, const char *prefix, const char *suffix, struct error *err)
 {
         _cleanup_(free) char *directory_path = file_directory_of(path);

@@ -20,7 +20,7 @@ static uint64_t refusals_at(const struct misc_tree *tree, const char *path)
         return 0;
 }
 
-/* A cgroup whose count has risen; NULL: it has gone since. */
+/* The first cgroup whose count has risen; NULL: it has been removed since. */
 static const char *find_refusal(const struct misc_tree *before, const struct misc_tree *now)
 {
         for (size_t i = 0; i < now->n_refusals; ++i)
@@ -36,7 +36,8 @@ static void tell_refusals(struct measuring *measuring, const struct misc_tree *n
         _cleanup_(free) char *text = NULL;
         uint64_t n;
 
-        /* The counts of a cgroup that is removed from the top level go with it. */
+        /* A removed cgroup takes its counts along, so a total may fall. The first reading has none
+         * to compare with: refusals from before our start are not news. */
         if (!measuring->has_before || now->n_refused <= before->n_refused)
                 return;
         n = now->n_refused - before->n_refused;
@@ -93,6 +94,7 @@ const struct misc_tree *measuring_read(struct measuring *measuring, uint64_t lim
                 log_failure(measuring, error.text);
                 return NULL;
         }
+        /* Forget the last failure, so that the same one is logged if it comes back. */
         log_failure(measuring, "");
         if (r == MISC_TREE_NOT_VISIBLE) {
                 log_invisible(measuring);

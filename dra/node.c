@@ -24,7 +24,7 @@
 struct node {
         struct node_options options;
 
-        /* Facts. The strings of attestation are ours. */
+        /* Facts. The node owns the strings of attestation. */
         bool is_total_known;
         unsigned total;
         char *module_version; /* NULL: not known */
@@ -36,7 +36,7 @@ struct node {
         struct records *records; /* NULL before node_activate() */
         struct prepare *prepare;
         struct rebuild *rebuild;     /* NULL before node_activate() */
-        struct reconcile *reconcile; /* NULL: no API server, or not active */
+        struct reconcile *reconcile; /* NULL: no API server, or not active yet */
         struct plugin *plugin;
         struct injection *injection;
 
@@ -53,7 +53,7 @@ static void tell(const struct node *node, bool is_warning, const char *reason, c
 
 /* ---- the offer ---- */
 
-/* Offer and admit nothing before it is known what plugin devices hold. */
+/* Offer and admit nothing until it is known what plugin devices hold. */
 static bool is_total_in_force(const struct node *node)
 {
         return node->is_total_known && plugin_is_known(node->plugin);
@@ -72,7 +72,7 @@ static void tell_overcommit(struct node *node)
                         node->options.on_event, node->options.owner);
 }
 
-/* The one place where facts become an offer: called after each change. */
+/* The only function that turns facts into an offer; called after each change. */
 static void publish(struct node *node)
 {
         const struct attestation_facts *attestation = &node->attestation;
@@ -140,8 +140,8 @@ static void on_spec_restored(void *owner)
         injection_verify(node->injection);
 }
 
-/* A device for every TD there is, and for every one that is still in use from when there were more:
- * a container that starts again looks its devices up again. */
+/* One device for every TD, and one for each that is still in use from when the total was larger: a
+ * container that restarts looks its devices up again. */
 static unsigned n_cdi_devices(const struct node *node)
 {
         unsigned n = node->is_total_known ? node->total : 0, n_plugin;
@@ -156,8 +156,8 @@ static unsigned n_cdi_devices(const struct node *node)
         return n > n_plugin ? n : n_plugin;
 }
 
-/* Pods that an earlier run gave CDI names keep needing them, whatever --plugin-inject is now. Which
- * pods those are is not recorded: any plugin device from before counts. */
+/* Pods that got CDI names from an earlier run still need them, whatever --plugin-inject says now.
+ * The records do not tell which pods those are, so any plugin device from before counts. */
 static bool is_spec_for_plugin(const struct node *node)
 {
         return node->options.config->is_injecting_cdi ||
@@ -174,8 +174,8 @@ static void write_cdi_spec(struct node *node)
         injection_set(node->injection, n, is_for_plugin);
 }
 
-/* The runtime must find what an answer names. An index may be above the total: kubelet chooses from
- * a list that we sent before the total shrank. */
+/* The runtime must find the devices that an answer names. An index may be above the total: kubelet
+ * chooses from a list that we sent before the total shrank. */
 static int on_allocating(void *owner, unsigned n, struct error *err)
 {
         struct node *node = owner;
@@ -234,7 +234,7 @@ void node_set_runtime(struct node *node, const char *version)
 
 /* ---- the total ---- */
 
-/* Not before it is known who holds what. Whether the offer may differ. */
+/* Needs to know who holds what. True if the offer may differ. */
 static bool measure(struct node *node)
 {
         const struct misc_tree *running;
@@ -262,6 +262,7 @@ static void put_total_in_force(struct node *node)
         if (!node->is_active || !is_total_in_force(node))
                 return;
         write_cdi_spec(node);
+        /* Measure first: the first offer must not include TDs that others run. */
         if (!node->foreign.measure.is_known)
                 (void)measure(node);
         ledger_set_total(node->ledger, node->total);
@@ -277,7 +278,7 @@ void node_set_total(struct node *node, unsigned tds)
         put_total_in_force(node);
 }
 
-/* What plugin devices hold has changed, or is known for the first time. */
+/* Plugin devices' holdings have changed, or are known for the first time. */
 static void on_plugin_changed(void *owner)
 {
         struct node *node = owner;
@@ -401,9 +402,9 @@ static int load(struct node *node, const char *boot_id, struct error *err)
         return r;
 }
 
-/* In this order: what claims and plugin devices hold, as far as the disk tells (claims without a
- * record are waited for); how VMs get their devices; the total, which opens the offer; requests
- * last. */
+/* In this order: load what claims and plugin devices hold, as far as the disk tells (claims without
+ * a record follow later); tell how VMs get their devices; put the total in force, which opens the
+ * offer; serve requests last. */
 int node_activate(struct node *node, struct error *err)
 {
         char boot_id[BOOT_ID_SIZE];
@@ -440,7 +441,8 @@ void node_look(struct node *node)
         if (!node->is_active || node->is_stopping)
                 return;
         look(node);
-        /* Leave a spec that cannot be written to the clock: each attempt changes the directory. */
+        /* Leave a failing spec to node_check(): each attempt to write it changes the watched
+         * directory. */
         if (!injection_lacks_spec(node->injection))
                 injection_verify(node->injection);
         injection_look_for_conflict(node->injection);
@@ -458,8 +460,8 @@ void node_check(struct node *node)
 
 /* ---- life ---- */
 
-/* --share counts only while both paths are served. With one path off, nothing is kept for it: what
- * its pods still hold from before is counted anyway. */
+/* --share applies only while both paths are served. With one path off nothing is reserved for it:
+ * what its pods still hold from before is counted anyway. */
 static int64_t split_of(const struct config *config)
 {
         if (!config->serves_dra)

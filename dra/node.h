@@ -1,18 +1,18 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What this node promises: never more holders than TDs, over both paths, and an offer that says so.
+ * The node's promise: never more holders than TDs across both paths, and an offer that says so.
  *
  * Owns the ledger, the claims' records, the CDI spec, the prepare engine, reconcile and the plugin
- * path. Facts go in by node_set_...(), at any time and in any order; the offer comes out by
+ * path. Facts come in by node_set_...(), at any time and in any order; the offer goes out by
  * on_offer(). The node calls neither libuv nor gRPC itself (it passes loop, pump and server on to
- * the modules that need them), so e2e/storm runs it as it is.
+ * the modules that need them), so e2e/storm runs it unchanged.
  *
- * While the CDI spec cannot be written, or the directory that VMs mount cannot be created, a VM
- * could not start here: free devices then have the taint "no-mount" and the plugin's are Unhealthy,
- * with an Event. node_check() tries again.
+ * If the CDI spec cannot be written, or the directory that VMs mount cannot be created, a VM could
+ * not start here: free devices then get the taint "no-mount", the plugin's become Unhealthy, and an
+ * Event is posted. node_check() retries.
  *
- * Before node_activate() it writes nothing and offers nothing, and holds the requests it gets: an
- * instance that waits for its predecessor takes calls, but must not write.
+ * Before node_activate() the node writes nothing and offers nothing, and holds the requests it
+ * gets: an instance that waits for its predecessor to exit accepts calls, but must not write.
  */
 #pragma once
 
@@ -34,7 +34,7 @@ struct rpc_pump;
 struct rpc_server;
 struct uv_loop_s;
 
-/* Everything is borrowed and outlives the node. */
+/* All pointers are borrowed and outlive the node. */
 struct node_options {
         struct uv_loop_s *loop;
         const struct config *config;
@@ -42,17 +42,17 @@ struct node_options {
         struct rpc_pump *pump;
         struct rpc_server *server; /* the plugin's service is added to it */
 
-        /* How long ago kubelet started, in ms; 0: it is not there. */
+        /* Milliseconds since kubelet started; 0: it is not running. */
         uint64_t (*kubelet_age_ms)(void *owner);
-        /* Where the host's TDs run now, borrowed for the call, and the loop's time; NULL: not
-         * known, or as before. A reading is never kept: beside what is held later it would be
+        /* Where the host's TDs run now, borrowed for the call, and the loop's time. NULL: not
+         * known, or unchanged. Never keep a reading: compared with what is held later it would be
          * wrong. */
         const struct misc_tree *(*read_running)(void *owner, uint64_t *ret_now_ms);
-        /* The offer of the DRA path, after each change of a fact. is_schedulable: a VM may be
-         * placed on free devices; words says why or why not. All borrowed for the call. */
+        /* The offer of the DRA path; called after each change of a fact. is_schedulable: a VM may
+         * be placed on free devices; words gives the reason. All borrowed for the call. */
         void (*on_offer)(void *owner, const struct inventory *inventory, bool is_schedulable,
                          const char *words);
-        /* An Event for the Node object; reason is CamelCase and constant. */
+        /* Post an Event on the Node object; reason is a constant in CamelCase. */
         void (*on_event)(void *owner, bool is_warning, const char *reason, const char *text);
         void *owner;
 };
@@ -61,62 +61,62 @@ struct node *node_new(const struct node_options *options);
 
 /* ---- facts; each call may lead to on_offer() ---- */
 
-/* TDs this node may run, both paths together. */
+/* TDs this node may run, on both paths together. */
 void node_set_total(struct node *node, unsigned tds);
-/* Copied. To be called before the first request comes. */
+/* Copied. Call this before the first request arrives. */
 void node_set_attestation(struct node *node, const struct attestation_facts *facts);
 /* A semantic version, copied; NULL: not known. */
 void node_set_module_version(struct node *node, const char *version);
-/* The node's container runtime, by its Node object ("containerd://1.7.13"); copied. */
+/* The node's container runtime, from its Node object ("containerd://1.7.13"); copied. */
 void node_set_runtime(struct node *node, const char *version);
-/* The API server drops the taints we write: from now on free devices are withdrawn instead, until
- * VMs may be placed here again. */
+/* The API server drops our taints: withdraw free devices instead, until VMs may be placed here
+ * again. */
 void node_taints_dropped(struct node *node);
 
 /* ---- life ---- */
 
-/* This instance holds the node's lock: load what is held, then serve, the requests held so far
- * first. Call it once. 0, or -errno with the reason: what is held is not known then. */
+/* This instance holds the node's lock: load what is held, then serve, starting with the requests
+ * held so far. Call it once. 0, or -errno with the reason: the set of held TDs is then unknown. */
 int node_activate(struct node *node, struct error *err);
 /* A directory that the node writes to or listens in may have changed. */
 void node_look(struct node *node);
-/* For a slow timer: node_look(), and what failed before is tried again. */
+/* For a slow timer: does node_look(), and retries what failed before. */
 void node_check(struct node *node);
-/* For the same, after node_set_total(): call read_running(), and offer no TDs that others use. The
- * node calls it, too, when it has become known what is held. */
+/* For the same timer, after node_set_total(): calls read_running(), and withholds TDs that others
+ * use. The node also calls it itself, once it knows what is held. */
 void node_measure(struct node *node);
 
-/* Refuse requests that have not reached the disk; writes in flight complete. No callback comes
+/* Reject requests that have not reached the disk; in-flight writes complete. No callback comes
  * after this. */
 void node_stop(struct node *node);
-/* After node_stop(): no request and no write is left. */
+/* After node_stop(): all requests and writes have ended. */
 bool node_is_idle(const struct node *node);
-/* When it is idle and the pump has stopped. The plugin's memory goes when the loop has turned. NULL
- * is fine. */
+/* Requires node_is_idle() and a stopped pump. The plugin's memory is freed when the loop has
+ * turned. NULL is fine. */
 void node_free(struct node *node);
 
 /* ---- what others need of it ---- */
 
-/* For kubelet's DRA service; the node's. */
+/* For kubelet's DRA service. The node keeps ownership. */
 struct prepare *node_prepare(struct node *node);
 
 struct node_status {
         bool is_active;
-        bool is_total_known; /* and in force */
+        bool is_total_known; /* the total is known and in force */
         unsigned total;      /* TDs */
         unsigned n_held;     /* TDs that claims hold */
         bool is_measured;    /* the next three are known */
-        unsigned n_running;  /* TDs on the host, whoever holds them */
-        unsigned n_foreign;  /* that no claim and no pod holds */
-        unsigned n_leaked;   /* key IDs whose VM has gone */
-        unsigned n_usable;   /* TDs of the total that the last two leave */
+        unsigned n_running;  /* TDs that run on the host, ours and others' */
+        unsigned n_foreign;  /* TDs that no claim and no pod holds */
+        unsigned n_leaked;   /* key IDs that stay charged after their VM has gone */
+        unsigned n_usable;   /* TDs of the total after the last two are deducted */
         size_t n_claims;
         size_t n_waiting;                    /* claims that wait for a TD */
-        bool is_attestation_known;           /* the next two by ATTESTATION_CDI */
+        bool is_attestation_known;           /* the next two are known; for ATTESTATION_CDI */
         bool is_attesting;                   /* QGS answers a VM */
         const char *attestation_state;       /* of QGS, one word; static */
         bool is_schedulable;                 /* VMs may be placed here */
-        bool refuses_path, refuses_enforced; /* fields of the KubeVirt CR, not followed */
+        bool refuses_path, refuses_enforced; /* refused fields of the KubeVirt CR */
         struct plugin_status plugin;
 };
 

@@ -27,7 +27,8 @@ int overcommit_look(struct overcommit *overcommit, const struct overcommit_facts
 {
         unsigned excess = overcommit_excess(facts), n_told = overcommit->n_told;
 
-        /* Less is not told, but remembered: another pod that comes then is news. */
+        /* A smaller excess is not reported, but remembered, so that one more pod afterwards is news
+         * again. */
         overcommit->n_told = excess;
         if (excess > n_told) {
                 *ret_text = describe(facts);
@@ -52,6 +53,7 @@ void overcommit_tell(struct overcommit *overcommit, const struct overcommit_fact
                 log_warn("more TDs are held than there are", log_str("detail", text));
                 on_event(owner, true, "TDXOvercommitted", text);
         } else if (news == OVERCOMMIT_OVER) {
+                /* No Event: the end of an excess asks nothing of a person. */
                 log_info("no more TDs are held than there are", log_str("detail", text));
         }
 }

@@ -12,6 +12,8 @@ static enum placement_obstacle obstacle(const struct placement *placement,
 {
         const struct attestation_facts *attestation = placement->attestation;
 
+        /* Before attestation: without a mount no VM starts, whether attestation is enforced or not.
+         */
         if (injection_obstacle(placement->injection, means))
                 return PLACEMENT_NO_MOUNT;
         if (attestation->is_schedulable[means])
@@ -57,11 +59,13 @@ static void tell_doubt(struct placement *placement)
                             doubt ? doubt : "KubeVirt's attestation settings are known");
 }
 
-/* Only what is between two reasons of QGS's own is left to log, slice and health stream. */
+/* A change between two states of QGS posts no Event: the log, the slice and the health stream show
+ * it. */
 static void tell_obstacle(struct placement *placement)
 {
         enum placement_obstacle now = obstacle(placement, ATTESTATION_CDI);
 
+        /* Before the first verdict QGS's state is unknown rather than bad: post no Event yet. */
         if (now == placement->told || !placement->attestation->is_known)
                 return;
         placement->told = now;

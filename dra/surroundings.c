@@ -12,8 +12,8 @@
 
 struct directory {
         char *path;
-        char *other_way; /* as good as path while it is there; NULL: none */
-        bool is_removed; /* as of the last look */
+        char *other_way; /* usable instead of path while it exists; NULL: none */
+        bool is_removed; /* at the last look */
         uint64_t removed_ms;
         bool is_problem;
 };
@@ -63,6 +63,8 @@ void surroundings_free(struct surroundings *surroundings)
 
 static void look_at(struct directory *directory, uint64_t now_ms)
 {
+        /* The CDI store can write through the other mount, so the directory is a problem only if
+         * both are gone. */
         bool is_removed = directory_is_removed(directory->path) &&
                           !(directory->other_way && directory_is_there(directory->other_way));
         bool was_problem = directory->is_problem;
@@ -89,6 +91,7 @@ void surroundings_look(struct surroundings *surroundings, uint64_t now_ms)
                         first = &surroundings->directories[i];
         }
         free(surroundings->problem);
+        /* Name only the first: one restart of the container cures them all. */
         surroundings->problem =
                 first ? xasprintf("%s was removed on the host, and this container's mount still "
                                   "shows the removed directory: restart the container (kubelet "

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The host's directories that the driver lives on, as its container has them: each is a bind mount.
- * If the host removes one and creates it again, the mount stays with the removed directory
- * (st_nlink 0), in which nothing can be created and nobody looks. Only a new container gets a new
- * mount, so /healthz says so, and kubelet restarts the container.
+ * The host directories that the driver depends on, as its container sees them: each is a bind
+ * mount. If the host removes one and creates it again, the mount still shows the removed directory
+ * (st_nlink 0), in which no file can be created and which no other process reads. Only a new
+ * container gets a new mount, so /healthz fails and kubelet restarts the container.
  *
- * Outside a container, and for a directory that is missing, paths lead to the new one: that is the
- * affair of whoever uses it.
+ * Outside a container, or if the directory is missing, the path leads to the new one once it
+ * exists: the modules that use the directory handle that.
  */
 #pragma once
 
@@ -17,18 +17,18 @@
 struct config;
 struct surroundings;
 
-/* From the first look that finds a directory removed until it is a problem: a look between rmdir
- * and mkdir on the host itself is none. */
+/* Time from the first look that finds a directory removed until it counts as a problem: a look
+ * between rmdir and mkdir on the host is harmless. */
 #define SURROUNDINGS_PATIENCE_MS 5000
 
 struct surroundings *surroundings_new(const struct config *config);
 void surroundings_free(struct surroundings *surroundings); /* NULL is fine */
 
-/* Look at all of them. now_ms is of a monotonic clock. For a slow timer, and before the next. */
+/* Check all directories. now_ms is from a monotonic clock. For a slow timer. */
 void surroundings_look(struct surroundings *surroundings, uint64_t now_ms);
-/* NULL: all are as they should be. Otherwise which is not, and what helps; borrowed until the next
+/* NULL: all is well. Otherwise which directory was removed, and the remedy; borrowed until the next
  * call of any function here. */
 const char *surroundings_problem(const struct surroundings *surroundings);
 
-/* The CDI directory by another mount, below --host-root; the caller's. NULL: there is none. */
+/* The CDI directory through another mount, below --host-root; the caller's. NULL: there is none. */
 char *surroundings_other_cdi_dir(const struct config *config);

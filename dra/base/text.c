@@ -164,6 +164,8 @@ bool text_is_dns_subdomain(const char *string)
         }
 }
 
+/* Neither dot nor slash: the name cannot lead out of a directory, and cannot clash with a temporary
+ * file or a mark. */
 bool text_is_uid(const char *string)
 {
         size_t n =

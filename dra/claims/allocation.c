@@ -43,6 +43,8 @@ int allocation_check(const struct claim *claim, const char *uid, const char *poo
         return 0;
 }
 
+/* One device is enough, even if its name is not one of ours: a claim with any device in the pool
+ * may still have a container here. */
 bool allocation_is_here(const struct claim *claim, const char *pool)
 {
         for (size_t i = 0; i < claim->n_results; ++i)
@@ -66,6 +68,8 @@ struct ledger_claim *allocation_to_ledger(const struct claim *claim, const char 
                 device->pool = xstrdup(result->pool);
                 device->device = xstrdup(result->device);
                 device->is_admin_access = result->is_admin_access;
+                /* The ledger picks the slot when the claim is held: the scheduler's choice of
+                 * device may clash with a grant that this node still has. */
                 device->slot = LEDGER_NO_SLOT;
         }
         held->pod_uids = xcalloc(claim->n_pods, sizeof(*held->pod_uids));

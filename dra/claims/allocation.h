@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A claim as the API server has it, checked against this node and turned into one of the ledger's:
- * pure. */
+/* Checks a claim that the API server returned against this node, and converts it to a claim of the
+ * ledger. Pure. */
 #pragma once
 
 #include <stdbool.h>
@@ -9,16 +9,17 @@ struct claim;
 struct error;
 struct ledger_claim;
 
-/* Whether what kubelet calls uid may be prepared in this pool. 0, or -errno with the reason for the
- * pod's event: -ESTALE: another claim of that name by now; -EAGAIN: not allocated; -EINVAL: not
- * ours to prepare. */
+/* Check that the claim with kubelet's uid may be prepared in this pool. 0, or -errno with the
+ * reason for the pod's Event. -ESTALE: the name now belongs to a different claim. -EAGAIN: the
+ * claim is not allocated. -EINVAL: this driver cannot prepare it. */
 int allocation_check(const struct claim *claim, const char *uid, const char *pool,
                      struct error *error);
 
-/* Whether the claim has a device of this pool; false also if it is not allocated at all. */
+/* True if the claim has a device in this pool; false also if it is not allocated. */
 bool allocation_is_here(const struct claim *claim, const char *pool);
 
-/* The caller's. No device has a slot yet. claim is checked, or its devices are of this pool. */
+/* The result is the caller's, and none of its devices has a slot yet. The claim must have passed
+ * allocation_check(), or allocation_is_here(). */
 struct ledger_claim *allocation_to_ledger(const struct claim *claim, const char *uid,
                                           const char *namespace_, const char *name,
                                           const char *boot_id);

@@ -19,7 +19,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define HOLDERS_NAMED 4 /* in a refusal; a pod event is read by a person */
+#define HOLDERS_NAMED 4 /* named in a refusal; a person reads it in a pod's Event */
 
 static void job_read(struct job *job);
 static void on_due(void *owner);
@@ -60,6 +60,7 @@ struct job *job_new(struct prepare *prepare, const struct prepare_claim_id *id)
 
 /* ---- answering ---- */
 
+/* Unlink each request before its callback, which may free it. */
 static void answer_all(struct list *requests, const struct ledger_claim *claim,
                        const struct error *error)
 {
@@ -73,7 +74,7 @@ static void answer_all(struct list *requests, const struct ledger_claim *claim,
         }
 }
 
-/* With the reason that the claim was unprepared meanwhile. */
+/* Answer that the claim was unprepared meanwhile. */
 static void answer_overtaken(struct list *requests)
 {
         static const struct error unprepared = {
@@ -101,13 +102,15 @@ static void job_fail(struct job *job, const struct error *error)
         answer_all(&job->prepares, NULL, error);
 }
 
-/* The claim is held and recorded: what is left is that the runtime finds the devices that the
- * answer names. False: it does not, and the claim was refused; it stays held. */
+/* The claim is held and recorded. Before answering, make sure that the runtime finds the devices
+ * that the answer names. False: it would not, and the Prepare was refused; the claim stays held. */
 static bool job_answer_held(struct job *job, const struct ledger_claim *claim)
 {
         struct error error = ERROR_NULL;
         int r;
 
+        /* At every answer, rather than at the timer alone: a container that starts without its CDI
+         * device fails, and kubelet starts it right after this answer. */
         r = cdi_store_verify(job->prepare->options.cdi, &error);
         if (r >= 0 && job->prepare->mount_source &&
             cdi_ensure_mount_source(job->prepare->mount_source, &error) < 0)
@@ -125,7 +128,8 @@ static bool job_answer_held(struct job *job, const struct ledger_claim *claim)
         return true;
 }
 
-/* Stop whatever can be stopped (reading, waiting), leaving the job settled. */
+/* A save or a removal cannot be stopped, and its callback needs the job: callers leave those alone.
+ */
 void job_settle(struct job *job)
 {
         assert(job->state != JOB_SAVING && job->state != JOB_REMOVING);
@@ -147,6 +151,7 @@ static void job_give_up(struct job *job, const struct error *error)
 
 /* ---- room ---- */
 
+/* The text becomes the pod's Event: say what a person can do, or that kubelet retries by itself. */
 static void explain_full(struct job *job, int outcome, struct error *error)
 {
         _cleanup_(text) struct text holders = TEXT_NULL;
@@ -178,7 +183,7 @@ static void explain_full(struct job *job, int outcome, struct error *error)
                   holders.bytes ? holders.bytes : "nobody");
 }
 
-/* Until when somebody waits; 0: nobody does. */
+/* The latest deadline of all callers; 0: there is none. */
 static uint64_t last_deadline_ms(const struct job *job)
 {
         struct list *position;
@@ -192,7 +197,7 @@ static uint64_t last_deadline_ms(const struct job *job)
         return last_ms;
 }
 
-/* Whose time is over is refused with the holders' names; each caller has a patience of its own. */
+/* Refuse requests whose deadline has passed, naming the holders. Deadlines are per caller. */
 static void refuse_due(struct job *job, uint64_t now)
 {
         struct list *position, *following, due;
@@ -211,7 +216,7 @@ static void refuse_due(struct job *job, uint64_t now)
         answer_all(&due, NULL, &error);
 }
 
-/* There is no room: wait on for as long as anybody does. */
+/* The timer is set for the earliest deadline, so that each caller is refused at its own. */
 void job_wait(struct job *job)
 {
         uint64_t now = uv_now(job->prepare->options.loop), next_ms = UINT64_MAX;
@@ -239,10 +244,10 @@ static void on_saved(void *owner, const struct error *error)
 
         job->state = JOB_SETTLED;
         if (error->code) {
-                /* A claim that was held before stays held, and is recorded when kubelet asks next.
-                 */
+                /* A claim held before stays held, and is recorded when kubelet asks again. */
                 if (!job->is_replacing) {
-                        /* It may be there all the same, where the sync failed after the rename. */
+                        /* The record may exist nevertheless, if the sync failed after the rename.
+                         */
                         leftovers_add(&prepare->leftovers, job->uid);
                         ledger_claim_free(ledger_release(ledger, job->uid));
                         prepare->options.on_held_changed(prepare->options.owner);
@@ -263,7 +268,8 @@ static void on_saved(void *owner, const struct error *error)
         job_advance(job);
 }
 
-/* Device by device, the TDs that the claim had. */
+/* Give the claim's devices the slots of the previous grant, in order, so that a container that is
+ * still running keeps its CDI devices. */
 static void inherit_slots(struct ledger_claim *claim, const struct ledger_claim *previous)
 {
         size_t j = 0;
@@ -278,9 +284,9 @@ static void inherit_slots(struct ledger_claim *claim, const struct ledger_claim 
         }
 }
 
-/* Take the claim into the ledger, in place of what it holds already: from before a reboot, by an
- * unreadable record, by its name alone, or unrecorded. What is held is held, also where there is
- * room for less now. */
+/* Add the claim to the ledger. It replaces what the ledger already has for it: a grant from before
+ * a reboot, an unreadable record, a claim known only by name, or an unrecorded one. What is held
+ * stays held, even if there is less room now. */
 static int job_hold(struct job *job)
 {
         struct ledger *ledger = job->prepare->options.ledger;
@@ -304,7 +310,8 @@ static int job_hold(struct job *job)
         return r;
 }
 
-/* JOB_SAVING when there was room; otherwise an outcome of ledger_hold() and nothing has changed. */
+/* On success the job is JOB_SAVING. Otherwise returns an outcome of ledger_hold() and changes
+ * nothing. */
 static int job_try_hold(struct job *job)
 {
         struct prepare *prepare = job->prepare;
@@ -314,11 +321,12 @@ static int job_try_hold(struct job *job)
         r = job_hold(job);
         if (r)
                 return r;
-        job->claim = NULL; /* the ledger's now */
+        job->claim = NULL; /* the ledger owns it now */
         timer_stop(job->timer);
         list_unlink(&job->waiting);
         job->state = JOB_SAVING;
-        /* Without a disk to wait for, this answers at once; what the others are told can wait. */
+        /* The claim counts as held while its record is being written: no other claim can take its
+         * TDs meanwhile. */
         records_save(prepare->records, claim, on_saved, job);
         prepare->options.on_held_changed(prepare->options.owner);
         return 0;
@@ -345,6 +353,7 @@ static void job_find_room(struct job *job)
                 job_wait(job);
                 return;
         }
+        /* Waiting cannot help a claim that is larger than the node. */
         explain_full(job, r, &error);
         job_give_up(job, &error);
 }
@@ -353,8 +362,8 @@ void job_retry_waiting(struct prepare *prepare)
 {
         struct list *position, *following;
 
-        /* Whoever fits goes, also past a larger claim that does not: no TD stays idle while
-         * somebody waits for it. */
+        /* Admit every claim that fits, even past a larger one that does not: no TD may stay idle
+         * while a claim waits for it. */
         list_for_each_safe (position, following, &prepare->waiting) {
                 struct job *job = container_of(position, struct job, waiting);
                 struct error error = ERROR_NULL;
@@ -390,6 +399,9 @@ static void on_claim(void *owner, const struct kube_reply *reply)
                 uint64_t pause_ms =
                         backoff_next_ms(&job->backoff, reply->retry_after_ms, backoff_random());
 
+                /* Retry only if a caller will still be waiting; otherwise refuse at once, with the
+                 * server's error.
+                 */
                 if (pause_ms < last_deadline_ms(job) - now) {
                         timer_start(job->timer, pause_ms);
                         return;
@@ -433,6 +445,7 @@ static void job_release_in_ledger(struct job *job)
         struct prepare *prepare = job->prepare;
 
         ledger_claim_free(ledger_release(prepare->options.ledger, job->uid));
+        /* kubelet may unprepare a claim that is held by name only, because its record was lost. */
         ledger_claim_free(
                 ledger_release_unidentified(prepare->options.ledger, job->namespace_, job->name));
         if (prepare->options.on_released)
@@ -450,10 +463,10 @@ static void on_removed(void *owner, const struct error *error)
         struct job *job = owner;
         struct prepare *prepare = job->prepare;
 
-        /* Refusing would keep the pod in Terminating for as long as the disk is broken. A record
-         * that stays behind is removed at a later poll. If the driver is killed before that, the
-         * next start holds the claim again: one TD too many is held, never one too few, until
-         * reconcile finds that the API server has the claim no more, or allocated elsewhere. */
+        /* Refusing would keep the pod in Terminating for as long as the disk is broken. Remove the
+         * record at a later poll instead. If the driver is killed before that, the next start holds
+         * the claim again, until reconcile finds it gone or allocated elsewhere: one TD too many is
+         * held, never one too few. */
         if (error->code) {
                 log_error("the record of an unprepared claim cannot be removed, trying again later",
                           log_str("uid", job->uid), log_str("reason", error->text));
@@ -469,15 +482,16 @@ static void on_removed(void *owner, const struct error *error)
 
 /* ---- the job's one place of decision ---- */
 
-/* The claim can be answered from the ledger. From before a reboot it cannot: no TD of it runs, and
- * while the node was down it may have been allocated anew. */
+/* The ledger alone can answer for the claim. Not for a grant from before a reboot: no TD of it
+ * runs, and the claim may have been reallocated while the node was down. */
 static bool is_current(const struct prepare *prepare, const struct ledger_claim *held)
 {
         return !held->is_uncertain && !held->is_unrecorded && held->boot_id &&
                strcmp(held->boot_id, prepare->boot_id) == 0;
 }
 
-/* Settled, and something may have changed: start what is asked for next, or end. */
+/* Releases come first: an Unprepare voids every Prepare before it, and a later Prepare must see the
+ * release done. */
 void job_advance(struct job *job)
 {
         static const struct error stopping = {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * All that goes on about one claim UID, for claims/prepare: who asked, how far it is, and the one
- * place that decides what comes next.
+ * The job of one claim UID: who asked, which step it has reached, and the single function that
+ * decides the next step, job_advance(). Internal to claims/prepare.
  */
 #pragma once
 
@@ -24,7 +24,7 @@ enum job_state {
         JOB_WAITING,  /* for room */
         JOB_SAVING,   /* the record is being written */
         JOB_REMOVING, /* the record is being removed */
-        JOB_SETTLED   /* nothing is on its way */
+        JOB_SETTLED   /* no request or write is in flight */
 };
 
 struct job {
@@ -36,8 +36,8 @@ struct job {
         enum job_state state;
         struct list prepares; /* requests */
         struct list releases; /* requests */
-        struct list again;    /* prepares that came after those releases */
-        struct list waiting;  /* the engine's, while JOB_WAITING */
+        struct list again;    /* prepares that arrived after those releases */
+        struct list waiting;  /* in prepare->waiting, while JOB_WAITING */
         struct kube_call *get;
         struct backoff backoff;
         struct ledger_claim *claim; /* read and checked, not yet in the ledger; owned */
@@ -58,17 +58,18 @@ struct prepare {
         struct rewrite rewrite;
 };
 
-/* Settled; found by its UID in prepare->jobs. */
+/* Returns a settled job, already in prepare->jobs under its UID. */
 struct job *job_new(struct prepare *prepare, const struct prepare_claim_id *id);
 void job_free(struct job *job);
 
-/* Settled, and something may have changed: start what is asked for next, or end. */
+/* The job is settled and something may have changed: start the next step, or free the job if
+ * nothing is left to do. */
 void job_advance(struct job *job);
-/* Stop whatever can be stopped (reading, waiting), leaving the job settled. */
+/* Stop reading or waiting. The job is settled afterwards. */
 void job_settle(struct job *job);
-/* There is no room: wait for as long as a caller does, and refuse the others. */
+/* There is no room: keep the callers whose deadline lies ahead waiting, and refuse the others. */
 void job_wait(struct job *job);
-/* Refuse the Prepares that came after an Unprepare: another one has come. */
+/* Refuse the Prepares that followed an Unprepare, because another Unprepare has arrived. */
 void job_forget_again(struct job *job);
-/* TDs were released, or there are more: admit what fits. */
+/* TDs were released or added: admit the waiting claims that fit. */
 void job_retry_waiting(struct prepare *prepare);

@@ -50,6 +50,8 @@ bool leftovers_has(const struct leftovers *leftovers, const char *uid)
         return false;
 }
 
+/* On failure the record stays in the list, and the next leftovers_retry() tries it again. The
+ * failure was already logged when the claim was unprepared. */
 static void on_removed(void *owner, const struct error *error)
 {
         struct leftover *leftover = owner;

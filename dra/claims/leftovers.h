@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Records that belong to no claim any more and could not be removed, because the disk took no
- * writes. The claim's TD was given back all the same: refusing would keep its pod in Terminating.
+ * Records without a claim that could not be removed because the disk refused writes. Their TDs were
+ * released anyway: refusing the Unprepare would keep the pod in Terminating.
  */
 #pragma once
 
@@ -21,7 +21,7 @@ void leftovers_deinit(struct leftovers *leftovers);
 void leftovers_add(struct leftovers *leftovers, const char *uid);
 bool leftovers_has(const struct leftovers *leftovers, const char *uid);
 
-/* Try to remove each again. One whose claim is there again (is_claimed) is a record like any other,
- * and no leftover any more. */
+/* Try to remove each record again. If is_claimed says that the claim exists again, its record is an
+ * ordinary one, so drop it from the list. */
 void leftovers_retry(struct leftovers *leftovers, struct records *records,
                      bool (*is_claimed)(void *owner, const char *uid), void *owner);

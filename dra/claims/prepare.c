@@ -12,8 +12,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define ANSWER_MARGIN_MS \
-        2000 /* of the caller's patience, kept for recording the claim and answering */
+#define ANSWER_MARGIN_MS                                                                   \
+        2000 /* part of the caller's patience that is kept for recording the claim and for \
+                answering */
 
 struct prepare *prepare_new(const struct prepare_options *options)
 {
@@ -37,7 +38,7 @@ void prepare_free(struct prepare *prepare)
         free(prepare);
 }
 
-/* Advance every job there is; jobs end meanwhile, so the table is read out first. */
+/* Advance every job. Jobs are freed meanwhile, so copy the table first. */
 static void advance_all(struct prepare *prepare)
 {
         _cleanup_(free) struct job **jobs = xcalloc(prepare->jobs.n_nodes, sizeof(struct job *));
@@ -60,7 +61,7 @@ void prepare_set_mount_source(struct prepare *prepare, const char *directory)
         prepare->mount_source = directory ? xstrdup(directory) : NULL;
 }
 
-/* A job that removes its record has queued that already. */
+/* A job in JOB_REMOVING has already queued the removal: a save would bring the record back. */
 static bool is_leaving(void *owner, const char *uid)
 {
         const struct prepare *prepare = owner;
@@ -102,7 +103,7 @@ bool prepare_is_idle(const struct prepare *prepare)
         return prepare->jobs.n_nodes == 0;
 }
 
-/* The claim's job, made where there is none. */
+/* Find the claim's job, or create it. */
 static struct job *find_job(struct prepare *prepare, const struct prepare_claim_id *id)
 {
         struct table_node *node = table_find(&prepare->jobs, id->uid);
@@ -114,13 +115,15 @@ void prepare_claim(struct prepare *prepare, struct prepare_request *request,
                    const struct prepare_claim_id *id, uint64_t patience_ms)
 {
         struct job *job = find_job(prepare, id);
+        /* Answer before the caller's deadline: after it kubelet reports a bare timeout, not the
+         * holders. */
         uint64_t wait_ms = patience_ms > ANSWER_MARGIN_MS ? patience_ms - ANSWER_MARGIN_MS : 0;
 
         if (wait_ms > prepare->options.wait_ms)
                 wait_ms = prepare->options.wait_ms;
         request->deadline_ms = uv_now(prepare->options.loop) + wait_ms;
         request->job = job;
-        /* What kubelet asks for last is what counts. */
+        /* kubelet's latest call decides: a Prepare that follows an Unprepare waits for it. */
         list_add_tail(list_is_empty(&job->releases) ? &job->prepares : &job->again, &request->link);
         if (job->state == JOB_WAITING)
                 job_wait(job);
@@ -134,6 +137,7 @@ void prepare_release(struct prepare *prepare, struct prepare_request *request,
         struct job *job = find_job(prepare, id);
 
         request->job = job;
+        /* This release follows those Prepares, so they are void. */
         job_forget_again(job);
         list_add_tail(&job->releases, &request->link);
         if (job->state == JOB_READING || job->state == JOB_WAITING)
@@ -152,6 +156,7 @@ void prepare_cancel(struct prepare_request *request)
         if (!list_is_empty(&job->prepares) || !list_is_empty(&job->releases) ||
             !list_is_empty(&job->again))
                 return;
+        /* The write ends by itself, and kubelet's next call finds the claim held or gone. */
         if (job->state == JOB_SAVING || job->state == JOB_REMOVING)
                 return;
         job_settle(job);
@@ -165,7 +170,7 @@ void prepare_retry_waiting(struct prepare *prepare)
         job_retry_waiting(prepare);
 }
 
-/* Prepared again since, or about to be: the record is that of a claim. */
+/* True if the claim has been prepared again, or is about to be: its record is then in use. */
 static bool is_claimed(void *owner, const char *uid)
 {
         const struct prepare *prepare = owner;

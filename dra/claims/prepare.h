@@ -1,15 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Preparing and unpreparing one claim, whoever asks and however often: read the claim, check it,
- * find room in the ledger, make that durable, answer.
+ * Prepares and unprepares claims, however many callers ask: read the claim, check it, find room in
+ * the ledger, make that durable, answer.
  *
- * Everything about one claim UID runs through one job, so that concurrent and repeated calls for it
- * share their work and get the same answer. Where a claim finds no room it waits here for a
- * release: kubelet tries a refused Prepare again only after 60 to 90 s, and on a forced deletion it
- * prepares the new claim before it unprepares the old one.
+ * All calls for one claim UID run through one job, so that concurrent and repeated calls share
+ * their work and get the same answer. A claim that finds no room waits here for a release: kubelet
+ * retries a refused Prepare only after 60 to 90 s, and after a forced deletion it prepares the new
+ * claim before it unprepares the old one.
  *
  * Before prepare_activate() every request is held: an instance that waits for its predecessor to
- * leave takes calls, but must not write.
+ * exit accepts calls, but must not write.
  */
 #pragma once
 
@@ -22,49 +22,48 @@
 struct prepare;
 struct records;
 
-#define PREPARE_CDI_PREFIX "dra-tdx" /* of the CDI devices that claims get: "dra-tdx5" */
+#define PREPARE_CDI_PREFIX "dra-tdx" /* name prefix of the claims' CDI devices: "dra-tdx5" */
 
 struct prepare *prepare_new(const struct prepare_options *options);
-/* Only when it is idle. */
+/* Requires prepare_is_idle(). */
 void prepare_free(struct prepare *prepare);
 
-/* The directory that the CDI devices mount, from now on, as this process sees it; copied. It is
- * created before an answer if it is missing. NULL: this process cannot see it, and leaves it to the
- * container runtime. To be called before the first claim is answered. */
+/* Set the directory that the CDI devices mount, as a path that this process can reach; copied. If
+ * it is missing, it is created before a claim is answered. NULL: this process cannot see it, and
+ * leaves it to the container runtime. Call this before the first claim is answered. */
 void prepare_set_mount_source(struct prepare *prepare, const char *directory);
 
-/* From now on requests are served, those held so far first. The checkpoint was loaded into the
- * ledger. */
+/* Serve requests from now on, starting with those held so far. The caller has loaded the records
+ * into the ledger. */
 void prepare_activate(struct prepare *prepare, struct records *records, const char *boot_id);
 
-/* patience_ms: how long the caller itself will wait. */
+/* patience_ms: how long the caller will wait for its answer. */
 void prepare_claim(struct prepare *prepare, struct prepare_request *request,
                    const struct prepare_claim_id *id, uint64_t patience_ms);
-/* Never asks the API server, and succeeds for a claim that is not held. */
+/* Never asks the API server. Succeeds if the claim is not held. */
 void prepare_release(struct prepare *prepare, struct prepare_request *request,
                      const struct prepare_claim_id *id);
-/* The caller has gone: on_done is not called any more, and work that nobody else wants stops where
- * it can. Harmless for a request that is not pending. */
+/* The caller has gone: on_done is not called. If no other caller waits for the claim, its work
+ * stops, but a write in flight completes. No-op if the request is not pending. */
 void prepare_cancel(struct prepare_request *request);
 
-/* For a slow timer: if the records' directory has been taken away, save again all that is held, at
- * each call until it is on disk. What is in memory is never given up for what is not on disk. True:
- * it was taken away since the last call. */
+/* For a slow timer. If the directory of records was removed or replaced, save all held claims
+ * again, and repeat that at each call until they are on disk: a lost file never releases a claim.
+ * True: the directory was lost since the last call. */
 bool prepare_keep_records(struct prepare *prepare);
-/* Claims were added to the ledger that have no record: save all that is held. */
+/* The ledger has new claims without a record: save all held claims. */
 void prepare_record_held(struct prepare *prepare);
-/* Why claims that are held are not on disk; NULL: they are. Borrowed until the next call. */
+/* Why held claims are missing on disk; NULL: none are. Borrowed until the next call. */
 const char *prepare_record_trouble(const struct prepare *prepare);
-/* Remove the records that could not be removed when their claims were unprepared; for a slow timer.
- */
+/* For a slow timer: retry the removal of records that failed when their claims were unprepared. */
 void prepare_retry_removals(struct prepare *prepare);
 
-/* The total has changed: whoever waits is looked at again. */
+/* The total has changed: try the waiting claims again. */
 void prepare_retry_waiting(struct prepare *prepare);
 
-/* Refuse everything that is not yet being written, now and from now on; what is being written ends
- * by itself. */
+/* Reject all requests that have not reached the disk, present and future; in-flight writes
+ * complete. */
 void prepare_stop(struct prepare *prepare);
-/* Claims that wait for a TD. */
+/* Number of claims that wait for a TD. */
 size_t prepare_n_waiting(const struct prepare *prepare);
 bool prepare_is_idle(const struct prepare *prepare); /* no job is left */

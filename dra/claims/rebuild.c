@@ -19,9 +19,9 @@
 #include <errno.h>
 #include <string.h>
 
-#define UNLISTED_TWICE 2U /* lists without a claim that has no UID, until it is given up */
+#define UNLISTED_TWICE 2U /* lists in a row without a claim before it is released */
 
-/* A claim of kubelet's that the ledger lacks. */
+/* A claim that kubelet lists and the ledger lacks. */
 struct lost {
         struct list link;
         struct rebuild *rebuild;
@@ -35,12 +35,12 @@ struct lost {
         struct kube_call *get;
         struct backoff backoff;
         struct timer *retry;
-        unsigned n_unlisted; /* lists in a row */
-        bool is_answered;    /* the API server was asked, with whatever outcome */
+        unsigned n_unlisted; /* lists in a row without it */
+        bool is_answered;    /* the API server was asked, successfully or not */
         bool is_held;        /* in the ledger, without a UID */
 };
 
-/* "namespace/name" and when. */
+/* A recent release: "namespace/name", and when. */
 struct release {
         struct list link;
         char *key;
@@ -52,17 +52,17 @@ struct rebuild {
         char *boot_id;
         struct timer *timer;
         struct list lost;
-        struct list releases; /* the latest last */
+        struct list releases; /* latest last */
         char **listed;        /* keys, of the last list */
         size_t n_listed;
-        uint64_t listed_ms;     /* when that came; 0: never */
+        uint64_t listed_ms;     /* time of the last list; 0: never */
         uint64_t unanswered_ms; /* since when kubelet has not answered */
-        uint64_t first_pods_ms; /* when a pod was listed first; 0: never */
+        uint64_t first_pods_ms; /* time of the first list with a pod; 0: never */
         unsigned n_found;       /* claims without a record */
-        bool is_there;          /* kubelet, when it was looked for last */
-        bool is_believed;       /* there was a list that counts */
+        bool is_there;          /* kubelet was running at the last look */
+        bool is_believed;       /* a trusted list has arrived */
         bool is_complete;
-        bool is_finished; /* no claim comes to light any more */
+        bool is_finished; /* no more claims can appear */
         bool had_no_record;
 };
 
@@ -83,7 +83,7 @@ static char *key_of(const char *namespace_, const char *name)
         return xasprintf("%s/%s", namespace_, name);
 }
 
-/* ---- what was released of late ---- */
+/* ---- recent releases ---- */
 
 static void release_free(struct release *release)
 {
@@ -150,13 +150,14 @@ static struct lost *find_lost(const struct rebuild *rebuild, const char *namespa
         return NULL;
 }
 
-/* "kubevirt.io/tdx=dra-tdx5": 5. */
+/* The slot in a CDI name: 5 for "kubevirt.io/tdx=dra-tdx5"; LEDGER_NO_SLOT if the name is not ours.
+ */
 static uint32_t slot_of(const char *cdi)
 {
         static const char prefix[] = CDI_KIND "=" PREPARE_CDI_PREFIX;
         unsigned index;
 
-        /* The prefix ends with the device's own: "dra-" "tdx5". */
+        /* The prefix ends with "tdx", which is part of the device's name: "dra-" "tdx5". */
         if (strncmp(cdi, prefix, sizeof(prefix) - 1) != 0 ||
             device_parse(cdi + sizeof(prefix) - 1 - strlen("tdx"), &index) < 0)
                 return LEDGER_NO_SLOT;
@@ -173,9 +174,9 @@ static void add_device(struct lost *lost, const struct device_prepared *device)
         lost->devices[lost->n_devices++].slot = slot_of(device->cdi);
 }
 
-/* Without a UID: by name, as kubelet lists it, for as long as kubelet does. It may be the claim of
- * a damaged record, which tells a UID and no name; until the API server knows which, both are held:
- * rather one TD too many than one too few. */
+/* Hold the claim without a UID, by its name, as long as kubelet lists it. It may belong to a
+ * damaged record, which has a UID and no name. Until the API server tells, both are held: rather
+ * one TD too many than one too few. */
 static void hold_by_name(struct lost *lost)
 {
         _cleanup_(free) char *key = key_of(lost->namespace_, lost->name);
@@ -210,7 +211,7 @@ static void take_slots(struct ledger_claim *claim, const struct lost *lost)
                                 claim->devices[i].slot = lost->devices[j].slot;
 }
 
-/* With the UID that the API server has for the name: the record is written again. */
+/* The API server has a UID for the name: hold the claim under it, and write its record again. */
 static void hold_by_uid(struct lost *lost, const struct claim *seen)
 {
         const struct rebuild_options *options = &lost->rebuild->options;
@@ -218,7 +219,8 @@ static void hold_by_uid(struct lost *lost, const struct claim *seen)
 
         ledger_claim_free(
                 ledger_release_unidentified(options->ledger, lost->namespace_, lost->name));
-        /* A damaged record of that UID, which said no more than that. */
+        /* The claim may also stand for a damaged record of that UID, which has no further content.
+         */
         ledger_claim_free(ledger_release(options->ledger, seen->uid));
         claim = allocation_to_ledger(seen, seen->uid, lost->namespace_, lost->name,
                                      lost->rebuild->boot_id);
@@ -240,8 +242,8 @@ static void on_retry(void *owner)
         ask_api(owner);
 }
 
-/* The claim that kubelet prepared may be another one of this name, deleted since: then the API
- * server's is not allocated to this pool, or does not exist, and kubelet alone can tell. */
+/* kubelet may have prepared an older claim of this name, deleted since. The API server's is then
+ * not allocated to this pool, or does not exist, and only kubelet's list tells. */
 static void on_claim(void *owner, const struct kube_reply *reply)
 {
         _cleanup_(claim) struct claim seen = CLAIM_NULL;
@@ -257,7 +259,7 @@ static void on_claim(void *owner, const struct kube_reply *reply)
                            allocation_is_here(&seen, rebuild->options.pool);
         if (ledger_find_named(ledger, lost->namespace_, lost->name) ||
             was_released(rebuild, lost->namespace_, lost->name)) {
-                lost_free(lost); /* prepared, or unprepared, meanwhile */
+                lost_free(lost); /* prepared or unprepared meanwhile */
         } else if (is_known) {
                 hold_by_uid(lost, &seen);
                 lost_free(lost);
@@ -329,7 +331,8 @@ enum rebuild_answer rebuild_lists(const struct rebuild *rebuild, const char *nam
         return is_listed(rebuild, namespace_, name) ? REBUILD_LISTED : REBUILD_UNLISTED;
 }
 
-/* The lost claims of the list, all devices of each together, before any of them is asked for. */
+/* Collect the list's lost claims with all their devices before asking for any: the list has one
+ * entry per device. */
 static void find_new(struct rebuild *rebuild, const struct device_prepared *devices, size_t n)
 {
         for (size_t i = 0; i < n; ++i) {
@@ -386,8 +389,8 @@ static void tell_found(struct rebuild *rebuild, unsigned n_found_before)
         rebuild->options.on_event(rebuild->options.owner, "TDXRecordsMissing", text);
 }
 
-/* One that has no UID ends with kubelet's word: at Unprepare, or when kubelet lists it no more, but
- * not at once: after a forced deletion the container lives for two seconds more. */
+/* A claim without a UID ends at its Unprepare, or when kubelet stops listing it. Wait for a second
+ * list without it: after a forced deletion the container lives for two more seconds. */
 static void drop_unlisted(struct rebuild *rebuild)
 {
         const struct rebuild_options *options = &rebuild->options;
@@ -420,6 +423,7 @@ void rebuild_listed(struct rebuild *rebuild, const struct device_prepared *devic
         rebuild->unanswered_ms = now(rebuild);
         keep_list(rebuild, devices, n);
         if (has_pods && !rebuild->first_pods_ms)
+                /* 0 means never, but the loop's clock may read 0. */
                 rebuild->first_pods_ms = now(rebuild) ? now(rebuild) : 1;
         if (!has_pods && age_ms < REBUILD_SETTLE_MS)
                 return;
@@ -429,8 +433,11 @@ void rebuild_listed(struct rebuild *rebuild, const struct device_prepared *devic
                 tell_found(rebuild, n_found);
                 ask_for_new(rebuild);
         }
+        /* Lists are complete now. A claim prepared later has a record, so it cannot be a lost one.
+         */
         rebuild->is_finished |= age_ms >= REBUILD_SETTLE_MS && rebuild->first_pods_ms &&
                                 now(rebuild) - rebuild->first_pods_ms >= REBUILD_PODS_MS;
+        /* The list of a younger kubelet may lack pods that still run. */
         if (age_ms >= REBUILD_SETTLE_MS)
                 drop_unlisted(rebuild);
         look(rebuild);
@@ -438,7 +445,7 @@ void rebuild_listed(struct rebuild *rebuild, const struct device_prepared *devic
 
 /* ---- the clock ---- */
 
-/* A kubelet that comes has its own time to answer. */
+/* A kubelet that has just started gets the full time to answer. */
 static uint64_t patience_ms(struct rebuild *rebuild)
 {
         bool is_there = kubelet_age_ms(rebuild) > 0;
@@ -449,6 +456,8 @@ static uint64_t patience_ms(struct rebuild *rebuild)
         return is_there ? REBUILD_PATIENCE_MS : REBUILD_ABSENT_MS;
 }
 
+/* Without a list, proceed after a while: a node whose kubelet lacks podresources must still serve.
+ */
 static bool is_waiting_over(struct rebuild *rebuild)
 {
         struct list *position;
@@ -479,6 +488,7 @@ static void look(struct rebuild *rebuild)
                 return;
         rebuild->is_complete = is_complete;
         ledger_set_incomplete(rebuild->options.ledger, !is_complete);
+        /* No report if it became incomplete again: that only makes new claims wait. */
         if (is_complete)
                 rebuild->options.on_changed(rebuild->options.owner);
 }

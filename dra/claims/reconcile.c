@@ -17,7 +17,7 @@
 #include <stdbool.h>
 #include <string.h>
 
-/* A claim that looked gone once. */
+/* A claim that one look has found gone. */
 struct suspect {
         struct list link;
         char *uid;
@@ -32,10 +32,10 @@ struct reconcile {
         struct kube_call *get;
         struct prepare_request release;
         struct list suspects;
-        char **uids; /* of this round, still to be looked at, from the last down */
+        char **uids; /* still to check in this round, from the last down */
         size_t n_uids;
-        bool has_begun;    /* there was a round: kubelet's list is there by now */
-        unsigned n_rounds; /* in which kubelet had had its time, since it started */
+        bool has_begun;    /* a round has begun: kubelet's list has arrived by now */
+        unsigned n_rounds; /* rounds since kubelet has run for after_ms */
         uint64_t kubelet_age_ms;
 };
 
@@ -46,6 +46,8 @@ static void on_due(void *owner)
         look_at_next(owner);
 }
 
+/* No caller waits: prepare_release() logs the release, and a failed one is tried at the next round.
+ */
 static void on_released(void *owner, const struct ledger_claim *claim, const struct error *error)
 {
 }
@@ -85,7 +87,7 @@ static void clear_suspicion(struct reconcile *reconcile, const char *uid)
                 suspect_free(suspect);
 }
 
-/* True: this is the second look that finds it gone. */
+/* True if an earlier look, at least after_ms ago, found the claim gone, too. */
 static bool is_confirmed(struct reconcile *reconcile, const char *uid)
 {
         uint64_t now_ms = uv_now(reconcile->options.loop);
@@ -100,6 +102,7 @@ static bool is_confirmed(struct reconcile *reconcile, const char *uid)
         return false;
 }
 
+/* One request is enough: cancelling a previous one that is still being written does not stop it. */
 static void release(struct reconcile *reconcile, const struct ledger_claim *held, const char *why)
 {
         const struct prepare_claim_id id = { held->namespace_, held->name, held->uid };
@@ -119,7 +122,7 @@ static void skip(struct reconcile *reconcile)
 }
 
 static void judge(struct reconcile *reconcile, const struct ledger_claim *held,
-                  const struct claim *seen) /* NULL: there is none of that name */
+                  const struct claim *seen) /* NULL: no claim has that name */
 {
         bool is_missing = !seen || (seen->uid && strcmp(seen->uid, held->uid) != 0);
 
@@ -127,8 +130,9 @@ static void judge(struct reconcile *reconcile, const struct ledger_claim *held,
                 clear_suspicion(reconcile, held->uid);
                 return;
         }
-        /* Deleted by force just now, its container may live on for seconds, and kubelet will
-         * unprepare it. */
+        /* After a forced deletion the container may live on for seconds, and kubelet still
+         * unprepares the claim: wait for the second look. A claim of an earlier boot has no
+         * container. */
         if (!(is_missing && !is_of_this_boot(reconcile, held)) &&
             !is_confirmed(reconcile, held->uid))
                 return;
@@ -153,7 +157,8 @@ static void on_claim(void *owner, const struct kube_reply *reply)
                 ledger_find(reconcile->options.ledger, reconcile->uids[reconcile->n_uids - 1]);
 
         reconcile->get = NULL;
-        /* Whatever else keeps us from reading it may pass, too: a permission, an upgrade. */
+        /* Any other failure may be temporary: a missing permission, an upgrade. Release nothing on
+         * it. */
         if (reply->outcome != KUBE_OK && reply->outcome != KUBE_NOT_FOUND) {
                 end_round(reconcile);
                 return;
@@ -164,12 +169,14 @@ static void on_claim(void *owner, const struct kube_reply *reply)
                 judge(reconcile, held, &seen);
         skip(reconcile);
         if (reconcile->n_uids)
+                /* Return to the loop between two GETs, so that a long round delays no other work.
+                 */
                 timer_start(reconcile->timer, 0);
         else
                 end_round(reconcile);
 }
 
-/* Whether the API server is to be asked. */
+/* True if the API server must be asked about the claim. */
 static bool is_to_be_compared(struct reconcile *reconcile, const struct ledger_claim *held)
 {
         bool has_had_its_time = reconcile->n_rounds > 0;
@@ -191,6 +198,7 @@ static bool is_to_be_compared(struct reconcile *reconcile, const struct ledger_c
         if (has_had_its_time && answer == REBUILD_UNLISTED)
                 return true;
         if (has_had_its_time && answer == REBUILD_UNKNOWN)
+                /* Two rounds in a row, because a release takes two looks. */
                 return (reconcile->n_rounds - 1) % RECONCILE_BLIND_ROUNDS <= 1;
         clear_suspicion(reconcile, held->uid);
         return false;
@@ -203,6 +211,8 @@ static void begin_round(struct reconcile *reconcile)
         const struct ledger *ledger = reconcile->options.ledger;
         uint64_t age_ms = reconcile->options.kubelet_age_ms(reconcile->options.owner);
 
+        /* A kubelet younger than at the last round has restarted, and gets its time to clean up
+         * again. */
         if (!reconcile->has_begun || age_ms < reconcile->kubelet_age_ms ||
             age_ms < reconcile->options.after_ms)
                 reconcile->n_rounds = 0;
@@ -211,6 +221,7 @@ static void begin_round(struct reconcile *reconcile)
         reconcile->has_begun = true;
         reconcile->kubelet_age_ms = age_ms;
         free(reconcile->uids);
+        /* Copy the UIDs: the ledger changes while the GETs of a round are in flight. */
         reconcile->uids = xcalloc(ledger_n_claims(ledger), sizeof(*reconcile->uids));
         for (const struct ledger_claim *claim = ledger_next(ledger, NULL); claim;
              claim = ledger_next(ledger, claim))

@@ -1,5 +1,4 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The pure half of records.h: a claim as the bytes of its record, and back. */
 #include "claims/record.h"
 
 #include "base/error.h"
@@ -18,7 +17,7 @@
 #define VERSION  1
 #define PODS_MAX 256 /* ResourceClaimReservedForMaxSize */
 
-/* CRC-32C (Castagnoli, reflected), bit by bit into a table of 16: records are small and few. */
+/* CRC-32C (Castagnoli, reflected), by nibble with a table of 16: records are small and few. */
 static uint32_t crc32c(const char *bytes, size_t n)
 {
         static const uint32_t nibbles[16] = { 0x00000000, 0x105ec76f, 0x20bd8ede, 0x30e349b1,
@@ -61,6 +60,7 @@ char *claims_record_encode(const struct ledger_claim *claim, size_t *ret_n)
                 json_add_string(entry, "request", device->request);
                 json_add_string(entry, "pool", device->pool);
                 json_add_string(entry, "device", device->device);
+                /* A device with adminAccess uses no TD, so it has no slot. */
                 if (device->is_admin_access)
                         json_add_bool(entry, "adminAccess", true);
                 else
@@ -81,8 +81,8 @@ char *claims_record_encode(const struct ledger_claim *claim, size_t *ret_n)
         return text_take(&text);
 }
 
-/* Without a field of its own to be parsed, nothing in the line can be wrong and go unnoticed: it is
- * what we would write for these bytes, or it is damaged. */
+/* Rebuild the header and compare, rather than parse its fields: no deviation then goes unnoticed.
+ */
 static int check_header(const char *bytes, size_t n_header, const char *json, size_t n_json,
                         struct error *err)
 {
@@ -104,7 +104,7 @@ static int take_string(const struct json *object, const char *key, char **ret, s
         return 0;
 }
 
-/* Absent means false. */
+/* A missing field means false. */
 static int take_bool(const struct json *object, const char *key, bool *ret, struct error *err)
 {
         const struct json *value = json_get(object, key);
@@ -144,7 +144,7 @@ static int decode_devices(const struct json *devices, struct ledger_claim *claim
 
                 if (r < 0)
                         return r;
-                /* A request may well be there twice (a count of 2); a TD may not. */
+                /* The same request may appear twice (a count of 2), the same TD may not. */
                 for (const struct ledger_device *other = claim->devices; other < device; ++other)
                         if (device->slot != LEDGER_NO_SLOT && other->slot == device->slot)
                                 return error_set(err, -EBADMSG, "slot %u is there twice",
@@ -167,7 +167,7 @@ static int take_uncertain(const struct json *value, struct ledger_claim *claim, 
         return 0;
 }
 
-/* Older versions wrote none. */
+/* Older versions wrote no pods. */
 static int decode_pods(const struct json *pods, struct ledger_claim *claim, struct error *err)
 {
         if (!pods)
@@ -225,6 +225,8 @@ int claims_record_decode(const char *bytes, size_t n, struct ledger_claim **ret_
                 return error_set(err, -EBADMSG, "truncated, or no record of this driver");
         version = bytes + strlen(MAGIC);
         n_version = strcspn(version, " \n");
+        /* Check the version before the checksum: a newer format may have another header, and such a
+         * record must not pass for a damaged one. */
         if (parse_u64(version, n_version, &number) == 0 && number > VERSION) {
                 error_set(err, -EPROTO, "written by a newer version of this driver (format %llu)",
                           (unsigned long long)number);

@@ -20,12 +20,12 @@
 #include <time.h>
 
 #define MARK_SUFFIX   ".tds"
-#define OLD_ATTRIBUTE "user.dra.tds" /* an unsigned in host order, up to version 0.1 */
-#define ATTEMPTS      3              /* at reading a record, while the failure may pass */
+#define OLD_ATTRIBUTE "user.dra.tds" /* an unsigned in host byte order, up to version 0.1 */
+#define ATTEMPTS      3              /* reads of a record while the failure may pass */
 
 /* ---- listing ---- */
 
-/* The descriptor's own directory, whatever lies under its path by now. */
+/* Open the descriptor's directory itself: the path may lead to another one by now. */
 static DIR *open_stream(int directory_fd)
 {
         int fd = openat(directory_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -36,7 +36,7 @@ static DIR *open_stream(int directory_fd)
         return stream;
 }
 
-/* Every name that a claim's record can have. */
+/* List every name that is a valid UID: only those can be records. */
 static int list_uids(int directory_fd, const char *path, char ***ret_uids, size_t *ret_n,
                      struct error *err)
 {
@@ -156,8 +156,9 @@ int recordfile_scan(int directory_fd, const char *path, recordfile_on_found *on_
 
 /* ---- putting aside ---- */
 
-/* What lies under uid, as <uid>.<time> in aside_fd, never over a name that is taken. A second name,
- * so that a kill finds one of the two; a directory cannot have one and is moved. */
+/* Link uid as <uid>.<time> in aside_fd, never over an existing name. A second link rather than a
+ * rename, so that a kill leaves at least one name. A directory cannot have a second link, and is
+ * moved. */
 static int name_aside(int directory_fd, const char *uid, int aside_fd, char **ret_name,
                       bool *ret_is_moved)
 {
@@ -185,6 +186,8 @@ static int name_aside(int directory_fd, const char *uid, int aside_fd, char **re
         return -EEXIST;
 }
 
+/* The new record could not be written. The old file alone tells the next start about the claim, so
+ * it goes back to its place. */
 static void undo_aside(int directory_fd, const char *uid, int aside_fd, const char *name,
                        bool is_moved)
 {
@@ -218,6 +221,8 @@ int recordfile_set_aside(int directory_fd, const char *path, const char *where,
                 return r;
         }
         if (is_durable) {
+                /* If a sync fails, the next start at worst finds the old file and sets it aside
+                 * again. */
                 (void)fsync(fd);
                 (void)fsync(directory_fd);
         }
@@ -237,13 +242,14 @@ int recordfile_mark(int directory_fd, const char *uid, unsigned n_tds)
         char target[sizeof("4294967295")];
         unsigned long tag = 0;
 
+        /* Most claims hold one TD. They need no mark, and so no second file. */
         if (n_tds == 1) {
                 recordfile_unmark(directory_fd, uid);
                 return 0;
         }
         if (getrandom(&tag, sizeof(tag), 0) != sizeof(tag))
                 return -errno;
-        /* As file_replace() names them, so that its sweep finds them. */
+        /* Use file_replace()'s names, so that its sweep removes leftovers. */
         temporary = xasprintf(".%s.%016lx.tmp", mark, tag);
         snprintf(target, sizeof(target), "%u", n_tds);
         if (symlinkat(target, directory_fd, temporary) < 0)
@@ -263,6 +269,7 @@ static unsigned old_attribute(int directory_fd, const char *uid)
         struct stat file;
         unsigned n_tds;
 
+        /* Check the type before opening: opening a device file can have side effects. */
         if (fstatat(directory_fd, uid, &file, AT_SYMLINK_NOFOLLOW) < 0 || !S_ISREG(file.st_mode))
                 return 1;
         fd = openat(directory_fd, uid, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
@@ -280,7 +287,7 @@ unsigned recordfile_marked(int directory_fd, const char *uid)
 
         if (n <= 0 || (size_t)n >= sizeof(target))
                 return old_attribute(directory_fd, uid);
-        /* A larger number was not written by this driver. */
+        /* This driver never writes a larger number. */
         return parse_u64(target, (size_t)n, &n_tds) < 0 || n_tds > CLAIMS_RECORD_TDS_MAX
                        ? 1
                        : (unsigned)n_tds;
@@ -308,6 +315,7 @@ void recordfile_sweep_marks(int directory_fd)
                 if (n <= n_suffix || strcmp(entry->d_name + n - n_suffix, MARK_SUFFIX) != 0)
                         continue;
                 uid = xstrndup(entry->d_name, n - n_suffix);
+                /* A foreign file may have the suffix by chance: only a link is a mark. */
                 if (text_is_uid(uid) &&
                     fstatat(directory_fd, entry->d_name, &mark, AT_SYMLINK_NOFOLLOW) == 0 &&
                     S_ISLNK(mark.st_mode) &&

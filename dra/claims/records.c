@@ -23,7 +23,7 @@ struct order {
         char *uid;
         char *bytes; /* NULL: remove */
         size_t n;
-        unsigned weight; /* TDs, of a record */
+        unsigned weight; /* TDs of the claim, for the mark */
         struct error error;
         records_on_done *on_done;
         void *owner;
@@ -32,18 +32,18 @@ struct order {
 struct records {
         uv_loop_t *loop;
         char *directory;
-        int directory_fd; /* changes between rounds only */
+        int directory_fd; /* changes only between rounds */
         bool is_durable;
-        struct list waiting;  /* orders for the next round */
-        struct list round;    /* the worker's, while is_busy */
-        bool is_busy;         /* a round is on its way, or its members are being told */
-        bool is_lost;         /* the directory was replaced, and the owner has not been told */
-        struct error missing; /* why there is none; of the round */
+        struct list waiting;  /* for the next round */
+        struct list round;    /* belongs to the worker while is_busy */
+        bool is_busy;         /* a round is running, or its callbacks are */
+        bool is_lost;         /* the directory was lost, and the owner does not know yet */
+        struct error missing; /* why this round has no directory */
         uv_work_t work;
-        struct timer *unsynced; /* NULL outside a round without syncs. It takes the worker's place
-                                   without syncs: there is nothing to wait for then, and the thread
-                                   would only cost its two changes of thread. A round is still not
-                                   done from inside the caller */
+        struct timer
+                *unsynced; /* Runs a round without syncs, in the worker's place: with no disk to
+                              wait for, the thread would only cost two context switches. The timer
+                              keeps on_done out of the caller's stack. NULL outside such a round. */
 };
 
 /* ---- reading all of them ---- */
@@ -56,7 +56,7 @@ struct loading {
         void *owner;
 };
 
-/* The record is damaged, or newer (r): what it holds is held by its UID, and the record is kept. */
+/* The record is damaged, or newer (r): set the file aside, and record the claim as uncertain. */
 static void keep_aside(const struct records *records, const struct ledger_claim *claim, int r,
                        struct error *reason)
 {
@@ -117,7 +117,8 @@ static enum file_sync sync_mode(const struct records *records)
         return records->is_durable ? FILE_SYNCED : FILE_UNSYNCED;
 }
 
-/* What is not there counts as removed, also where a read-only disk refuses before it looks. */
+/* A missing record counts as removed, even on a read-only disk, where unlink() fails before it
+ * looks. */
 static int remove_record(const struct records *records, const char *uid)
 {
         int r = unlinkat(records->directory_fd, uid, 0) < 0 ? -errno : 0;
@@ -129,6 +130,9 @@ static int remove_record(const struct records *records, const char *uid)
 
 static int write_record(const struct records *records, const struct order *order)
 {
+        /* Mark first: a kill between the two leaves a mark that is swept, not a heavy record
+         * without one.
+         */
         int r = recordfile_mark(records->directory_fd, order->uid, order->weight);
 
         return r < 0 ? r
@@ -153,8 +157,8 @@ static void carry_out(const struct records *records, struct order *order)
         }
 }
 
-/* Each file is synced before its rename; the renames and removals of the whole round share one sync
- * of the directory. */
+/* Each file is synced before its rename; the renames and removals of a round share one sync of the
+ * directory. */
 static void on_worker(uv_work_t *work)
 {
         struct records *records = work->data;
@@ -198,12 +202,12 @@ static void on_round_over(uv_work_t *work, int status)
                 free(order->bytes);
                 free(order);
         }
-        /* Only now: what the members order when they are told makes the next round together. */
+        /* Only now, so that all orders placed by these callbacks form one round. */
         records->is_busy = false;
         start_round(records);
 }
 
-/* A record is as durable as the directories above it. They may be new. */
+/* A record is only as durable as the directories above it, which may be new. */
 static void sync_above(int directory_fd)
 {
         static const char *const above[] = { "..", "../.." };
@@ -212,14 +216,14 @@ static void sync_above(int directory_fd)
                 _cleanup_(close) int fd =
                         openat(directory_fd, above[i], O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 
-                /* A disk that cannot do it fails the first record, too, and that is reported. */
+                /* If the disk cannot sync, the first record fails as well, and that failure is
+                 * reported. */
                 if (fd >= 0)
                         (void)fsync(fd);
         }
 }
 
-/* Whether the path does not lead to our directory any more: removed, renamed away, or under a
- * mount. */
+/* True if the path no longer leads to our directory: removed, renamed, or mounted over. */
 static bool is_out_of_place(const struct records *records)
 {
         struct stat ours, found;
@@ -229,7 +233,7 @@ static bool is_out_of_place(const struct records *records)
         return stat(records->directory, &found) < 0 || !file_is_same(&ours, &found);
 }
 
-/* Records go where the next start will look for them, and nowhere else. */
+/* Write records only where the next start will look for them. */
 static int find_directory_again(struct records *records, struct error *err)
 {
         int fd, r;
@@ -281,7 +285,7 @@ static void start_round(struct records *records)
                 return;
         }
         r = uv_queue_work(records->loop, &records->work, on_worker, on_round_over);
-        assert(!r); /* fails without a worker function only */
+        assert(!r); /* fails only without a worker function */
         (void)r;
 }
 

@@ -5,7 +5,7 @@
 #include "config.h"
 #include "pluginregistration.pb-c.h"
 
-/* kubelet >= 1.34 takes the first of these that it knows, so the newest stands first. */
+/* kubelet >= 1.34 uses the first of these that it knows, so list the newest first. */
 static char *supported_versions[] = { (char *)"v1.DRAPlugin", (char *)"v1beta1.DRAPlugin",
                                       (char *)"v1.DRAResourceHealth",
                                       (char *)"v1alpha1.DRAResourceHealth" };
@@ -23,8 +23,7 @@ static void on_get_info(void *owner, struct rpc_call *call, const ProtobufCMessa
         rpc_call_reply(call, &info.base);
 }
 
-/* Always answered with success: kubelet <= 1.35 never tries again after an error here (k/k#133725).
- */
+/* Always answer with success: kubelet <= 1.35 never retries after an error here (k/k#133725). */
 static void on_notify(void *owner, struct rpc_call *call, const ProtobufCMessage *request)
 {
         const Registration__RegistrationStatus *status = (const void *)request;

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * kubelet's plugin registration (k8s.io/kubelet pluginregistration v1): kubelet finds our socket in
- * plugins_registry/, asks GetInfo (it waits 1 s) and tells the result by NotifyRegistrationStatus.
- * It may do so at any time, any number of times: after each of its starts, and whenever the socket
- * file is a new one.
+ * plugins_registry/, calls GetInfo (with a timeout of 1 s) and reports the result by
+ * NotifyRegistrationStatus. It may do so at any time, any number of times: after each of its
+ * starts, and whenever the socket file is new.
  */
 #pragma once
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What claims/prepare is given and asked: types that it shares with claims/job. */
+/* Options and requests of claims/prepare: the types that it shares with claims/job. */
 #pragma once
 
 #include "base/list.h"
@@ -14,19 +14,19 @@ struct kube_api;
 struct ledger;
 struct ledger_claim;
 
-/* Everything is borrowed and outlives the engine. */
+/* All pointers are borrowed and outlive the engine. */
 struct prepare_options {
         uv_loop_t *loop;
         struct ledger *ledger;
         struct cdi_store *cdi;
-        struct kube_api *api; /* NULL: no API server is configured, and no claim can be read */
+        struct kube_api *api; /* NULL: no API server is configured, so no claim can be read */
         const char *pool;     /* the node's name */
-        uint64_t wait_ms;     /* for room, and for an API server that does not answer */
-        void (*on_held_changed)(void *owner); /* what claims hold has changed */
-        /* A claim was unprepared or released; NULL: not wanted. */
+        uint64_t wait_ms;     /* longest wait for room, or for an API server that does not answer */
+        void (*on_held_changed)(void *owner); /* the set of held TDs has changed */
+        /* A claim was unprepared or released. May be NULL. */
         void (*on_released)(void *owner, const char *namespace_, const char *name);
-        /* The CDI spec was missing or changed, and a claim's answer wrote it again. NULL is fine.
-         */
+        /* The CDI spec was missing or changed, and was restored before a claim was answered. May be
+         * NULL. */
         void (*on_spec_restored)(void *owner);
         void *owner;
 };
@@ -37,18 +37,18 @@ struct prepare_claim_id {
         const char *uid;
 };
 
-/* claim is what the claim holds, borrowed for the duration of the call back, or NULL with the
- * reason in error: -ENOSPC where no TD was free (after a release claim is always NULL, and
- * error->code tells). The request may be freed in it; the engine must not be called. */
+/* After a Prepare: claim is the held claim, borrowed for the call, or NULL with the reason in
+ * error; -ENOSPC: no TD was free. After a release claim is always NULL, and error->code tells the
+ * outcome. The callback may free the request, but must not call the engine. */
 typedef void prepare_on_done(void *owner, const struct ledger_claim *claim,
                              const struct error *error);
 
-/* One caller's wish for one claim, in the caller's storage: set on_done and owner, leave the rest.
- * It stays until on_done was called (which may happen at once) or prepare_cancel(). */
+/* One caller's request for one claim, in the caller's storage: set on_done and owner, leave the
+ * rest. Keep it until on_done was called (possibly at once) or prepare_cancel() returned. */
 struct prepare_request {
         prepare_on_done *on_done;
         void *owner;
         struct list link;
-        uint64_t deadline_ms; /* loop time: until when it waits for room */
+        uint64_t deadline_ms; /* loop time at which it stops waiting for room */
         struct job *job;      /* NULL: not pending */
 };

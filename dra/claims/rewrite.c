@@ -7,6 +7,8 @@
 
 #include <string.h>
 
+/* The last write of a pass decides. A failure is logged only if its text is new: the disk may stay
+ * full for days, and a pass runs at every poll. */
 static void on_saved(void *owner, const struct error *error)
 {
         struct rewrite *rewrite = owner;
@@ -40,12 +42,17 @@ bool rewrite_look(struct rewrite *rewrite)
                           log_int("claims", (int64_t)ledger_n_claims(rewrite->ledger)));
                 rewrite->is_behind = true;
         }
+        /* While a pass is in flight do not start another: is_behind stays set, and the next look
+         * saves all again. */
         if (!rewrite->is_behind || rewrite->n_saving)
                 return is_lost;
         rewrite->is_behind = false;
         rewrite->failure = (struct error)ERROR_NULL;
         for (const struct ledger_claim *claim = ledger_next(rewrite->ledger, NULL); claim;
              claim = ledger_next(rewrite->ledger, claim)) {
+                /* An unidentified claim has no UID, hence no file name. kubelet's list restores it
+                 * after a restart.
+                 */
                 if (claim->is_unidentified || rewrite->is_leaving(rewrite->owner, claim->uid))
                         continue;
                 ++rewrite->n_saving;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Records written again: the directory was taken away while the driver runs, or a claim was found
- * to be held that had no record. What is in memory is never given up for what is not on disk.
+ * Writes the records again, after the directory was lost while the driver runs, or after a held
+ * claim was found to have no record. Memory wins over the disk: a lost file never releases a claim.
  */
 #pragma once
 
@@ -15,19 +15,19 @@ struct records;
 struct rewrite {
         const struct ledger *ledger;
         struct records *records;
-        /* The claim's record is about to be removed: it is left out. */
+        /* True if the claim's record is about to be removed: skip it. */
         bool (*is_leaving)(void *owner, const char *uid);
         void *owner;
-        bool is_behind;       /* claims are held that the disk may not have */
-        unsigned n_saving;    /* orders on their way */
+        bool is_behind;       /* the disk may lack held claims */
+        unsigned n_saving;    /* writes in flight */
         struct error failure; /* of this pass */
-        struct error told;    /* of the last; logged once */
+        struct error told;    /* of the pass before, already logged */
 };
 
-/* From now on the disk may lack claims that are held. */
+/* The disk may lack held claims: the next look saves them all. */
 void rewrite_all(struct rewrite *rewrite);
-/* For a slow timer: notices that the directory was taken away (true, once), and saves all that is
- * held, at each call until it is on disk. */
+/* For a slow timer. Notices that the directory was lost (true, once), and saves all held claims at
+ * each call until they are on disk. */
 bool rewrite_look(struct rewrite *rewrite);
-/* Why claims that are held are not on disk; NULL: they are. Borrowed until the next call. */
+/* Why held claims are missing on disk; NULL: none are. Borrowed until the next call. */
 const char *rewrite_trouble(const struct rewrite *rewrite);

@@ -16,15 +16,15 @@
 #include <string.h>
 #include <uv.h>
 
-/* kubelet puts the text into a pod event of at most 1024 bytes, behind some of its own. */
+/* kubelet puts the text into a pod's Event of at most 1024 bytes, after a prefix. */
 #define ERROR_MAX 400
 
-/* Of one request; kubelet asks for those of one pod. A larger one would hold up everybody else. */
+/* Most claims in one request; kubelet sends those of one pod. A larger request would delay all
+ * other callers. */
 #define CLAIMS_MAX DEVICE_INDEX_MAX
 
 struct batch;
 
-/* One claim of a batch. */
 struct item {
         struct prepare_request request;
         struct batch *batch;
@@ -33,13 +33,13 @@ struct item {
         Dra__NodeUnprepareResourceResponse unprepared;
 };
 
-/* One call. */
+/* One call of kubelet's. */
 struct batch {
         struct claims_service *plugin;
         struct rpc_call *call;
         bool is_prepare;
         uint64_t began_ns;
-        size_t n_pending; /* items without an answer, and one while the batch is being started */
+        size_t n_pending; /* unanswered items, plus one while the batch is being started */
         size_t n_items;
         struct item items[];
 };
@@ -136,7 +136,7 @@ static void free_device(Dra__Device *device)
         free(device);
 }
 
-/* An unset string of protobuf-c is a shared constant, not ours to free. */
+/* An unset string of protobuf-c is a shared constant, and must not be freed. */
 static void free_string(char *string)
 {
         if (string != protobuf_c_empty_string)
@@ -169,7 +169,7 @@ static void batch_end_one(struct batch *batch)
         batch_free(batch);
 }
 
-/* kubelet has given up; what was granted stays with the claims, which kubelet will name again. */
+/* kubelet has given up. Granted claims stay held: kubelet will name them again. */
 static void on_gone(void *owner)
 {
         struct batch *batch = owner;
@@ -236,6 +236,7 @@ static struct batch *batch_new(struct claims_service *plugin, struct rpc_call *c
                 item->request.owner = item;
                 item->batch = batch;
                 item->uid = xstrdup(claims[i]->uid);
+                /* kubelet's protobuf rejects a whole answer in which one string is not UTF-8. */
                 text_make_utf8(item->uid);
                 dra__node_prepare_resource_response__init(&item->prepared);
                 dra__node_unprepare_resource_response__init(&item->unprepared);
@@ -243,8 +244,7 @@ static struct batch *batch_new(struct claims_service *plugin, struct rpc_call *c
         return batch;
 }
 
-/* What comes from kubelet goes into file names and URLs, so it is checked like anything from
- * outside. */
+/* kubelet's strings end up in file names and URLs, so check them like any outside input. */
 static int check_claim(const Dra__Claim *claim, struct error *error)
 {
         if (!text_is_uid(claim->uid))
@@ -281,6 +281,7 @@ static void start_batch(struct claims_service *plugin, struct rpc_call *call, bo
                 else
                         prepare_release(plugin->prepare, &item->request, &id);
         }
+        /* Every claim was answered at once. The batch ends here, so do not register on_gone. */
         if (batch->n_pending == 1) {
                 batch_end_one(batch);
                 return;
@@ -289,6 +290,7 @@ static void start_batch(struct claims_service *plugin, struct rpc_call *call, bo
         rpc_call_on_gone(call, on_gone, batch);
 }
 
+/* Both API versions have the same messages on the wire, so they share these handlers. */
 static void on_prepare(void *owner, struct rpc_call *call, const ProtobufCMessage *message)
 {
         const Dra__NodePrepareResourcesRequest *request = (const void *)message;

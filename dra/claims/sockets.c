@@ -14,10 +14,10 @@
 #include <stdint.h>
 #include <string.h>
 
-/* sockets_keep() comes every 30 s at the latest, and a lost registration is made again within 60. A
- * kubelet that would have come by itself loses nothing by an earlier offer. */
+/* sockets_keep() runs every 30 s at the latest, so a lost registration is repaired within 60 s. A
+ * kubelet that would have registered us anyway loses nothing by an earlier offer. */
 #define REGISTRATION_PATIENCE_MS 25000
-/* kubelet's socket may appear so long after its answer to our registration. */
+/* kubelet's podresources socket may appear this long after it has registered us. */
 #define KUBELET_DELAY_MS 5000
 
 enum role { DRA, REGISTRATION, N_ROLES };
@@ -66,9 +66,9 @@ static void lose_registration(struct sockets *sockets, const char *why)
                  log_str("reason", why));
 }
 
-/* kubelet <= 1.35 tries once after its start, waits a second for GetInfo, and forgets about us if
- * that comes late (k/k#127457, #133725). Nothing of ours would tell: connections of a kubelet that
- * has died just end. */
+/* kubelet <= 1.35 tries once after its start, waits a second for GetInfo, and forgets us if the
+ * answer is late (k/k#127457, #133725). No event on our side reveals that: the connections of a
+ * dead kubelet simply end. So compare the kubelet that runs with the one that registered us. */
 static void look_at_kubelet(struct sockets *sockets)
 {
         struct socket_identity now = { 0 };
@@ -77,7 +77,7 @@ static void look_at_kubelet(struct sockets *sockets)
         if (!sockets->is_registered)
                 return;
         if (!sockets->is_registrant_known && !is_there)
-                return; /* its podresources socket cannot be seen from here */
+                return; /* the podresources socket is not visible in this container */
         if (!sockets->is_registrant_known &&
             uv_now(sockets->loop) - sockets->registered_ms <= KUBELET_DELAY_MS) {
                 sockets->registrant = now;
@@ -90,8 +90,8 @@ static void look_at_kubelet(struct sockets *sockets)
                 lose_registration(sockets, "it has restarted");
 }
 
-/* The registration socket comes last: kubelet dials the other one as soon as it has read about it
- * there. */
+/* Listen on the registration socket last: kubelet dials the other one as soon as it has found it.
+ */
 int sockets_listen(struct sockets *sockets, struct error *err)
 {
         int r = 0;
@@ -110,9 +110,10 @@ void sockets_keep(struct sockets *sockets)
         look_at_kubelet(sockets);
         for (int role = 0; role < N_ROLES; ++role)
                 was_in_place[role] = rpc_listener_is_in_place(sockets->listeners[role]);
+        /* kubelet drops a plugin when its socket file disappears. */
         if (!was_in_place[REGISTRATION])
                 sockets->is_registered = false;
-        /* A new file makes every kubelet try again. */
+        /* Every kubelet tries again on a new socket file. */
         if (!sockets->is_registered && was_in_place[REGISTRATION] &&
             uv_now(sockets->loop) - sockets->waiting_since_ms > REGISTRATION_PATIENCE_MS) {
                 log_debug("kubelet has not registered the DRA driver, offering the socket again");
@@ -170,6 +171,8 @@ void sockets_free(struct sockets *sockets)
 {
         if (!sockets)
                 return;
+        /* The registration socket goes first, so that kubelet finds no service that has already
+         * gone. */
         for (int role = N_ROLES - 1; role >= 0; --role)
                 rpc_listener_free(sockets->listeners[role]);
         free(sockets);
