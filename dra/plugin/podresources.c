@@ -144,7 +144,7 @@ void podresources_ask(struct podresources *podresources)
                 podresources->should_ask_again = true;
                 return;
         }
-        /* A connection a call: kept ones would have to be told when kubelet has restarted. */
+        /* One connection per call: a kept one would have to be dropped when kubelet restarts. */
         podresources->client =
                 rpc_client_new(podresources->options.pump, podresources->options.socket);
         rpc_client_call(podresources->client, "/v1.PodResourcesLister/List", &request.base,

@@ -65,8 +65,8 @@ int plugin_request_collect(const Deviceplugin__AllocateRequest *request, size_t 
 
 /* ---- GetPreferredAllocation ---- */
 
-/* The last of what is available: the scheduler gives claims the first devices of the slice, so the
- * two sides meet as late as they can. What has a name that we never gave is left to kubelet. */
+/* Prefer the highest indexes: the scheduler gives claims the first devices of the slice, so the two
+ * paths meet as late as possible. IDs that are not our names are left to kubelet. */
 char **plugin_request_prefer(const Deviceplugin__ContainerPreferredAllocationRequest *request,
                              size_t *ret_n)
 {
