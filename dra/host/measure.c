@@ -13,7 +13,8 @@ static unsigned least(unsigned a, unsigned b)
         return a < b ? a : b;
 }
 
-/* What the holder runs in its pods. unclaimed: by place, what no holder before has taken. */
+/* Attributes TDs in the holder's pods to it, holder->tds at most, and returns how many. unclaimed:
+ * for each place, the TDs that no holder has taken yet. */
 static unsigned take_from_pods(const struct misc_tree *tree, const struct measure_holder *holder,
                                unsigned *unclaimed)
 {
@@ -33,7 +34,7 @@ static unsigned take_from_pods(const struct misc_tree *tree, const struct measur
         return taken;
 }
 
-/* Up to most of what runs in places of this kind. How many it was. */
+/* Takes up to most TDs from places of this kind, and returns how many. */
 static unsigned take_from(const struct misc_tree *tree, enum misc_tree_kind kind, unsigned most,
                           unsigned *unclaimed)
 {
@@ -70,6 +71,8 @@ void measure_attribute(const struct misc_tree *tree, const struct measure_holder
                 else
                         unplaced += holders[i].tds;
         }
+        /* Holders without known pods come last, so that they take only TDs that no known pod
+         * explains. */
         n = take_from(tree, MISC_TREE_POD, unplaced, unclaimed);
         ours += n;
         ours += take_from(tree, MISC_TREE_UNSPLIT, unplaced - n + idle, unclaimed);

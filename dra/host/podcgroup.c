@@ -8,10 +8,10 @@
 #include <errno.h>
 #include <string.h>
 
-/* v2 first; then hierarchies of v1, any of which every container is in. */
+/* v2 first, then v1 hierarchies. Every container is in all of those. */
 static const char *const hierarchies[] = { "", "/unified", "/systemd", "/cpu", "/memory", "/pids" };
 
-/* What stands before and after the UID; the systemd driver writes it with underscores. */
+/* The text before and after the UID. The systemd driver writes the UID with underscores. */
 static const struct {
         const char *before, *after;
         bool has_underscores;
@@ -30,7 +30,7 @@ static bool is_uid(const char *text)
                                            "ABCDEFGHIJKLMNOPQRSTUVWXYZ-")];
 }
 
-/* 1: it has a cgroup in it, 0: none, or -errno. */
+/* 1: there is a cgroup in it, 0: there is none, or -errno. */
 static int has_child(const char *path)
 {
         DIR *directory = opendir(path);

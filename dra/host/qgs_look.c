@@ -28,8 +28,8 @@ static struct qgs_owner owner_of(const struct stat *file)
                                    .gid = file->st_gid };
 }
 
-/* Of the host only the mounted directory is there; what the image has above it is not known, and
- * taken to be without links but for /var/run. */
+/* The container has only the mounted directory of the host. The image's directories above it are
+ * unknown: assume that none is a link except /var/run. */
 static int find_in_container(void *owner, const char *path, char **ret_file)
 {
         const struct container *container = owner;
@@ -135,6 +135,8 @@ char *qgs_look(const struct qgs_place *place, struct qgs_sight *ret)
         }
         ret->directories[ret->n_directories++] = owner_of(&file);
         container.mounted = mounted;
+        /* With the directory's group, which a VM can be given unless it is root's
+         * (host/qgs_verdict). */
         ret->has_vm_groups = vm_groups_take(file.st_gid ? file.st_gid : VM_GROUPS_NONE, &groups);
         ret->code = look_within(&container, place->vm_socket, &path, ret);
         vm_groups_give_back(&groups);

@@ -26,7 +26,8 @@ const char *qgs_state_name(enum qgs_state state)
 #define WRITE  2
 
 /* The kernel's acl_permission_check() for a process that is neither owner nor root by capability:
- * the first class that fits decides. ACLs are left out; with one, the group bits are its mask. */
+ * the first class that fits decides. ACLs are ignored; if there is one, the group bits are its
+ * mask. */
 static bool is_permitted(const struct qgs_owner *file, mode_t wanted, gid_t group)
 {
         if (file->uid == QGS_VERDICT_VM_ID)
@@ -44,14 +45,14 @@ static bool can_enter(const struct qgs_sight *sight, gid_t group)
         return true;
 }
 
-/* A socket that could not be looked at is not held against the VM. */
+/* If the driver could not look at the socket, assume that the VM may open it. */
 static bool can_connect(const struct qgs_sight *sight, gid_t group)
 {
         return can_enter(sight, group) && (sight->code || is_permitted(&sight->file, WRITE, group));
 }
 
-/* The group to give to the VM, if one helps. Not 0: CDI's additionalGids ignores it, and root's
- * files are not to be opened that way. */
+/* The group to give to the VM, if one helps. Never 0: CDI's additionalGids ignores it, and no VM
+ * should open root's files by it. */
 static bool find_group(const struct qgs_sight *sight, gid_t *ret_group)
 {
         gid_t candidates[2 + QGS_LOOK_DIRECTORIES] = { QGS_VERDICT_NO_GROUP };
@@ -69,7 +70,7 @@ static bool find_group(const struct qgs_sight *sight, gid_t *ret_group)
         return false;
 }
 
-/* Whether a group of its own, if it is not root's, lets a VM in. */
+/* Whether the file's group, unless it is root's, lets a VM in. */
 static bool can_help_itself(const struct qgs_owner *file, mode_t wanted)
 {
         return is_permitted(file, wanted, file->gid ? file->gid : QGS_VERDICT_NO_GROUP);
@@ -88,7 +89,7 @@ find(struct qgs_verdict_state *ret, enum qgs_state state, const char *format, ..
         va_end(args);
 }
 
-/* A directory without a socket that is root's may be one that the driver has made for the mount. */
+/* If root owns a directory without a socket, the driver may have made it for the mount. */
 static void judge_absence(const struct qgs_verdict *verdict, struct qgs_verdict_state *ret)
 {
         const struct qgs_sight *sight = &verdict->sight;
@@ -113,7 +114,7 @@ static void judge_directory(const struct qgs_verdict *verdict, const struct qgs_
              QGS_VERDICT_VM_ID, verdict->socket, directory->mode, directory->uid, directory->gid);
 }
 
-/* No group lets the VM in. What is in the way, and the remedy that survives QGS's next start. */
+/* No group lets the VM in: name the obstacle, and a remedy that survives QGS's next start. */
 static void judge_rights(const struct qgs_verdict *verdict, struct qgs_verdict_state *ret)
 {
         const struct qgs_sight *sight = &verdict->sight;
@@ -155,7 +156,7 @@ static gid_t group_needed(const struct qgs_sight *sight, gid_t group)
         return QGS_VERDICT_NO_GROUP;
 }
 
-/* The driver was refused, and the VM would not be. */
+/* The driver was refused although the VM would not be. */
 static void judge_own_rights(const struct qgs_verdict *verdict, struct qgs_verdict_state *ret)
 {
         const struct qgs_sight *sight = &verdict->sight;
@@ -293,7 +294,7 @@ static void refill(struct qgs_verdict *verdict, uint64_t now_ms)
                 verdict->refilled_ms = now_ms;
 }
 
-/* A socket that was not tried yet changes nothing: the verdict on the one before it stays. */
+/* Until a new socket has been tried, the verdict on the previous one stays in force. */
 static bool is_in_force(const struct qgs_verdict *verdict)
 {
         return verdict->latest.state == QGS_UNKNOWN ||
@@ -356,7 +357,7 @@ bool qgs_verdict_see(struct qgs_verdict *verdict, const struct qgs_sight *sight,
         return reconsider(verdict, now_ms);
 }
 
-/* Whether what was found often enough in a row to be believed. */
+/* Whether the last result has come often enough in a row to be believed. */
 static bool is_conclusive(const struct qgs_verdict *verdict)
 {
         switch (verdict->latest_probe) {
@@ -418,7 +419,8 @@ uint64_t qgs_verdict_next_probe_ms(const struct qgs_verdict *verdict)
 {
         bool is_there = verdict->is_seen && !verdict->sight.code;
 
-        /* The VM would not get in, and a driver by its user's rights might. */
+        /* The VM would not get in. The driver might, by its own user's rights, but that proves
+         * nothing. */
         if (is_there && verdict->latest.state == QGS_REFUSED)
                 is_there = false;
         return is_there ? verdict->next_probe_ms : UINT64_MAX;
