@@ -253,8 +253,7 @@ static void inject_cdi(struct injection *injection,
         injection->cdi_pointers = xcalloc(n, sizeof(*injection->cdi_pointers));
         for (size_t i = 0; i < n; ++i) {
                 deviceplugin__cdidevice__init(&injection->cdi[i]);
-                (void)device_parse(request->devices_ids[i],
-                                   &index); /* plugin_request_collect() has checked it */
+                (void)device_parse(request->devices_ids[i], &index); /* already checked */
                 injection->cdi[i].name = cdi_device_id(PLUGIN_SERVICE_CDI_PREFIX, index);
                 injection->cdi_pointers[i] = &injection->cdi[i];
         }

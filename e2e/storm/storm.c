@@ -1,19 +1,18 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * A seeded random scenario on a virtual clock: pods and claims come and go on both paths, kubelet,
- * driver, API server, podresources, disk and capacity fail, and after every step it is checked that
- * the promises hold. `storm --help` tells the options.
+ * driver, API server, podresources, disk and capacity fail, and after every step the storm checks
+ * that the promises hold. `storm --help` lists the options.
  *
- * Of the driver, dra/node and the modules below it run as they are; the modules' ways to the world
- * are stood in for (seams.c, disk.c, clock.c), and so is the process around the node (driver.c). An
- * operation is one thing that somebody does, a step is anything that happens, with all it leads to
- * at once.
+ * dra/node and the modules below it are the real ones. Stand-ins replace their access to the world
+ * (seams.c, disk.c, clock.c) and the process around the node (driver.c). An operation is one action
+ * of a user, an admin or a fault. A step is one event with its immediate consequences.
  *
- * Who holds is the storm's own book-keeping. A plain pod holds from the moment the driver said yes
- * to Allocate until its container has gone, or kubelet has refused it after all. A claim holds from
- * the moment the driver writes it down until its record is removed. T is the capacity the driver
- * has read last. Quiet is: nothing is down, and for 15 s nothing has come back, started or changed
- * its capacity. What is checked:
+ * The storm keeps its own books of the holders. A plain pod holds from the moment the driver said
+ * yes to Allocate until its container has gone, or kubelet has refused it after all. A claim holds
+ * from the moment the driver writes its record until the record is removed. T is the capacity the
+ * driver has read last. Quiet means that nothing is down, and for 15 s nothing has come back,
+ * started or changed its capacity. What is checked:
  *
  *   - Holders never exceed T. Where T shrank below them, they only decrease until they fit: then,
  *     too, nobody new is let in.
@@ -138,7 +137,7 @@ static int64_t any_split(void)
         return chance_percent(50) ? -1 : (int64_t)chance_below(host.capacity + 2);
 }
 
-/* As an admin changes them: one thing at a time. */
+/* An admin changes one flag at a time. */
 static struct driver_flags change_flags(enum tally how)
 {
         struct driver_flags flags = driver.flags;
@@ -285,7 +284,7 @@ static void remove_spec(void)
         clock_plan(&host.spec_repair, ms, on_spec_repaired, NULL);
 }
 
-/* Half of the time all of them end, so that most of the host is ours. */
+/* Half of the time all foreign TDs end, so that most of the host stays ours. */
 static void change_foreign(void)
 {
         unsigned n_free = host_n_free();
@@ -347,7 +346,7 @@ static void operate_on_pods(enum tally operation)
         bool is_crowded = n_pods() > 2 * host.capacity + 6;
 
         if (!cluster.is_up)
-                return; /* nobody reaches it */
+                return; /* it is unreachable */
         if (operation == TALLY_POKE)
                 poke();
         else if (operation == TALLY_FORCE || operation == TALLY_DELETE)
@@ -393,7 +392,7 @@ static void operate(void)
 }
 
 static struct event next_operation;
-static uint64_t n_until_change; /* of the weather */
+static uint64_t n_until_change; /* operations until the weather changes */
 static bool is_over;
 
 static uint64_t pause_ms(void)
@@ -421,7 +420,7 @@ static void on_operation(void *unused)
 
 static void run(void)
 {
-        /* At once: a crash shall leave it behind, too. */
+        /* Print the seed at once, so that a crash leaves it behind, too. */
         printf("seed %" PRIu64 "\n", options.seed);
         fflush(stdout);
         trace_setup(options.seed, options.is_tracing);
