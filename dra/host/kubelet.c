@@ -57,6 +57,7 @@ const char *kubelet_podresources_socket(const struct kubelet *kubelet)
 
 bool kubelet_is_away(const struct kubelet *kubelet)
 {
+        /* The file alone proves nothing: it outlives kubelet. */
         return !socket_is_served(kubelet->podresources_socket);
 }
 

@@ -6,7 +6,7 @@
 
 #include <string.h>
 
-/* ---- whose they are ---- */
+/* ---- attribution ---- */
 
 static unsigned least(unsigned a, unsigned b)
 {
@@ -80,7 +80,7 @@ void measure_attribute(const struct misc_tree *tree, const struct measure_holder
         *ret = (struct measure_found){ .ours = ours, .foreign = running - ours, .leaked = leaked };
 }
 
-/* ---- since when ---- */
+/* ---- hysteresis ---- */
 
 static bool level_take(struct measure_level *level, unsigned n, bool is_first, uint64_t now_ms)
 {
@@ -93,6 +93,7 @@ static bool level_take(struct measure_level *level, unsigned n, bool is_first, u
                 level->is_rising = true;
                 level->rising_since_ms = now_ms;
         } else {
+                /* The lowest reading of the rise counts, so a short peak does not. */
                 level->rising = least(level->rising, n);
                 if (now_ms - level->rising_since_ms >= MEASURE_SETTLE_MS)
                         *level = (struct measure_level){ .in_force = level->rising };

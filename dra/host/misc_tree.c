@@ -78,6 +78,7 @@ bool misc_tree_pod_uid(const char *name, char ret_uid[MISC_TREE_UID_SIZE])
         if (is_slice) {
                 const char *before = NULL;
 
+                /* The last one: the parent's name may contain "-pod", too. */
                 for (const char *at = name; (at = strstr(at, "-pod")); ++at)
                         before = at;
                 if (!before)
@@ -177,7 +178,7 @@ static bool is_abandoned(struct walk *walk, const char *path, bool is_split)
         return has_file(walk, path, "cgroup.events", "populated 0");
 }
 
-/* ---- what is told ---- */
+/* ---- findings ---- */
 
 static void add_place(struct walk *walk, enum misc_tree_kind kind, const char *path,
                       const char *pod_uid, uint64_t running, uint64_t leaked)
@@ -299,6 +300,7 @@ static int walk_refusals(struct walk *walk, const char *path, const struct sum *
 
         if (r < 0)
                 return r;
+        /* A cgroup's count includes those below. If it is missing or smaller, their sum counts. */
         if (r || ret->refused < below->refused)
                 ret->refused = below->refused;
         if (ret->refused > below->refused)
@@ -415,6 +417,7 @@ int misc_tree_read(const char *cgroup_root, uint64_t limit, struct misc_tree *re
 
                 misc_tree_deinit(&tree);
                 r = walk_once(root, limit, &tree, err);
+                /* Only sums that do not add up are worth another try. */
                 if (r < 0 && (r != -ERANGE || i + 1 == N_TRIES))
                         return r;
                 if (r == 0 && !*tree.impossible)

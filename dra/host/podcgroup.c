@@ -24,6 +24,7 @@ static const struct {
         { "kubepods/pod", "", false },
 };
 
+/* The UID comes from kubelet's files and becomes part of a path: no "/" and no "..". */
 static bool is_uid(const char *text)
 {
         return *text && !text[strspn(text, "0123456789abcdefghijklmnopqrstuvwxyz"

@@ -93,6 +93,7 @@ static int look_within(const struct container *container, const char *vm_socket,
 
         if (lstat(named, &file) < 0)
                 return -errno;
+        /* A link to nothing differs from no socket: QGS cannot bind its socket over the link. */
         is_link = S_ISLNK(file.st_mode);
         r = links_resolve(vm_socket, find_in_container, (void *)(uintptr_t)container, &real);
         if (r < 0)

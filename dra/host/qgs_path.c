@@ -252,7 +252,7 @@ int qgs_path_resolve(const char *root, const char *path, char **ret)
         return links_resolve(below, find_below, (void *)(uintptr_t)root, ret);
 }
 
-/* ---- what is there already ---- */
+/* ---- the directory's contents ---- */
 
 static int check_contents(const char *what, const char *path, const char *root,
                           const char *directory, struct error *err)
@@ -260,6 +260,7 @@ static int check_contents(const char *what, const char *path, const char *root,
         __attribute__((cleanup(cleanup_free))) char *full = xasprintf("%s%s", root, directory);
         struct stat file;
 
+        /* It may not exist yet. */
         if (lstat(full, &file) < 0)
                 return 0;
         if (!S_ISDIR(file.st_mode))
@@ -297,6 +298,7 @@ int qgs_path_check(const char *what, const char *path, const char *root, struct 
                 return error_set(err, -EINVAL,
                                  "%s: the directory of \"%s\" cannot be resolved (%s); " REMEDY,
                                  what, path, strerror(-r));
+        /* Again for the real directory: a link must not lead into a shared one. */
         r = check_shared(what, path, *real ? real : "/", err);
         if (!r)
                 r = check_contents(what, path, root, real, err);

@@ -42,9 +42,9 @@ bool qgs_path_is_same(const char *a, const char *b);
 
 /* Where this process finds a path of the host: below root ("": the process is on the host), under
  * the name that exists there. The manifests mount the host's /var/run at /host/var/run alone, and
- * if the host's / is what is mounted, its absolute link /var/run would lead out of root. So /run/X
- * is looked for below /var/run, and /var/run/X below /run, if only that one is a real directory.
- * The caller's. */
+ * if the host's / is mounted, its absolute link /var/run would lead out of root. So /run/X is
+ * looked for below /var/run, and /var/run/X below /run, if only that one is a real directory. The
+ * caller's. */
 char *qgs_path_seen(const char *root, const char *path);
 
 /* Whether a directory of the host, as qgs_path_seen() gives it, exists or can be created. False:

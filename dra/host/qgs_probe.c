@@ -20,7 +20,7 @@
 #define HEADER_SIZE            16
 #define ANSWER_MAX             4096 /* 68 with Intel's own library */
 
-/* ---- what is said ---- */
+/* ---- the protocol ---- */
 
 static uint32_t read_le16(const unsigned char *bytes)
 {
@@ -310,6 +310,7 @@ static enum qgs_probe_result probe_once(const char *path, gid_t group, char *ret
                      n_failure))
                 return result;
         (void)snprintf(ret_failure, n_failure, "no answer in time");
+        /* No room is left: wait for the open ones, because closing one early may crash QGS. */
         if (n_unanswered == UNANSWERED_MAX)
                 qgs_judge_finish();
         unanswered[n_unanswered++] =

@@ -62,6 +62,7 @@ static bool find_group(const struct qgs_sight *sight, gid_t *ret_group)
                 candidates[n++] = sight->file.gid;
         for (unsigned i = 0; i < sight->n_directories; ++i)
                 candidates[n++] = sight->directories[i].gid;
+        /* No group comes first: a VM that gets in anyway needs none. */
         for (unsigned i = 0; i < n; ++i)
                 if (candidates[i] != 0 && can_connect(sight, candidates[i])) {
                         *ret_group = candidates[i];
@@ -76,7 +77,7 @@ static bool can_help_itself(const struct qgs_owner *file, mode_t wanted)
         return is_permitted(file, wanted, file->gid ? file->gid : QGS_VERDICT_NO_GROUP);
 }
 
-/* ---- what it looks like ---- */
+/* ---- by the look alone ---- */
 
 static void __attribute__((format(printf, 3, 4)))
 find(struct qgs_verdict_state *ret, enum qgs_state state, const char *format, ...)
@@ -243,7 +244,7 @@ static void judge_sight(const struct qgs_verdict *verdict, struct qgs_verdict_st
         }
 }
 
-/* ---- what was tried ---- */
+/* ---- by the last request ---- */
 
 static void judge_probe(const struct qgs_verdict *verdict, struct qgs_verdict_state *ret)
 {
@@ -276,7 +277,7 @@ static void judge_probe(const struct qgs_verdict *verdict, struct qgs_verdict_st
         }
 }
 
-/* ---- what is in force ---- */
+/* ---- the verdict in force ---- */
 
 static bool is_same(const struct qgs_verdict_state *a, const struct qgs_verdict_state *b)
 {
@@ -290,6 +291,7 @@ static void refill(struct qgs_verdict *verdict, uint64_t now_ms)
                 ++verdict->n_recoveries;
                 verdict->refilled_ms += QGS_VERDICT_RECOVERY_MS;
         }
+        /* A full bucket saves up no time: the interval starts with the next recovery. */
         if (verdict->n_recoveries == QGS_VERDICT_RECOVERIES)
                 verdict->refilled_ms = now_ms;
 }
@@ -304,6 +306,7 @@ static bool is_in_force(const struct qgs_verdict *verdict)
 static bool enforce(struct qgs_verdict *verdict, uint64_t now_ms)
 {
         enum qgs_state before = verdict->in_force.state;
+        /* The first answer after the start is not a recovery and takes no token. */
         bool is_recovery = verdict->latest.state == QGS_ANSWERING && before != QGS_ANSWERING &&
                            before != QGS_UNKNOWN;
 

@@ -30,7 +30,7 @@ struct qgs_watch {
         unsigned probed_socket;  /* verdict.n_sockets at its start; 0: it asks at another path */
         bool is_silent;          /* inside qgs_watch_set_socket() */
         struct timer *settling;
-        struct timer *clock; /* for what is due next */
+        struct timer *clock; /* for the next thing due */
 };
 
 static uint64_t now(const struct qgs_watch *watch)

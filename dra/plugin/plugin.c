@@ -344,6 +344,7 @@ static int on_allocate(void *owner, const char *const *ids, size_t n, struct err
         confirm_in_flight(side, ids, n);
         is_dropped = sharing_drop_ended(side->sharing, ids, n);
         before = sharing_n_held(side->sharing);
+        /* First the CDI devices: without them the container would not start. */
         r = side->options.on_allocating(side->options.owner, count_indexes(ids, n), err);
         if (!r)
                 r = sharing_allocate(side->sharing, ids, n, now(side), err);
@@ -369,6 +370,7 @@ static int on_allocate(void *owner, const char *const *ids, size_t n, struct err
         return 0;
 }
 
+/* The new kubelet's list may differ from its predecessor's, so ask at once. */
 static void on_kubelet_started(void *owner)
 {
         struct plugin *side = owner;
@@ -411,6 +413,7 @@ static void on_standing(void *owner, enum plugin_service_standing standing, cons
         bool was_standing_back = side->stands_back;
 
         side->stands_back = standing == PLUGIN_SERVICE_STANDS_BACK;
+        /* From now on the foreign plugin's devices take TDs from the claims. */
         if (side->is_started && side->stands_back && !side->sharing)
                 come_into_use(side);
         if (side->sharing)
@@ -476,6 +479,7 @@ struct plugin *plugin_new(const struct plugin_options *options)
 void plugin_start(struct plugin *side)
 {
         side->is_started = true;
+        /* A recorded device may still be in use although we no longer serve plain pods. */
         if (side->options.serves || side->stands_back || plugin_n_recorded(side->options.state_dir))
                 come_into_use(side);
         else

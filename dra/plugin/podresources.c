@@ -19,6 +19,7 @@ struct podresources {
         bool is_stopping;
 };
 
+/* Counts with ids NULL, so that the array is allocated once for the second pass. */
 static void count_or_collect(const Podresources__ListPodResourcesResponse *list,
                              const char *resource, const char **ids, size_t *ret_n)
 {
@@ -119,6 +120,7 @@ static void on_reply(void *owner, const ProtobufCMessage *reply, const struct er
         tell_claims(podresources, list, error);
         podresources->options.on_list(podresources->options.owner, ids, n,
                                       list && list->n_pod_resources, error);
+        /* The answer may be older than the event behind the second question. */
         if (podresources->should_ask_again) {
                 podresources->should_ask_again = false;
                 podresources_ask(podresources);

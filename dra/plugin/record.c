@@ -104,6 +104,7 @@ int plugin_record_append(struct plugin_record *record, const struct plugin_holde
                 line = print_line(holders, n);
                 r = file_append(AT_FDCWD, record->path, line, strlen(line), err);
         }
+        /* A failed append may leave half a line, so the next write replaces the file. */
         record->is_whole = r == 0;
         if (r == -ENOENT) /* never written by this process, or removed since */
                 return error_set(err, -ESTALE, "the record of plugin devices is missing");
@@ -127,6 +128,7 @@ static size_t read_line(const char *line, size_t n,
                 return 0;
         }
         for (value = json_first(array); value; value = json_next(value)) {
+                /* The header and the places are objects; skip those of later versions, too. */
                 if (!json_string(value))
                         continue;
                 ++n_ids;

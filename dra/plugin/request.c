@@ -77,6 +77,7 @@ char **plugin_request_prefer(const Deviceplugin__ContainerPreferredAllocationReq
         size_t n = 0;
         unsigned index;
 
+        /* allocation_size is unchecked input: allocate no more than the request can fill. */
         if (n_wanted > n_known)
                 n_wanted = n_known;
         ids = xcalloc(n_wanted, sizeof(*ids));

@@ -61,7 +61,7 @@ struct plugin_service {
         struct timer *retry;
 };
 
-/* ---- what is offered ---- */
+/* ---- the offer ---- */
 
 static void free_devices(struct plugin_service *plugin)
 {
@@ -152,6 +152,7 @@ void plugin_service_set(struct plugin_service *plugin, const struct plugin_servi
                 return;
         free_devices(plugin);
         copy_devices(plugin, devices, n);
+        /* Registering only now: kubelet asks for the list at once. */
         if (!plugin->is_set) {
                 plugin->is_set = true;
                 plugin_service_check(plugin);
@@ -392,6 +393,7 @@ static void on_registered(void *owner, const ProtobufCMessage *reply, const stru
                 return;
         rpc_client_free(take_ptr(plugin->registrar));
         if (reply) {
+                /* The stream may have ended, or kubelet restarted, during the call. */
                 plugin->is_registered = plugin->is_request_current;
                 plugin->registered_ms = uv_now(plugin->options.loop);
                 plugin->n_refusals = 0;

@@ -154,6 +154,7 @@ static void plan_question(struct sharing *sharing, bool is_urgent, uint64_t now_
         else if (holdings_n(sharing->holdings))
                 sharing->next_question_ms = now_ms + SHARING_POLL_MS;
         else
+                /* Nothing is held: the next Allocate plans the next question. */
                 sharing->next_question_ms = UINT64_MAX;
 }
 

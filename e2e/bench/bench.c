@@ -5,13 +5,13 @@
  *         bench SCENARIO DRIVER CALLER DIRECTORY MEMORY   prints "key value" lines
  *
  * One loop in this process stands in for kubelet (a registrar that inotify wakes, and a gRPC client
- * on the driver's unix sockets; what is timed is called by a process that does nothing else,
- * e2e/bench/caller) and for the API server (HTTP/1.1 on loopback; those of e2e/sim/ are Python, and
- * would be what is measured). What the stand-ins cost is in the figures, except those named
- * "no_io": Prepare without I/O is the median of its time at the client, less the median of a GET of
- * a claim (the driver's HTTP client in a thread of its own, kept alive, by turns with the calls);
- * the records lie below MEMORY (tmpfs) and nothing is synced. What remains, besides the driver, is
- * the kernel's part (waking, the unix socket) and the gRPC client.
+ * on the driver's unix sockets; a process that does nothing else, e2e/bench/caller, makes the timed
+ * calls) and for the API server (HTTP/1.1 on loopback; those of e2e/sim/ are Python, and the bench
+ * would measure them). What the stand-ins cost is in the figures, except those named "no_io":
+ * Prepare without I/O is the median of its time at the client, less the median of a GET of a claim
+ * (the driver's HTTP client in a second thread, kept alive, by turns with the calls); the records
+ * lie below MEMORY (tmpfs) and nothing is synced. What remains, besides the driver, is the kernel's
+ * part (waking, the unix socket) and the gRPC client.
  *
  * BENCH_PERCENT scales the counts (default 100), BENCH_IDLE_SECONDS the time of idleness (60).
  */
@@ -507,8 +507,7 @@ static void warm_up(struct node *node)
 
 /* ---- GETs of a claim ---- */
 
-/* The driver's own HTTP client, on a loop of its own in libuv's worker, while the bench's loop
- * answers. */
+/* The driver's HTTP client on a second loop in libuv's worker, while the bench's loop answers. */
 struct gets {
         uv_work_t work;
         struct node *node;

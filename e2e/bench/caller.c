@@ -3,13 +3,13 @@
  * kubelet's calls, timed:        caller ENDPOINT [N_LISTS N_ALLOCATES]
  *
  * For each line "FIRST N_PAIRS N_EMPTY" of its input it prepares and unprepares the claims from
- * FIRST on, one after the other, then makes calls of no claim; it prints each call's kind and
+ * FIRST on, one after the other, then makes calls without claims; it prints each call's kind and
  * nanoseconds, then "done". The thread that calls is the one that waits for the answer: a client
  * that hands answers over, as the driver's own does, would be part of the figure.
  *
  * With two numbers it calls a device plugin instead: so many ListAndWatch streams up to their first
- * list, then, while another stream is read by a thread of its own, so many Allocates of a device
- * each, by turns with as many calls of GetDevicePluginOptions.
+ * list, then, while a second thread reads another stream, so many Allocates of a device each, by
+ * turns with as many calls of GetDevicePluginOptions.
  */
 #include "base/memory.h"
 #include "deviceplugin.pb-c.h"

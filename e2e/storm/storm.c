@@ -12,30 +12,31 @@
  * yes to Allocate until its container has gone, or kubelet has refused it after all. A claim holds
  * from the moment the driver writes its record until the record is removed. T is the capacity the
  * driver has read last. Quiet means that nothing is down, and for 15 s nothing has come back,
- * started or changed its capacity. What is checked:
+ * started or changed its capacity. The storm checks:
  *
- *   - Holders never exceed T. Where T shrank below them, they only decrease until they fit: then,
- *     too, nobody new is let in.
- *   - Nothing held is forgotten: what a running plain pod has is held or lingering in the driver,
- *     and counted, as soon as the driver says that it knows; a claim in use is in the ledger and on
- *     the disk, at any time. Neither is withdrawn: the one is Healthy, the other in the slices.
- *   - Nobody is answered with CDI devices that the spec on the disk lacks, and as long as the file
- *     is there it has the devices of all who hold. A spec that was removed comes back.
- *   - While the driver knows that attestation is enforced and QGS does not answer, no free device
- * is in the slices without a taint (15 s later, if the API server answered), and none is Healthy
- *     that the driver can know to be free (1 s later).
- *   - TDs of others and leaked key IDs that were there in the last three readings are offered on
+ *   - Holders never exceed T. If T shrinks below them, they only decrease until they fit, and the
+ *     driver admits no new holder until then.
+ *   - No holder is forgotten. A running plain pod's devices are held or lingering in the driver,
+ *     and counted, as soon as the driver says that it knows its holders. A claim in use is always
+ *     in the ledger and on the disk. Neither is withdrawn: the pod's devices are Healthy, the
+ *     claim's are in the slices.
+ *   - The driver never answers with CDI devices that the spec on the disk lacks. As long as the
+ *     file exists, it has the devices of all holders. A spec that was removed comes back.
+ *   - While the driver knows that attestation is enforced and QGS does not answer, every free
+ *     device in the slices has a taint (15 s later, if the API server answered), and none is
+ *     Healthy that the driver can know to be free (1 s later).
+ *   - Foreign TDs and leaked key IDs that were there in the last three readings are offered on
  *     neither path (on the plugin's 1 s later).
  *   - With --share=split no admission goes beyond the part of its path.
- *   - When it is quiet, a TD that was given back more than 15 s ago is offered, unless others were
- *     seen to use it when the driver looked last, on each path that may have it: to kubelet and, in
- * a complete pool, to the scheduler. The 15 s begin when the container has gone, or the claim's
- * record has.
- *   - When it is quiet, no claim or pod is refused, neither by the driver nor by kubelet for want
- *     of a healthy device, while so many TDs as it wants have been free for its path for 15 s. So
- *     a plain pod that a node status of some seconds ago brought here may be refused only where the
- *     TD is really held, or was until just now by a pod whose cgroup the driver does not know: of
- *     the others it sees the end at once.
+ *   - When it is quiet, a TD that was given back more than 15 s ago is offered on each path that
+ *     may have it: to kubelet and, in a complete pool, to the scheduler. The driver may leave it
+ *     out if it saw a foreign TD use it at its last look. The 15 s begin when the container or the
+ *     claim's record is gone.
+ *   - When it is quiet, neither the driver nor kubelet (for want of a healthy device) refuses a
+ *     claim or pod if as many TDs as it wants have been free for its path for 15 s. So if a node
+ *     status some seconds old brought a plain pod here, it may be refused only if the TD is really
+ *     held, or was until just now by a pod whose cgroup the driver does not know. The driver sees
+ *     the end of all other pods at once.
  */
 #include "base/memory.h"
 #include "base/parse.h"
