@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What test-settings.c and test-settings-outage.c share. */
+/* Shared by test-settings.c and test-settings-outage.c. */
 #pragma once
 
 #include "base/error.h"
@@ -16,7 +16,7 @@ static struct stub_server server;
 static struct http *http;
 static struct kube_api *api;
 static struct settings *settings;
-/* What the callbacks were told: "<one CR> [true /run/a/s] <invalid> ...". */
+/* The callbacks' arguments, as text: "<one CR> [true /run/a/s] <invalid> ...". */
 static struct text story;
 static struct text texts; /* the reports, one per line */
 static unsigned n_told;

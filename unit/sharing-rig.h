@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What test-sharing.c and test-sharing-offer.c share. */
+/* Shared by test-sharing.c and test-sharing-offer.c. */
 #pragma once
 
 #include "base/error.h"

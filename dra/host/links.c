@@ -18,7 +18,7 @@ struct walk {
         unsigned n_links;
 };
 
-/* Put a link's target in front of what is left to walk. */
+/* Put a link's target in front of the rest of the walk. */
 static int follow(struct walk *walk, const char *target, size_t n_target)
 {
         size_t n_rest = strlen(walk->rest) + 1;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Decides whose the TDs are that the host runs. Pure; the caller passes the time, in milliseconds
- * of any monotonic clock.
+ * Decides who owns each TD that the host runs. Pure; the caller passes the time, in milliseconds of
+ * any monotonic clock.
  *
  * A TD in a holder's pod is that holder's. Every other charged key ID is foreign (libvirt, Kata, a
  * pod that runs more than it holds) or leaked, and reduces the TDs that may be offered.

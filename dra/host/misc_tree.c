@@ -101,7 +101,7 @@ bool misc_tree_pod_uid(const char *name, char ret_uid[MISC_TREE_UID_SIZE])
 
 /* ---- files ---- */
 
-/* Cgroups vanish while we read them: kernfs answers ENODEV for a file of one that has gone. */
+/* Cgroups vanish while we read them: kernfs answers ENODEV for a file of a removed one. */
 static bool is_gone(int r)
 {
         return r == -ENOENT || r == -ENOTDIR || r == -ENODEV;

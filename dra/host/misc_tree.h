@@ -50,7 +50,7 @@ struct misc_tree {
         size_t n_refusals;
         /* The first number in a file that cannot be right, as text for a person; "": none. The
          * kernel uncharges a TD that misc.max has refused twice (Linux 6.16), so a cgroup's sum may
-         * be too small, or wrap around. What runs below it is counted instead. */
+         * be too small, or wrap around. Then the TDs below it are counted instead. */
         char impossible[256];
 };
 

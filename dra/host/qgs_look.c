@@ -12,8 +12,8 @@
 #include <sys/stat.h>
 
 struct container {
-        const char *mounted; /* the directory, where this process sees it */
-        const char *target;  /* where the container has it, by its usual name */
+        const char *mounted; /* the directory, as this process sees it */
+        const char *target;  /* its path in the container, by the usual name */
 };
 
 static char *directory_of(const char *path)

@@ -38,7 +38,7 @@ struct qgs_sight {
          * then those in it. */
         unsigned n_directories;
         struct qgs_owner directories[QGS_LOOK_DIRECTORIES];
-        /* Of the socket. */
+        /* The socket's. */
         struct qgs_owner file;
         dev_t device;
         ino_t inode;

@@ -137,7 +137,7 @@ static int check_form(const char *what, const char *path, struct error *err)
         }
 }
 
-/* ---- whose the directory is ---- */
+/* ---- the directory's owner, by name ---- */
 
 static bool is_within(const char *path, const char *directory)
 {
@@ -237,7 +237,7 @@ static int check_shared(const char *what, const char *path, const char *director
         return 0;
 }
 
-/* ---- where the directory really is ---- */
+/* ---- the directory's real path ---- */
 
 static int find_below(void *owner, const char *path, char **ret_file)
 {

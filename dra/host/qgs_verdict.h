@@ -82,7 +82,7 @@ struct qgs_verdict {
         struct qgs_sight sight;
         unsigned n_sockets; /* seen so far */
 
-        /* Of the socket in sight. */
+        /* The following concern the socket in sight. */
         enum qgs_probe_result probe;        /* the last conclusive result; NONE before the first */
         enum qgs_probe_result latest_probe; /* the last result, conclusive or not */
         unsigned n_latest;

@@ -21,8 +21,8 @@
 struct holdings;
 struct plugin_holder;
 
-/* An Allocate whose device is not listed after this time (20 ms were measured) came to nothing:
- * kubelet refused the pod afterwards, or the pod was deleted before we asked. */
+/* An Allocate whose device is not listed after this time (20 ms were measured) has failed: kubelet
+ * refused the pod afterwards, or the pod was deleted before we asked. */
 #define HOLDINGS_IN_FLIGHT_MS 5000
 /* Grace period without a known cgroup, from the first list without the device until its container
  * is certainly gone (2.0 s were measured). */

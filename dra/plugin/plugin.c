@@ -299,7 +299,7 @@ static void on_list(void *owner, const char *const *ids, size_t n, bool has_pods
         take_in(side, sharing_unanswered(side->sharing, now(side)));
 }
 
-/* ---- what the plugin asks and tells ---- */
+/* ---- the service's callbacks ---- */
 
 /* The larger of n and one more than the index of id. An ID that is not our name does not count. */
 static unsigned count_index(unsigned n, const char *id)

@@ -29,7 +29,7 @@ struct plugin_options {
         const char *kubelet_dir;
         const char *device_plugin_dir;
         const char *state_dir;
-        const char *cgroup_root; /* where the pods' cgroups are: /sys/fs/cgroup */
+        const char *cgroup_root; /* mount point of the pods' cgroups: /sys/fs/cgroup */
         enum plugin_service_inject inject;
         int64_t split; /* TDs reserved for DRA; -1: none, all are shared */
         /* Serve plain pods. If false, offer nothing, and stay idle unless devices from a foreign

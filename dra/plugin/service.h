@@ -50,7 +50,7 @@ struct plugin_service_options {
         uv_loop_t *loop;
         struct rpc_pump *pump;
         struct rpc_server *server; /* gets the service and its connections */
-        struct kubelet *kubelet;   /* where its sockets are */
+        struct kubelet *kubelet;   /* knows where its sockets are */
         enum plugin_service_inject inject;
         /* kubelet wants to give these IDs (known names, none twice) to a container. 0: they are
          * held from now on; or a negative errno with the reason for the pod's user in err, and

@@ -107,7 +107,7 @@ struct sharing_device {
         bool is_healthy;
 };
 
-/* What the plugin offers: IDs tdx0 ... tdx<total-1> in that order, then every other held ID. Held
+/* The plugin's offer: IDs tdx0 ... tdx<total-1> in that order, then every other held ID. Held
  * devices are Healthy, and so are as many free ones as there is room for, the lowest first. The
  * array is the caller's. */
 struct sharing_device *sharing_offer(struct sharing *sharing, size_t *ret_n);

@@ -7,11 +7,11 @@
  * One loop in this process stands in for kubelet (a registrar that inotify wakes, and a gRPC client
  * on the driver's unix sockets; a process that does nothing else, e2e/bench/caller, makes the timed
  * calls) and for the API server (HTTP/1.1 on loopback; those of e2e/sim/ are Python, and the bench
- * would measure them). What the stand-ins cost is in the figures, except those named "no_io":
+ * would measure them). The figures include the cost of the stand-ins, except those named "no_io":
  * Prepare without I/O is the median of its time at the client, less the median of a GET of a claim
  * (the driver's HTTP client in a second thread, kept alive, by turns with the calls); the records
- * lie below MEMORY (tmpfs) and nothing is synced. What remains, besides the driver, is the kernel's
- * part (waking, the unix socket) and the gRPC client.
+ * lie below MEMORY (tmpfs) and nothing is synced. Besides the driver they still include the
+ * kernel's part (waking, the unix socket) and the gRPC client.
  *
  * BENCH_PERCENT scales the counts (default 100), BENCH_IDLE_SECONDS the time of idleness (60).
  */
@@ -650,7 +650,7 @@ static void scenario_throughput(void)
         node_stop(node);
 }
 
-/* Two drivers at once, called by turns, so that other load on the machine affects both alike. */
+/* Two drivers at once, called alternately, so that other load on the machine affects both alike. */
 static void compare_nodes(struct node *a, struct node *b, unsigned n, struct timings *of_a,
                           struct timings *of_b)
 {

@@ -7,9 +7,9 @@
  * nanoseconds, then "done". The thread that calls is the one that waits for the answer: a client
  * that hands answers over, as the driver's own does, would be part of the figure.
  *
- * With two numbers it calls a device plugin instead: so many ListAndWatch streams up to their first
- * list, then, while a second thread reads another stream, so many Allocates of a device each, by
- * turns with as many calls of GetDevicePluginOptions.
+ * With two numbers it calls a device plugin instead: N_LISTS ListAndWatch streams up to their first
+ * list, then, while a second thread reads another stream, N_ALLOCATES Allocates of one device each,
+ * alternating with as many calls of GetDevicePluginOptions.
  */
 #include "base/memory.h"
 #include "deviceplugin.pb-c.h"

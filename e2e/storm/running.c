@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What the host's misc cgroups show: TDs of pods, foreign TDs and leaked key IDs. */
+/* The contents of the host's misc cgroups: TDs of pods, foreign TDs and leaked key IDs. */
 #include "base/memory.h"
 #include "e2e/storm/world.h"
 #include "host/misc_tree.h"

@@ -133,7 +133,7 @@ static bool is_served(bool is_claim)
         return is_claim ? driver.flags.serves_dra : driver.flags.serves_plugin;
 }
 
-/* What a path has left. Computed here independently of the driver's code, to check it. */
+/* The TDs that a path has left. Computed here independently of the driver's code, to check it. */
 static unsigned room(bool is_claim, unsigned n_plain, unsigned n_claimed)
 {
         unsigned n = usable(), kept = is_split() ? n - reserved(n) : 0;
