@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Against a real socket whose other side counts what it is done to. Nothing waits for time to pass:
- * the clock is this program's. */
+/* A stand-in QGS on a real socket that counts what its clients do. No test waits for real time: the
+ * clock is this program's. */
 #pragma once
 
 #undef _FORTIFY_SOURCE /* it makes poll() an inline function, which could not be replaced here */
@@ -71,7 +71,7 @@ struct qgs {
         enum manner manner;
         int connections[CONNECTIONS_MAX];
         unsigned n_open, max_open;
-        unsigned n_requests, n_torn; /* that did not come in one write */
+        unsigned n_requests, n_torn; /* n_torn: that did not come in one write */
         unsigned n_early; /* connections that the other side closed before there was an answer */
 };
 
@@ -187,7 +187,7 @@ static inline void qgs_serve(void)
                         qgs_read(&qgs.connections[i]);
 }
 
-/* What was kept waiting is answered, or closed, in the present manner. */
+/* Answers or closes the waiting connections, in this manner. */
 static inline void qgs_wake(enum manner manner)
 {
         qgs.manner = manner;
@@ -196,7 +196,7 @@ static inline void qgs_wake(enum manner manner)
                         qgs_reply(&qgs.connections[i]);
 }
 
-/* Without its socket's removal, as kill -9 ends it. */
+/* Ends without removing its socket, as after kill -9. */
 static inline void qgs_die(void)
 {
         close(qgs.listen_fd);
@@ -217,7 +217,7 @@ static inline void qgs_end(void)
 static uv_loop_t loop;
 static uint64_t moment_ms; /* by this clock, since the test began */
 
-/* Both sides do what there is to do, as time passes. */
+/* Lets time pass while both sides do their work. */
 static inline void advance(uint64_t ms)
 {
         const uint64_t step_ms = 10;
@@ -231,7 +231,7 @@ static inline void advance(uint64_t ms)
 }
 
 struct outcome {
-        unsigned n_silent; /* told while the connection stays */
+        unsigned n_silent; /* reports of silence while the connection stays */
         bool is_over;
         enum qgs_probe_result result;
         char failure[128];
@@ -264,7 +264,7 @@ static inline struct qgs_probe *probe(struct outcome *outcome)
         return probe_with(QGS_VERDICT_NO_GROUP, outcome);
 }
 
-/* Nothing is left of the probe. */
+/* Checks that nothing is left of the probe. */
 static inline void end_loop(void)
 {
         for (unsigned i = 0; i < 10; ++i)

@@ -35,12 +35,12 @@
 
 /* ---- the system calls that a record passes through, ours to break ---- */
 
-static int n_calls_to_live = -1; /* SIGKILL instead of the next one at 0; -1: never */
-static int fsync_errno;          /* of the next fsync() of a directory */
+static int n_calls_to_live = -1; /* at 0 SIGKILL replaces the next one; -1: never */
+static int fsync_errno;          /* result of the next fsync() of a directory */
 static int n_directory_syncs;
 
-static const char *unreadable;             /* opening a file of this name */
-static int unreadable_errno, n_unreadable; /* fails so, so often */
+static const char *unreadable;             /* opening a file of this name fails */
+static int unreadable_errno, n_unreadable; /* with this errno, this many times */
 
 int openat(int fd, const char *name, int flags, ...)
 {
@@ -111,7 +111,7 @@ static char state[64];
 static uv_loop_t loop;
 static struct records *records;
 static struct ledger *ledger;
-static char damaged[256]; /* "<uid> <uid> ": what the last load complained of */
+static char damaged[256]; /* "<uid> <uid> ": the records that the last load rejected */
 static struct error damage;
 
 static void enter(void)
@@ -207,7 +207,7 @@ static struct ledger_claim *make_claim(const char *uid, size_t n, uint32_t first
 struct told {
         int n;
         int order[64];
-        struct error error; /* the last */
+        struct error error; /* the latest */
 };
 
 struct asked {
@@ -231,7 +231,7 @@ static void save(const char *uid, uint32_t slot, struct asked *asked)
         records_save(records, claim, on_done, asked);
 }
 
-/* One order, to its end. Returns its code. */
+/* Carries out one order to its end. Returns its code. */
 static int save_now(const char *uid, uint32_t slot, struct error *ret_error)
 {
         struct told told = { 0 };

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Feeds a fuzz target every file of the directories given, so that the corpora are tests on any
- * machine. TAP. */
+ * machine. Prints TAP. */
 #include "base/error.h"
 #include "base/file.h"
 #include "base/memory.h"

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What test-settings.c and test-settings-outage.c share. */
+/* Shared by test-settings.c and test-settings-outage.c. */
 #pragma once
 
 #include "base/error.h"
@@ -16,9 +16,9 @@ static struct stub_server server;
 static struct http *http;
 static struct kube_api *api;
 static struct settings *settings;
-/* What the callbacks were told: "<one CR> [true /run/a/s] <invalid> ...". */
+/* The callbacks' arguments, as text: "<one CR> [true /run/a/s] <invalid> ...". */
 static struct text story;
-static struct text texts; /* of the news, a line each */
+static struct text texts; /* the reports, one per line */
 static unsigned n_told;
 
 static inline int check_path(const char *path, struct error *err)
@@ -33,7 +33,7 @@ static inline void on_changed(void *owner, const struct kubevirt_attestation *in
         ck_assert_ptr_eq(owner, &story);
         ck_assert(settings_is_known(settings));
         ck_assert_ptr_eq(in_force, settings_in_force(settings));
-        /* "!" after a value: it is kept, for the CR's is refused. */
+        /* "!" after a value: it is the previous one, because the CR's was refused. */
         text_addf(&story, "[%s%s %s%s] ", in_force->is_enforced ? "true" : "false",
                   in_force->enforced_refusal ? "!" : "", in_force->qgs_socket,
                   in_force->qgs_socket_refusal ? "!" : "");
@@ -56,7 +56,7 @@ static const struct kube_watch_timing quick = { .first_ms = 1,
                                                 .short_ms = 100000,
                                                 .opening_ms = 100000,
                                                 .silence_ms = 100000 };
-/* A watch that is answered stands at once. */
+/* A watch counts as standing as soon as it is answered. */
 static const struct kube_watch_timing trusting = { .first_ms = 1,
                                                    .cap_ms = 5,
                                                    .not_served_ms = 3,
@@ -64,7 +64,7 @@ static const struct kube_watch_timing trusting = { .first_ms = 1,
                                                    .opening_ms = 100000,
                                                    .silence_ms = 100000 };
 
-static const struct kubevirt_attestation *last_known; /* NULL: nothing */
+static const struct kubevirt_attestation *last_known; /* NULL: none */
 
 static inline void set_up_timed(const struct stub_answer *answers, size_t n_answers,
                                 const struct kube_watch_timing *timing)
@@ -127,7 +127,7 @@ static inline void cut_standing_watch(void)
 }
 
 #define DEFAULTS "[false " KUBEVIRT_QGS_SOCKET "] "
-#define KEPT     "[false! " KUBEVIRT_QGS_SOCKET "] " /* enforced is refused */
+#define KEPT     "[false! " KUBEVIRT_QGS_SOCKET "] " /* the enforced value is refused */
 
 #define LIST(version, items)                                                            \
         {                                                                               \

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What test-sharing.c and test-sharing-offer.c share. */
+/* Shared by test-sharing.c and test-sharing-offer.c. */
 #pragma once
 
 #include "base/error.h"
@@ -16,7 +16,7 @@
 #include <string.h>
 
 #define DYNAMIC (-1)    /* the split that offers all TDs to both */
-#define START   1000000 /* any time */
+#define START   1000000 /* an arbitrary time */
 
 static const char *const tdx0[] = { "tdx0" };
 static const char *const tdx1[] = { "tdx1" };
@@ -30,8 +30,8 @@ static inline struct ledger *make_ledger(unsigned total)
         return ledger;
 }
 
-/* A claim of n TDs, named tdx0 and so on; its UID tells it from others. 0, or the ledger's outcome.
- */
+/* A claim of n TDs, named tdx0 and so on; its UID distinguishes it from others. 0, or the ledger's
+ * outcome. */
 static inline int hold_claim(struct ledger *ledger, const char *uid, size_t n)
 {
         _cleanup_(ledger_claim) struct ledger_claim *claim =
@@ -55,7 +55,7 @@ static inline void release_claim(struct ledger *ledger, const char *uid)
         ledger_claim_free(ledger_release(ledger, uid));
 }
 
-/* kubelet is long since up, and lists these. */
+/* kubelet has been up for long, and lists these. */
 static inline bool list(struct sharing *sharing, const char *const *ids, size_t n, uint64_t now_ms)
 {
         return sharing_listed(sharing, ids, n, true, UINT64_MAX, now_ms);
@@ -99,7 +99,7 @@ static inline char *tell_offer(struct sharing *sharing)
                 ck_assert_str_eq(offer_, expected);                 \
         } while (0)
 
-/* What the next claim may be at most. */
+/* The largest claim that fits next. */
 static inline unsigned room_for_claims(const struct ledger *ledger)
 {
         unsigned taken = ledger_held(ledger) + ledger_elsewhere(ledger);

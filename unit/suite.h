@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* A test program: main() of one suite. Check forks each test, so that a crash is one failure and a
- * leak is its own. */
+ * leak is its test's. */
 #pragma once
 
 #include <check.h>

@@ -41,6 +41,7 @@ int boot_id_read(const char *path, char ret_id[BOOT_ID_SIZE], struct error *err)
                 bytes[--n] = '\0';
         if (!is_uuid(bytes, n))
                 return error_set(err, -EBADMSG, "%s holds no boot id", path);
+        /* With the NUL that file_read() appends. */
         memcpy(ret_id, bytes, BOOT_ID_SIZE);
         return 0;
 }

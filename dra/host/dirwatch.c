@@ -18,7 +18,7 @@ struct dirwatch {
         ino_t inode;
 };
 
-/* What happens to the directory itself comes under its own name. */
+/* libuv reports changes of the directory itself under the directory's base name. */
 static bool is_of_itself(const struct dirwatch *watch, const char *name)
 {
         const char *slash = strrchr(watch->path, '/');
@@ -31,7 +31,8 @@ static void on_event(uv_fs_event_t *event, const char *name, int events, int sta
         struct dirwatch *watch = event->data;
         bool is_itself = is_of_itself(watch, name);
 
-        /* It may have gone, and the next one have its inode's number: begin anew. */
+        /* The directory may be gone, and its successor may reuse the inode number, so watch again
+         * in any case. */
         watch->is_watching &= !is_itself;
         if (is_itself || !watch->name || strcmp(watch->name, name) == 0)
                 watch->on_change(watch->owner);
@@ -70,8 +71,7 @@ void dirwatch_check(struct dirwatch *watch)
         if (watch->is_watching && now.st_dev == watch->device && now.st_ino == watch->inode)
                 return;
         uv_fs_event_stop(&watch->event);
-        /* Out of inotify watches: the slow timer that calls this is what is left, and it suffices.
-         */
+        /* If inotify watches run out, the slow timer that calls this still notices changes. */
         watch->is_watching = uv_fs_event_start(&watch->event, on_event, watch->path, 0) == 0;
         watch->device = now.st_dev;
         watch->inode = now.st_ino;

@@ -57,6 +57,7 @@ const char *kubelet_podresources_socket(const struct kubelet *kubelet)
 
 bool kubelet_is_away(const struct kubelet *kubelet)
 {
+        /* The file alone proves nothing: it outlives kubelet. */
         return !socket_is_served(kubelet->podresources_socket);
 }
 
@@ -72,8 +73,8 @@ bool kubelet_has_device_manager(const struct kubelet *kubelet)
         return socket_identify(kubelet->device_manager_socket, &unused);
 }
 
-/* Both: between the two a new kubelet answers already, with an empty list, beside its predecessor's
- * other socket. */
+/* The younger of both sockets: a kubelet that has made only the first already answers, with an
+ * empty list, while the other socket is still its predecessor's. */
 uint64_t kubelet_age_ms(struct kubelet *kubelet, uint64_t now_ms)
 {
         uint64_t devices_ms =

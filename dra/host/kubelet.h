@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * kubelet as its host shows it: where its sockets are, whether it is there, and since when.
+ * kubelet as the host shows it: where its sockets are, whether it runs, and since when.
  *
- * kubelet makes two sockets anew at each start: podresources' at once, and its device manager's
- * when the container runtime is up. Neither goes with it when it dies. Below --root-dir is all but
- * device-plugins/, a constant (k8s.io/kubelet deviceplugin/v1beta1 constants.go).
+ * kubelet recreates two sockets at each start: podresources' at once, and its device manager's once
+ * the container runtime is up. Both files outlive it. Everything lies below --root-dir except
+ * device-plugins/, whose path is a constant (k8s.io/kubelet deviceplugin/v1beta1 constants.go).
  */
 #pragma once
 
@@ -17,7 +17,7 @@ struct socket_identity;
 #define KUBELET_DIRECTORY               "/var/lib/kubelet"
 #define KUBELET_DEVICE_PLUGIN_DIRECTORY KUBELET_DIRECTORY "/device-plugins"
 
-/* Paths are copied. Nothing is looked at yet. */
+/* Paths are copied. Reads nothing yet. */
 struct kubelet *kubelet_new(const char *directory, const char *device_plugin_directory);
 void kubelet_free(struct kubelet *kubelet); /* NULL is fine */
 

@@ -8,17 +8,17 @@
 #include <string.h>
 #include <unistd.h>
 
-#define LINKS_MAX 40 /* as the kernel's own bound, fs/namei.c MAXSYMLINKS */
+#define LINKS_MAX 40 /* the kernel's own limit, fs/namei.c MAXSYMLINKS */
 
 struct walk {
         links_find *find;
         void *owner;
         char done[PATH_MAX]; /* without symbolic links; "" is the root itself */
-        char rest[PATH_MAX]; /* still to be walked */
+        char rest[PATH_MAX]; /* still to walk */
         unsigned n_links;
 };
 
-/* Put a link's target in front of what is left to walk. */
+/* Put a link's target in front of the rest of the walk. */
 static int follow(struct walk *walk, const char *target, size_t n_target)
 {
         size_t n_rest = strlen(walk->rest) + 1;
@@ -34,7 +34,7 @@ static int follow(struct walk *walk, const char *target, size_t n_target)
         return 0;
 }
 
-/* Nothing above the root: ".." stays there, as for a process in a chroot. */
+/* ".." of the root is the root, as in a chroot. */
 static void step_up(struct walk *walk)
 {
         char *slash = strrchr(walk->done, '/');

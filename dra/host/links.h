@@ -10,8 +10,8 @@
  * the walk. */
 typedef int links_find(void *owner, const char *path, char **ret_file);
 
-/* Follow every link of path (absolute). *ret is the caller's: the path without links, ".." and
- * ".", "" for the root itself. What does not exist is taken as it is written, and ".." of the root
+/* Follow every link of path (absolute). *ret is the caller's: the path without links, ".." and ".",
+ * "" for the root itself. A component that does not exist is kept as written, and ".." of the root
  * is the root. -ELOOP after as many links as the kernel allows, -ENAMETOOLONG, what find returned,
  * or the errno of readlink(2). */
 int links_resolve(const char *path, links_find *find, void *owner, char **ret);

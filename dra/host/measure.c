@@ -6,14 +6,15 @@
 
 #include <string.h>
 
-/* ---- whose they are ---- */
+/* ---- attribution ---- */
 
 static unsigned least(unsigned a, unsigned b)
 {
         return a < b ? a : b;
 }
 
-/* What the holder runs in its pods. unclaimed: by place, what no holder before has taken. */
+/* Attributes TDs in the holder's pods to it, holder->tds at most, and returns how many. unclaimed:
+ * for each place, the TDs that no holder has taken yet. */
 static unsigned take_from_pods(const struct misc_tree *tree, const struct measure_holder *holder,
                                unsigned *unclaimed)
 {
@@ -33,7 +34,7 @@ static unsigned take_from_pods(const struct misc_tree *tree, const struct measur
         return taken;
 }
 
-/* Up to most of what runs in places of this kind. How many it was. */
+/* Takes up to most TDs from places of this kind, and returns how many. */
 static unsigned take_from(const struct misc_tree *tree, enum misc_tree_kind kind, unsigned most,
                           unsigned *unclaimed)
 {
@@ -69,6 +70,8 @@ void measure_attribute(const struct misc_tree *tree, const struct measure_holder
                 else
                         unplaced += holders[i].tds;
         }
+        /* Holders without known pods come last, so that they take only TDs that no known pod
+         * explains. */
         n = take_from(tree, MISC_TREE_POD, unplaced, unclaimed);
         ours += n;
         ours += take_from(tree, MISC_TREE_UNSPLIT, unplaced - n + idle, unclaimed);
@@ -76,7 +79,7 @@ void measure_attribute(const struct misc_tree *tree, const struct measure_holder
         *ret = (struct measure_found){ .ours = ours, .foreign = running - ours, .leaked = leaked };
 }
 
-/* ---- since when ---- */
+/* ---- hysteresis ---- */
 
 static bool level_take(struct measure_level *level, unsigned n, bool is_first, uint64_t now_ms)
 {
@@ -89,6 +92,7 @@ static bool level_take(struct measure_level *level, unsigned n, bool is_first, u
                 level->is_rising = true;
                 level->rising_since_ms = now_ms;
         } else {
+                /* The lowest reading of the rise counts, so a short peak does not. */
                 level->rising = least(level->rising, n);
                 if (now_ms - level->rising_since_ms >= MEASURE_SETTLE_MS)
                         *level = (struct measure_level){ .in_force = level->rising };

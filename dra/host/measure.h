@@ -1,17 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Whose the TDs are that the host runs: pure, time is given, in milliseconds of any monotonic
- * clock.
+ * Decides who owns each TD that the host runs. Pure; the caller passes the time, in milliseconds of
+ * any monotonic clock.
  *
- * A TD in a pod that holds one is that holder's. Every other key ID that is charged is foreign
- * (libvirt, Kata, a pod that runs more than it holds) or leaked, and takes a TD from what may be
- * offered.
+ * A TD in a holder's pod is that holder's. Every other charged key ID is foreign (libvirt, Kata, a
+ * pod that runs more than it holds) or leaked, and reduces the TDs that may be offered.
  *
- * A VM never counts twice: from its holder's Prepare or Allocate on it is held, and its TD appears
- * later, in that holder's pod. If the pod's cgroup is not known, TDs in pods that hold nothing, or
- * that cannot be told apart, are taken for the holder's. A VM that ends leaves its holder before
- * the kernel has freed its key ID: so what is not ours must be so for MEASURE_SETTLE_MS, and in two
- * readings in a row, before it counts. What has gone is gone at once.
+ * A VM never counts twice: it is held from its holder's Prepare or Allocate on, and its TD appears
+ * later, in that holder's pod. If a holder's pods are not known, TDs in pods without a holder, or
+ * in cgroups that cannot be told apart, are taken for that holder's. A holder ends before the
+ * kernel has freed the VM's key ID, so a rise of foreign or leaked TDs counts only after
+ * MEASURE_SETTLE_MS and two readings in a row. A fall counts at once.
  */
 #pragma once
 
@@ -23,22 +22,21 @@ struct misc_tree;
 
 #define MEASURE_SETTLE_MS 5000U
 
-/* Someone who may run TDs: a claim, or a device of the plugin. Borrowed. */
+/* A claim or a plugin device, which may run TDs. Borrowed. */
 struct measure_holder {
         unsigned tds;
         const char *const *pod_uids; /* the pods it may run them in */
         size_t n_pods;               /* 0: not known */
 };
 
-/* Each key ID that is charged is in one of them. */
+/* Each charged key ID counts in exactly one of them. */
 struct measure_found {
         unsigned ours;
         unsigned foreign;
         unsigned leaked;
 };
 
-/* ret_foreign_at: how many of each place are foreign, as many as the tree has places; the caller's.
- */
+/* *ret_foreign_at: for each place of the tree, how many TDs are foreign; the caller's. */
 void measure_attribute(const struct misc_tree *tree, const struct measure_holder *holders,
                        size_t n_holders, struct measure_found *ret, unsigned **ret_foreign_at);
 
@@ -61,9 +59,10 @@ struct measure {
                 0    \
         }
 
-/* A reading. The first one is in force at once: a driver that has just started must not offer what
- * others use. Whether what is in force has changed, or is known for the first time. */
+/* Take in a reading. The first one is in force at once: a driver that has just started must not
+ * offer TDs that others use. Returns whether a number in force has changed, or is known for the
+ * first time. */
 bool measure_take(struct measure *measure, const struct measure_found *found, uint64_t now_ms);
 
-/* TDs that cannot be offered, given those that are kept for others anyway (--reserve). */
+/* TDs to withhold in addition to those that --reserve keeps for others anyway. */
 unsigned measure_withheld(const struct measure *measure, unsigned reserve);

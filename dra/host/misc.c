@@ -33,6 +33,7 @@ static const char *value_of(const char *name, const char *line, size_t n, size_t
 
 static int refuse_value(const char *name, const char *value, size_t n, int r, struct error *err)
 {
+        /* A misc.max given by mistake is the likely reason: its value may be "max". */
         bool is_limit = n == 3 && memcmp(value, "max", 3) == 0;
 
         return error_set(err, -EBADMSG, "the %s line's value \"%.*s\" %s%s", name,
@@ -59,6 +60,7 @@ static int parse_line(const char *name, const char *bytes, size_t n, uint64_t *r
                 at += n_line + 1;
                 if (!value)
                         continue;
+                /* The kernel shows each resource once, so this is not the kernel's file. */
                 if (is_found)
                         return error_set(err, -EBADMSG, "the %s line is there twice", name);
                 r = parse_u64(value, n_value, &number);
@@ -116,6 +118,7 @@ int misc_read(const char *file, const char *cgroup_root, uint64_t *ret_tds, char
                         return error_set(err, -ENAMETOOLONG, "%.64s... is too long for a path",
                                          cgroup_root);
                 r = read_one(path_buffer, ret_tds, err);
+                /* Any other error concerns a file that exists: the next place would hide it. */
                 if (r != -ENOENT && r != -ENOTDIR)
                         return r;
         }

@@ -16,8 +16,8 @@
 
 #define FILE_MAX  65536
 #define DEPTH_MAX 32
-/* A TD that starts or ends while the files are read makes sums that do not add up; that three walks
- * in a row meet one means that the files are wrong. */
+/* If a TD starts or ends while the files are read, the sums do not add up. If that happens in three
+ * walks in a row, the files are wrong. */
 #define N_TRIES 3
 
 struct walk {
@@ -28,7 +28,7 @@ struct walk {
         struct error *err;
 };
 
-/* What a cgroup says of itself and all below it. */
+/* Sums over a cgroup and all cgroups below it. */
 struct sum {
         bool has_current;
         bool has_pods;
@@ -78,6 +78,7 @@ bool misc_tree_pod_uid(const char *name, char ret_uid[MISC_TREE_UID_SIZE])
         if (is_slice) {
                 const char *before = NULL;
 
+                /* The last one: the parent's name may contain "-pod", too. */
                 for (const char *at = name; (at = strstr(at, "-pod")); ++at)
                         before = at;
                 if (!before)
@@ -100,8 +101,7 @@ bool misc_tree_pod_uid(const char *name, char ret_uid[MISC_TREE_UID_SIZE])
 
 /* ---- files ---- */
 
-/* Cgroups come and go while they are read: kernfs answers ENODEV for a file of one that has gone.
- */
+/* Cgroups vanish while we read them: kernfs answers ENODEV for a file of a removed one. */
 static bool is_gone(int r)
 {
         return r == -ENOENT || r == -ENOTDIR || r == -ENODEV;
@@ -163,10 +163,10 @@ static bool is_empty(struct walk *walk, const char *path, const char *name)
         return read_file(walk, path, name, &bytes, &n, NULL) == 0 && n == 0;
 }
 
-/* Whether no process is left that may run what is charged here and not below. is_split: what is
- * below has its own numbers. Only cgroup v2 tells: in v1 cgroup.procs leaves out the processes of
- * other PID namespaces, and we are in one. The root's processes include the kernel's threads;
- * systemd leaves no other there. */
+/* Whether no process is left that may run the TDs charged here and not below. is_split: the cgroups
+ * below have their own numbers. Only cgroup v2 shows it: in v1 cgroup.procs omits processes of
+ * other PID namespaces, and we are in one. The root always has the kernel's threads; a host with
+ * systemd (init.scope) has no other process there. */
 static bool is_abandoned(struct walk *walk, const char *path, bool is_split)
 {
         if (strcmp(path, "/") == 0)
@@ -178,7 +178,7 @@ static bool is_abandoned(struct walk *walk, const char *path, bool is_split)
         return has_file(walk, path, "cgroup.events", "populated 0");
 }
 
-/* ---- what is told ---- */
+/* ---- findings ---- */
 
 static void add_place(struct walk *walk, enum misc_tree_kind kind, const char *path,
                       const char *pod_uid, uint64_t running, uint64_t leaked)
@@ -230,7 +230,8 @@ static void tell_impossible(struct walk *walk, const char *path, uint64_t number
 static int walk_cgroup(struct walk *walk, const char *path, struct pod *pod, unsigned depth,
                        struct sum *ret);
 
-/* below is added to. is_split: a child has its own number, or there is no child. */
+/* Adds the children's sums to below. *ret_is_split: a child has its own number, or there is no
+ * child. */
 static int walk_children(struct walk *walk, const char *path, struct pod *pod, unsigned depth,
                          struct sum *below, bool *ret_is_split)
 {
@@ -246,6 +247,7 @@ static int walk_children(struct walk *walk, const char *path, struct pod *pod, u
                 return 0;
         if (!directory)
                 return error_errno(walk->err, -errno, "cannot open %s", full);
+        /* A child that vanishes meanwhile is skipped, not an error: see is_gone(). */
         while (r >= 0 && (entry = readdir(directory))) {
                 _cleanup_(free) char *child = NULL;
                 struct sum sum = { 0 };
@@ -265,7 +267,7 @@ static int walk_children(struct walk *walk, const char *path, struct pod *pod, u
         return r < 0 ? r : 0;
 }
 
-/* What is charged here and not below. */
+/* Reports the TDs that are charged here and not below. */
 static void tell_own(struct walk *walk, const char *path, struct pod *pod, uint64_t own,
                      bool is_split, bool has_children_with_pods)
 {
@@ -282,7 +284,7 @@ static void tell_own(struct walk *walk, const char *path, struct pod *pod, uint6
                           path, "", is_leaked ? 0 : own, is_leaked ? own : 0);
 }
 
-/* What runs below it certainly runs, so a smaller number is wrong. */
+/* The TDs below certainly run, so a smaller number is wrong. */
 static uint64_t take_number(struct walk *walk, const char *path, uint64_t number, uint64_t below)
 {
         if (number <= walk->limit && number >= below)
@@ -298,6 +300,7 @@ static int walk_refusals(struct walk *walk, const char *path, const struct sum *
 
         if (r < 0)
                 return r;
+        /* A cgroup's count includes those below. If it is missing or smaller, their sum counts. */
         if (r || ret->refused < below->refused)
                 ret->refused = below->refused;
         if (ret->refused > below->refused)
@@ -325,7 +328,7 @@ static int walk_cgroup(struct walk *walk, const char *path, struct pod *pod, uns
         ret->has_pods = is_pod;
         if (is_pod)
                 pod = &own_pod;
-        /* A controller is enabled from above, so what is below a pod without it has none. */
+        /* Controllers are enabled top-down, so no cgroup below a pod without misc has it either. */
         if (!pod || (ret->has_current && number))
                 r = walk_children(walk, path, pod, depth, &below, &is_split);
         if (r >= 0)
@@ -364,8 +367,8 @@ static bool is_hierarchy(const char *root)
         return is_found;
 }
 
-/* The hierarchies of v1 lie below the root, and one of them may be the controller's: "misc" is
- * looked at before its parent. NULL: there is none. */
+/* The v1 hierarchies lie below the root, and one of them may have the misc controller, so look at
+ * "misc" before its parent. NULL: there is none. */
 static char *find_hierarchy(const char *cgroup_root)
 {
         static const char *const places[] = { "/misc", "/unified", "" };
@@ -413,6 +416,7 @@ int misc_tree_read(const char *cgroup_root, uint64_t limit, struct misc_tree *re
 
                 misc_tree_deinit(&tree);
                 r = walk_once(root, limit, &tree, err);
+                /* Only sums that do not add up are worth another try. */
                 if (r < 0 && (r != -ERANGE || i + 1 == N_TRIES))
                         return r;
                 if (r == 0 && !*tree.impossible)

@@ -2,11 +2,11 @@
 /*
  * Where the host's TDs run: misc.current of every cgroup down to the pods' (kernel/cgroup/misc.c).
  * KVM charges a TD's key ID to the cgroup of the task that sends KVM_TDX_INIT_VM, and so to all
- * cgroups above it. The root shows its own sum from Linux 6.6 on; before, the top level's are added
- * up.
+ * cgroups above it. The root shows its own sum from Linux 6.6 on; on older kernels the top level's
+ * numbers are added up.
  *
- * One charge is told once, at the lowest cgroup that has it. A cgroup that is removed while it is
- * charged leaves its charge to those above it.
+ * Each charge is reported once, at the lowest cgroup that has it. If a charged cgroup is removed,
+ * its charge stays with the cgroups above it.
  */
 #pragma once
 
@@ -17,7 +17,7 @@
 struct error;
 
 #define MISC_TREE_UID_SIZE 37 /* with the NUL */
-/* Cgroups that are looked at: a node with 500 pods has some 3,000. */
+/* Limit of one reading, in cgroups: a node with 500 pods has some 3,000. */
 #define MISC_TREE_CGROUPS_MAX 50000U
 
 enum misc_tree_kind {
@@ -31,9 +31,8 @@ struct misc_tree_place {
         enum misc_tree_kind kind;
         char pod_uid[MISC_TREE_UID_SIZE]; /* as the API server writes it; "" unless MISC_TREE_POD */
         char *path;                       /* below the hierarchy's root, "/": the root itself */
-        unsigned running; /* key IDs in use by a process that is there, as far as can
-                             be seen */
-        unsigned leaked;  /* key IDs that are charged though no process is left there */
+        unsigned running; /* key IDs of processes that still exist, as far as visible */
+        unsigned leaked;  /* key IDs still charged although no process is left there */
 };
 
 /* Starts that were refused in this cgroup, or in one below it that has been removed. */
@@ -43,15 +42,15 @@ struct misc_tree_refusals {
 };
 
 struct misc_tree {
-        unsigned total;                 /* key IDs that are charged: the sum over the places */
+        unsigned total;                 /* charged key IDs: the sum over the places */
         struct misc_tree_place *places; /* in no order, each with a charge */
         size_t n_places;
-        uint64_t n_refused; /* starts that a cgroup's misc.max has refused: the sum over the next */
+        uint64_t n_refused; /* starts that a misc.max has refused: the sum over refusals */
         struct misc_tree_refusals *refusals; /* in no order */
         size_t n_refusals;
-        /* A file's number that cannot be right, in words; "": none. The kernel uncharges a TD that
-         * misc.max has refused twice (Linux 6.16), so a cgroup's sum may be too small, or wrap
-         * around. What runs below it is counted instead. */
+        /* The first number in a file that cannot be right, as text for a person; "": none. The
+         * kernel uncharges a TD that misc.max has refused twice (Linux 6.16), so a cgroup's sum may
+         * be too small, or wrap around. Then the TDs below it are counted instead. */
         char impossible[256];
 };
 
@@ -66,8 +65,8 @@ enum misc_tree_outcome {
 };
 
 /* Read the hierarchy below cgroup_root that has the misc controller (cgroup v2, v1 or hybrid, as
- * misc_read()). limit: the TDs that the host can run at once; a number above it cannot be right.
- * 0, an outcome, or -errno: -ERANGE where all places together have more than limit. */
+ * misc_read()). limit: the TDs that the host can run at once; a number above it cannot be right. 0,
+ * an outcome, or -errno: -ERANGE if all places together have more than limit. */
 int misc_tree_read(const char *cgroup_root, uint64_t limit, struct misc_tree *ret,
                    struct error *err);
 void misc_tree_deinit(struct misc_tree *tree);
@@ -78,5 +77,5 @@ static inline void cleanup_misc_tree(struct misc_tree *tree)
 
 /* The pod whose cgroup has this name (its last component), by kubelet's names for both cgroup
  * drivers, below whichever parent (pkg/kubelet/cm/pod_container_manager_linux.go): "pod<UID>", or
- * "<parent>-pod<UID with underscores>.slice". False: it is no pod's. */
+ * "<parent>-pod<UID with underscores>.slice". False: it is not a pod's. */
 bool misc_tree_pod_uid(const char *name, char ret_uid[MISC_TREE_UID_SIZE]);

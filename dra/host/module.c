@@ -44,7 +44,7 @@ char *module_parse(const char *bytes, size_t n)
         return xasprintf("%" PRIu64 ".%" PRIu64 ".%" PRIu64, parts[0], parts[1], parts[2]);
 }
 
-/* That we could not read says nothing about the module. */
+/* Failures on our side say nothing about the module. */
 static bool is_our_trouble(int r)
 {
         return r == -EMFILE || r == -ENFILE || r == -ENOMEM || r == -EINTR;

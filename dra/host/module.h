@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Which TDX module runs, where the kernel tells (Documentation/ABI/testing/sysfs-faux-tdx_host).
+ * Which TDX module runs, if the kernel shows it (Documentation/ABI/testing/sysfs-faux-tdx_host).
  *
- * Linux 7.2 exchanges the module at run time, so it is read again and again. After an update that
- * failed the file cannot be read any more: TDX is lost until the next boot.
+ * Linux 7.2 can replace the module at run time, so the caller polls. After a failed update the file
+ * is no longer readable: TDX is lost until the next boot.
  */
 #pragma once
 
@@ -21,9 +21,9 @@ struct module {
 };
 
 enum module_news {
-        MODULE_SAME,    /* also if it cannot be read for a reason of ours, such as EMFILE */
+        MODULE_SAME,    /* also if reading failed on our side, such as with EMFILE */
         MODULE_CHANGED, /* or known for the first time */
-        MODULE_LOST     /* it was known, and cannot be read any more: version is NULL now */
+        MODULE_LOST     /* it was known and is no longer readable: version is NULL now */
 };
 
 enum module_news module_read(struct module *module);

@@ -9,10 +9,10 @@
 #include <errno.h>
 #include <string.h>
 
-/* v2 first; then hierarchies of v1, any of which every container is in. */
+/* v2 first, then v1 hierarchies. Every container is in all of those. */
 static const char *const hierarchies[] = { "", "/unified", "/systemd", "/cpu", "/memory", "/pids" };
 
-/* What stands before and after the UID; the systemd driver writes it with underscores. */
+/* The text before and after the UID. The systemd driver writes the UID with underscores. */
 static const struct {
         const char *before, *after;
         bool has_underscores;
@@ -25,7 +25,7 @@ static const struct {
         { "kubepods/pod", "", false },
 };
 
-/* 1: it has a cgroup in it, 0: none, or -errno. */
+/* 1: there is a cgroup in it, 0: there is none, or -errno. */
 static int has_child(const char *path)
 {
         DIR *directory = opendir(path);
@@ -44,6 +44,7 @@ char *podcgroup_find(const char *cgroup_root, const char *pod_uid)
 {
         _cleanup_(free) char *escaped = xstrdup(pod_uid);
 
+        /* From kubelet's files, and about to become part of a path. */
         if (!text_is_uid(pod_uid))
                 return NULL;
         for (char *dash = escaped; (dash = strchr(dash, '-'));)

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Whether a pod's containers have really ended, by its cgroup: kubelet forgets a pod that is
- * deleted by force at once, while its containers live on for seconds; and of one that is deleted in
- * order the containers' cgroups go before the scheduler hears of it. Process IDs would not do:
- * those of other PID namespaces do not show in cgroup v1.
+ * Whether a pod's containers have really ended, by its cgroup. kubelet forgets a pod that is
+ * deleted by force at once, while its containers live on for seconds. After an orderly deletion the
+ * containers' cgroups are gone before the scheduler hears of it. Process IDs would not do: cgroup
+ * v1 does not show those of other PID namespaces.
  */
 #pragma once
 
@@ -15,5 +15,5 @@
 char *podcgroup_find(const char *cgroup_root, const char *pod_uid);
 
 /* Whether a container is in it: runtimes remove a container's cgroup when its last process has
- * gone. Also where that cannot be seen. */
+ * gone. True also if that cannot be found out. */
 bool podcgroup_is_running(const char *path);

@@ -13,8 +13,8 @@
 #include <sys/stat.h>
 
 struct container {
-        const char *mounted; /* the directory, where this process sees it */
-        const char *target;  /* where the container has it, by its usual name */
+        const char *mounted; /* the directory, as this process sees it */
+        const char *target;  /* its path in the container, by the usual name */
 };
 
 static struct qgs_owner owner_of(const struct stat *file)
@@ -24,8 +24,8 @@ static struct qgs_owner owner_of(const struct stat *file)
                                    .gid = file->st_gid };
 }
 
-/* Of the host only the mounted directory is there; what the image has above it is not known, and
- * taken to be without links but for /var/run. */
+/* The container has only the mounted directory of the host. The image's directories above it are
+ * unknown: assume that none is a link except /var/run. */
 static int find_in_container(void *owner, const char *path, char **ret_file)
 {
         const struct container *container = owner;
@@ -88,6 +88,7 @@ static int look_within(const struct container *container, const char *vm_socket,
 
         if (lstat(named, &file) < 0)
                 return -errno;
+        /* A link to nothing differs from no socket: QGS cannot bind its socket over the link. */
         is_link = S_ISLNK(file.st_mode);
         r = links_resolve(vm_socket, find_in_container, (void *)(uintptr_t)container, &real);
         if (r < 0)
@@ -130,6 +131,8 @@ char *qgs_look(const struct qgs_place *place, struct qgs_sight *ret)
         }
         ret->directories[ret->n_directories++] = owner_of(&file);
         container.mounted = mounted;
+        /* With the directory's group, which a VM can be given unless it is root's
+         * (host/qgs_verdict). */
         ret->has_vm_groups = vm_groups_take(file.st_gid ? file.st_gid : VM_GROUPS_NONE, &groups);
         ret->code = look_within(&container, place->vm_socket, &path, ret);
         vm_groups_give_back(&groups);

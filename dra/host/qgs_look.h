@@ -1,11 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * One look at the Quote Generation Service's socket, as a VM comes to it.
+ * One look at the Quote Generation Service's socket, as a VM reaches it.
  *
  * The container runtime resolves the directory's own links on the host and mounts the directory
- * into the VM's container; what is below it is resolved there. So a link in the socket's place may
- * lead to nothing in the container though it leads to a socket on the host, and the other way
- * round.
+ * into the VM's container; links below it are resolved there. So a link in the socket's place may
+ * lead to nothing in the container although it leads to a socket on the host, or vice versa.
  *
  * The driver looks with the VM's groups if it has CAP_SETGID (host/vm_groups).
  */
@@ -15,10 +14,10 @@
 #include <sys/types.h>
 #include <time.h>
 
-#define QGS_LOOK_DIRECTORIES 4 /* at most, on the way from the mount to the socket */
+#define QGS_LOOK_DIRECTORIES 4 /* at most, from the mount down to the socket */
 
 struct qgs_place {
-        const char *root;      /* where this process has the host's root; "": / */
+        const char *root;      /* where this process sees the host's root; "": / */
         const char *socket;    /* on the host */
         const char *vm_socket; /* in the VM's container, with the same file name */
 };
@@ -34,12 +33,12 @@ struct qgs_sight {
          * nothing. -EXDEV: a link out of the directory. -EACCES or another negative errno: the
          * driver may not look. */
         int code;
-        bool has_vm_groups; /* the look was with the VM's groups */
-        /* That a VM must be able to search, as far as they are there: the one that is mounted, then
-         * those in it. */
+        bool has_vm_groups; /* the driver looked with the VM's groups */
+        /* The directories that a VM must be able to search, as far as they exist: the mounted one,
+         * then those in it. */
         unsigned n_directories;
         struct qgs_owner directories[QGS_LOOK_DIRECTORIES];
-        /* Of the socket. */
+        /* The socket's. */
         struct qgs_owner file;
         dev_t device;
         ino_t inode;

@@ -17,14 +17,14 @@
 #define REMEDY "give QGS a directory of its own, as its default " QGS_PATH_DEFAULT " has"
 
 struct shared {
-        const char *path; /* in the names of a host where /var/run is /run */
+        const char *path; /* spelled as on a host where /var/run links to /run */
         bool is_tree;     /* nothing below it may be mounted either */
         const char *whose;
 };
 
-/* Binding one of these into a VM's container would show the VM what is others', or hide the
- * container's own. A directory above one of them is refused for the same reason, and one directly
- * below / whatever its name. */
+/* Mounting one of these into a VM's container would show the VM other programs' files, or hide the
+ * container's own. A directory above one of them is refused for the same reason, and so is every
+ * directory directly below /. */
 /* clang-format off */
 static const struct shared shared[] = {
         { "/var/lib/kubelet",    true,  "kubelet's" },
@@ -81,7 +81,7 @@ static const struct shared shared[] = {
 };
 /* clang-format on */
 
-/* Whose sockets no VM may see, wherever they lie. */
+/* Sockets that no VM may see, in whichever directory they lie. */
 static const char *const foreign_sockets[] = {
         "containerd.sock", "crio.sock",         "docker.sock",  "cri-dockerd.sock", "podman.sock",
         "kubelet.sock",    "system_bus_socket", "libvirt-sock", "virtqemud-sock",   "nri.sock"
@@ -138,7 +138,7 @@ static int check_form(const char *what, const char *path, struct error *err)
         }
 }
 
-/* ---- whose the directory is ---- */
+/* ---- the directory's owner, by name ---- */
 
 static bool is_within(const char *path, const char *directory)
 {
@@ -147,8 +147,8 @@ static bool is_within(const char *path, const char *directory)
         return strncmp(path, directory, n) == 0 && (path[n] == '/' || !path[n]);
 }
 
-/* A container image may lack the host's link from /var/run to /run, so these two are one place by
- * name already. */
+/* A container image may lack the host's link from /var/run to /run, so the names alone must compare
+ * equal. */
 const char *qgs_path_usual_name(const char *path)
 {
         return is_within(path, "/var/run") ? path + strlen("/var") : path;
@@ -199,6 +199,7 @@ bool qgs_path_is_visible(const char *root, const char *seen_directory)
 
         if (!n_root)
                 return true;
+        /* ENOTDIR and ELOOP come from the host's own files, so the host is visible. */
         while (access(nearest, F_OK) < 0) {
                 slash = strrchr(nearest, '/');
                 if (errno != ENOENT || !slash || slash < nearest + n_root)
@@ -237,7 +238,7 @@ static int check_shared(const char *what, const char *path, const char *director
         return 0;
 }
 
-/* ---- where the directory really is ---- */
+/* ---- the directory's real path ---- */
 
 static int find_below(void *owner, const char *path, char **ret_file)
 {
@@ -252,7 +253,7 @@ int qgs_path_resolve(const char *root, const char *path, char **ret)
         return links_resolve(below, find_below, (void *)(uintptr_t)root, ret);
 }
 
-/* ---- what is there already ---- */
+/* ---- the directory's contents ---- */
 
 static int check_contents(const char *what, const char *path, const char *root,
                           const char *directory, struct error *err)
@@ -260,6 +261,7 @@ static int check_contents(const char *what, const char *path, const char *root,
         _cleanup_(free) char *full = xasprintf("%s%s", root, directory);
         struct stat file;
 
+        /* It may not exist yet. */
         if (lstat(full, &file) < 0)
                 return 0;
         if (!S_ISDIR(file.st_mode))
@@ -296,6 +298,7 @@ int qgs_path_check(const char *what, const char *path, const char *root, struct 
                 return error_set(err, -EINVAL,
                                  "%s: the directory of \"%s\" cannot be resolved (%s); " REMEDY,
                                  what, path, strerror(-r));
+        /* Again for the real directory: a link must not lead into a shared one. */
         r = check_shared(what, path, *real ? real : "/", err);
         if (!r)
                 r = check_contents(what, path, root, real, err);

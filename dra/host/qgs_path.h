@@ -35,20 +35,20 @@ int qgs_path_resolve(const char *root, const char *path, char **ret);
 
 /* The same path with /run for /var/run; points into path. */
 const char *qgs_path_usual_name(const char *path);
-/* path is directory or lies below it, by name; also if one says /run and the other /var/run. */
+/* Whether path is directory or lies below it, by name. /run and /var/run count as one. */
 bool qgs_path_is_within(const char *path, const char *directory);
-/* Both name one place. */
+/* Whether both name one place. */
 bool qgs_path_is_same(const char *a, const char *b);
 
-/* Where this process finds path, which the host has: below root ("": it is on the host), and there
- * under the name that exists. The manifests mount the host's /var/run at /host/var/run alone, and
- * if the host's / is what is mounted, its absolute link /var/run would lead out of root. So /run/X
- * is looked for below /var/run, and /var/run/X below /run, if only that one is a real directory.
- * The caller's. */
+/* Where this process finds a path of the host: below root ("": the process is on the host), under
+ * the name that exists there. The manifests mount the host's /var/run at /host/var/run alone, and
+ * if the host's / is mounted, its absolute link /var/run would lead out of root. So /run/X is
+ * looked for below /var/run, and /var/run/X below /run, if only that one is a real directory. The
+ * caller's. */
 char *qgs_path_seen(const char *root, const char *path);
 
-/* Of a directory of the host, as qgs_path_seen() gives it: it is there, or can be made. false: what
- * this process has at root is not the host's file system at that place, but (as in the manifests'
- * pod) its own read-only root, or one it may not search or write to. Always true where root is "":
- * then nobody but the host itself is to blame. */
+/* Whether a directory of the host, as qgs_path_seen() gives it, exists or can be created. False:
+ * below root this process does not see the host's file system at that place, but (as in the
+ * manifests' pod) its own read-only root, or one it may not search or write to. Always true if root
+ * is "": the process sees the host itself. */
 bool qgs_path_is_visible(const char *root, const char *seen_directory);

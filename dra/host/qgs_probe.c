@@ -20,7 +20,7 @@
 #define HEADER_SIZE            16
 #define ANSWER_MAX             4096 /* 68 with Intel's own library */
 
-/* ---- what is said ---- */
+/* ---- the protocol ---- */
 
 static uint32_t read_le16(const unsigned char *bytes)
 {
@@ -55,13 +55,14 @@ int qgs_probe_parse_answer(const unsigned char *bytes, size_t n, char *ret_failu
                 return 1;
         bytes += 4;
         error = read_le32(bytes + 12);
-        /* Both sizes are in the message; QGS's own decoder insists on them, and on its version. */
+        /* The message has its size, too. QGS's own decoder insists on that and on the version. */
         if (read_le16(bytes) != MAJOR_VERSION || read_le32(bytes + 8) != length ||
             (!error && read_le32(bytes + 4) != PLATFORM_INFO_RESPONSE)) {
                 (void)snprintf(ret_failure, n_failure, "its answer is not one of QGS");
                 return -EBADMSG;
         }
-        /* Of type 5 or 1: QGS answers a request that it cannot decode as if it was for a quote. */
+        /* The type may be 5 or 1: QGS answers a request that it cannot decode as if it had asked
+         * for a quote. */
         if (error) {
                 (void)snprintf(ret_failure, n_failure, "it answers with error 0x%x", error);
                 return -EBADMSG;
@@ -76,8 +77,8 @@ struct answer {
         unsigned char bytes[ANSWER_MAX];
 };
 
-/* A path that is too long for sun_path, which --host-root may make of one that is not, is reached
- * from its directory. */
+/* --host-root may make a path too long for sun_path. Such a socket is reached through a descriptor
+ * of its directory. */
 static int shorten(const char *path, char *ret, size_t n_ret, int *ret_directory_fd)
 {
         const char *slash = strrchr(path, '/');
@@ -107,7 +108,7 @@ static int connect_to(int fd, const char *path)
         return connect(fd, (struct sockaddr *)&address, sizeof(address)) < 0 ? -errno : 0;
 }
 
-/* Connect, and send the request whole: 20 bytes, for which a new connection has room. */
+/* Connect and send the request in one piece: a new connection has room for 20 bytes. */
 static int ask(const char *path, gid_t group)
 {
         static const unsigned char request[] = { 0, 0, 0,  16, 1, 0, 1, 0, 4, 0,
@@ -125,7 +126,7 @@ static int ask(const char *path, gid_t group)
         if (r < 0)
                 return r;
         if (send(fd, request, sizeof(request), MSG_NOSIGNAL) != sizeof(request))
-                return -EPIPE; /* QGS has ended in this very moment */
+                return -EPIPE; /* QGS has just ended */
         return take_fd(&fd);
 }
 
@@ -146,7 +147,7 @@ static enum qgs_probe_result classify(int code)
         }
 }
 
-/* Read what there is. False: more is to come. */
+/* Read what has arrived. False: the answer is incomplete. */
 static bool hear(int fd, struct answer *answer, bool was_silent, enum qgs_probe_result *ret,
                  char *ret_failure, size_t n_failure)
 {
@@ -157,7 +158,8 @@ static bool hear(int fd, struct answer *answer, bool was_silent, enum qgs_probe_
         if (n < 0 && (errno == EAGAIN || errno == EINTR))
                 return false;
         if (n <= 0) {
-                /* QGS up to 1.25 closes after 30 s what it has not answered: that is silence. */
+                /* QGS up to 1.25 closes unanswered connections after 30 s: that counts as silence.
+                 */
                 *ret = was_silent ? QGS_PROBE_SILENT : QGS_PROBE_FAILING;
                 (void)snprintf(ret_failure, n_failure, "%s",
                                was_silent ? "no answer in time"
@@ -178,7 +180,7 @@ struct qgs_probe {
         int fd;
         qgs_probe_on_told *on_told; /* NULL: abandoned */
         void *owner;
-        bool is_silent; /* told so */
+        bool is_silent; /* silence has been reported */
         struct answer answer;
 };
 
@@ -195,7 +197,8 @@ static void finish(struct qgs_probe *probe, enum qgs_probe_result result, const 
                 on_told(owner, result, failure, true);
 }
 
-/* Silence has been told, unless the probe is abandoned: then this is the end of it. */
+/* The first timeout reports silence and waits on. The second one ends the probe, as the first does
+ * if the probe is abandoned. */
 static void on_timeout(void *owner)
 {
         struct qgs_probe *probe = owner;
@@ -217,7 +220,7 @@ static void on_readable(void *owner, int status, int events)
 
         if (hear(probe->fd, &probe->answer, probe->is_silent, &result, failure, sizeof(failure)))
                 finish(probe, result, failure);
-        else if (status < 0) /* after which the poll is stopped */
+        else if (status < 0) /* libuv has stopped the poll */
                 finish(probe, QGS_PROBE_OURS, strerror(-status));
 }
 
@@ -238,7 +241,7 @@ struct qgs_probe *qgs_probe_start(uv_loop_t *loop, const char *socket, gid_t gro
         probe->timeout = timer_new(loop, on_timeout, probe);
         probe->poll = poll_new(loop, fd, on_readable, probe);
         if (!probe->poll || poll_start(probe->poll, UV_READABLE) < 0)
-                abort(); /* a socket just made, and not watched by anything */
+                abort(); /* cannot fail: the socket is new, and nothing else polls it */
         timer_start(probe->timeout, QGS_PROBE_SILENCE_MS);
         return probe;
 }
@@ -260,7 +263,7 @@ struct unanswered {
         uint64_t until_ms;
 };
 
-/* Of the process, as its descriptors are. */
+/* Global, as the process's descriptors are. */
 static struct unanswered unanswered[UNANSWERED_MAX];
 static size_t n_unanswered;
 
@@ -278,7 +281,7 @@ static void wait_until(uint64_t until_ms)
                 (void)poll(NULL, 0, (int)(until_ms - now));
 }
 
-/* False: nothing came until then. */
+/* False: no whole answer came by until_ms. */
 static bool wait_for(int fd, struct answer *answer, uint64_t until_ms, bool was_silent,
                      enum qgs_probe_result *ret, char *ret_failure, size_t n_failure)
 {
@@ -307,6 +310,7 @@ static enum qgs_probe_result probe_once(const char *path, gid_t group, char *ret
                      n_failure))
                 return result;
         (void)snprintf(ret_failure, n_failure, "no answer in time");
+        /* No room is left: wait for the open ones, because closing one early may crash QGS. */
         if (n_unanswered == UNANSWERED_MAX)
                 qgs_judge_finish();
         unanswered[n_unanswered++] =

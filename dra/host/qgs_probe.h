@@ -3,12 +3,13 @@
  * One request for PLATFORM_INFO to the Quote Generation Service.
  *
  * Wire format (Intel DCAP, QuoteGeneration/quote_wrapper/qgs_msg_lib): a big-endian length, then a
- * little-endian message. The request goes out in one write, as QGS up to 1.25 misreads one that
- * comes in pieces.
+ * little-endian message. The request is one write, because QGS up to 1.25 misreads one that comes
+ * in pieces.
  *
- * No connection is closed before QGS has answered or closed it, or its own 30 s are certainly over:
- * QGS up to 1.25 keeps a connection that was closed without a request until its timer, and then
- * uses memory that it has freed. What is late is told at once and waited for nevertheless.
+ * A connection is closed only after QGS has answered or closed it, or after QGS's own 30 s have
+ * certainly passed: QGS up to 1.25 keeps a connection that was closed without a request until its
+ * timer, and then uses memory that it has freed. A late answer is reported as silence at once, and
+ * is still waited for.
  */
 #pragma once
 
@@ -18,7 +19,7 @@
 #include <stddef.h>
 #include <uv.h>
 
-/* Without an answer for so long QGS counts as hung. */
+/* After this time without an answer QGS counts as hung. */
 #define QGS_PROBE_SILENCE_MS 5000
 /* QGS closes a connection 30 s after it accepts it (qgs_server.cpp), which may be later than our
  * request. Waiting for exactly 30 s would close most of them before QGS does. */
@@ -28,31 +29,31 @@
 
 struct qgs_probe;
 
-/* failure: what to tell of a request that was not answered, "" otherwise. is_over: the connection
- * has gone, and the probe with it. Before that QGS_PROBE_SILENT may be told once, without it. */
+/* failure: why a request was not answered, "" otherwise. is_over: the connection and the probe are
+ * gone. Before that, QGS_PROBE_SILENT may be reported once, with is_over false. */
 typedef void qgs_probe_on_told(void *owner, enum qgs_probe_result result, const char *failure,
                                bool is_over);
 
 /* Connect with a VM's groups (its own and this one, QGS_VERDICT_NO_GROUP: none) if CAP_SETGID
- * allows, and send the request. Where there is no connection, on_told is called before this
- * returns, and NULL is returned. */
+ * allows, and send the request. If it cannot connect, it calls on_told and returns NULL. */
 struct qgs_probe *qgs_probe_start(uv_loop_t *loop, const char *socket, gid_t group,
                                   qgs_probe_on_told *on_told, void *owner);
-/* on_told is not called any more, and the connection is waited for QGS_PROBE_STOP_MS longer, by the
- * loop. NULL is fine. */
+/* on_told is not called any more. The loop waits for the connection QGS_PROBE_STOP_MS longer. NULL
+ * is fine. */
 void qgs_probe_abandon(struct qgs_probe *probe);
 
-/* The first n bytes of an answer to PLATFORM_INFO. 0: a whole one without an error; 1: more is to
- * come; -EBADMSG with the reason. */
+/* Parses the first n bytes of an answer to PLATFORM_INFO. 0: a whole answer without an error; 1:
+ * incomplete so far; -EBADMSG with the reason. */
 int qgs_probe_parse_answer(const unsigned char *bytes, size_t n, char *ret_failure,
                            size_t n_failure);
 
 /* The same look, request and verdict, for a person who asks once; the socket is below root ("": /)
  * and has the same name for a VM. Blocks until the verdict is known, which takes
- * QGS_PROBE_SILENCE_MS at most and two retries. A connection that is not answered by then stays
- * open: call qgs_judge_finish() when all has been told. */
+ * QGS_PROBE_SILENCE_MS at most and two retries. A connection without an answer by then stays open:
+ * call qgs_judge_finish() after the output. */
 void qgs_judge_once(const char *root, const char *socket, struct qgs_verdict_state *ret);
 /* As above, if the VM finds the socket by another name. */
 void qgs_judge_vm_once(const struct qgs_place *place, struct qgs_verdict_state *ret);
-/* Wait for what the above have left open, until QGS_PROBE_SERVER_TIMEOUT_MS after its request. */
+/* Wait for the connections that the above have left open, each until QGS_PROBE_SERVER_TIMEOUT_MS
+ * after its request. */
 void qgs_judge_finish(void);

@@ -26,7 +26,8 @@ const char *qgs_state_name(enum qgs_state state)
 #define WRITE  2
 
 /* The kernel's acl_permission_check() for a process that is neither owner nor root by capability:
- * the first class that fits decides. ACLs are left out; with one, the group bits are its mask. */
+ * the first class that fits decides. ACLs are ignored; if there is one, the group bits are its
+ * mask. */
 static bool is_permitted(const struct qgs_owner *file, mode_t wanted, gid_t group)
 {
         if (file->uid == QGS_VERDICT_VM_ID)
@@ -44,14 +45,14 @@ static bool can_enter(const struct qgs_sight *sight, gid_t group)
         return true;
 }
 
-/* A socket that could not be looked at is not held against the VM. */
+/* If the driver could not look at the socket, assume that the VM may open it. */
 static bool can_connect(const struct qgs_sight *sight, gid_t group)
 {
         return can_enter(sight, group) && (sight->code || is_permitted(&sight->file, WRITE, group));
 }
 
-/* The group to give to the VM, if one helps. Not 0: CDI's additionalGids ignores it, and root's
- * files are not to be opened that way. */
+/* The group to give to the VM, if one helps. Never 0: CDI's additionalGids ignores it, and no VM
+ * should open root's files by it. */
 static bool find_group(const struct qgs_sight *sight, gid_t *ret_group)
 {
         gid_t candidates[2 + QGS_LOOK_DIRECTORIES] = { QGS_VERDICT_NO_GROUP };
@@ -61,6 +62,7 @@ static bool find_group(const struct qgs_sight *sight, gid_t *ret_group)
                 candidates[n++] = sight->file.gid;
         for (unsigned i = 0; i < sight->n_directories; ++i)
                 candidates[n++] = sight->directories[i].gid;
+        /* No group comes first: a VM that gets in anyway needs none. */
         for (unsigned i = 0; i < n; ++i)
                 if (candidates[i] != 0 && can_connect(sight, candidates[i])) {
                         *ret_group = candidates[i];
@@ -69,13 +71,13 @@ static bool find_group(const struct qgs_sight *sight, gid_t *ret_group)
         return false;
 }
 
-/* Whether a group of its own, if it is not root's, lets a VM in. */
+/* Whether the file's group, unless it is root's, lets a VM in. */
 static bool can_help_itself(const struct qgs_owner *file, mode_t wanted)
 {
         return is_permitted(file, wanted, file->gid ? file->gid : QGS_VERDICT_NO_GROUP);
 }
 
-/* ---- what it looks like ---- */
+/* ---- by the look alone ---- */
 
 static void __attribute__((format(printf, 3, 4)))
 find(struct qgs_verdict_state *ret, enum qgs_state state, const char *format, ...)
@@ -88,7 +90,7 @@ find(struct qgs_verdict_state *ret, enum qgs_state state, const char *format, ..
         va_end(args);
 }
 
-/* A directory without a socket that is root's may be one that the driver has made for the mount. */
+/* If root owns a directory without a socket, the driver may have made it for the mount. */
 static void judge_absence(const struct qgs_verdict *verdict, struct qgs_verdict_state *ret)
 {
         const struct qgs_sight *sight = &verdict->sight;
@@ -113,7 +115,7 @@ static void judge_directory(const struct qgs_verdict *verdict, const struct qgs_
              QGS_VERDICT_VM_ID, verdict->socket, directory->mode, directory->uid, directory->gid);
 }
 
-/* No group lets the VM in. What is in the way, and the remedy that survives QGS's next start. */
+/* No group lets the VM in: name the obstacle, and a remedy that survives QGS's next start. */
 static void judge_rights(const struct qgs_verdict *verdict, struct qgs_verdict_state *ret)
 {
         const struct qgs_sight *sight = &verdict->sight;
@@ -155,7 +157,7 @@ static gid_t group_needed(const struct qgs_sight *sight, gid_t group)
         return QGS_VERDICT_NO_GROUP;
 }
 
-/* The driver was refused, and the VM would not be. */
+/* The driver was refused although the VM would not be. */
 static void judge_own_rights(const struct qgs_verdict *verdict, struct qgs_verdict_state *ret)
 {
         const struct qgs_sight *sight = &verdict->sight;
@@ -242,7 +244,7 @@ static void judge_sight(const struct qgs_verdict *verdict, struct qgs_verdict_st
         }
 }
 
-/* ---- what was tried ---- */
+/* ---- by the last request ---- */
 
 static void judge_probe(const struct qgs_verdict *verdict, struct qgs_verdict_state *ret)
 {
@@ -275,7 +277,7 @@ static void judge_probe(const struct qgs_verdict *verdict, struct qgs_verdict_st
         }
 }
 
-/* ---- what is in force ---- */
+/* ---- the verdict in force ---- */
 
 static bool is_same(const struct qgs_verdict_state *a, const struct qgs_verdict_state *b)
 {
@@ -289,11 +291,12 @@ static void refill(struct qgs_verdict *verdict, uint64_t now_ms)
                 ++verdict->n_recoveries;
                 verdict->refilled_ms += QGS_VERDICT_RECOVERY_MS;
         }
+        /* A full bucket saves up no time: the interval starts with the next recovery. */
         if (verdict->n_recoveries == QGS_VERDICT_RECOVERIES)
                 verdict->refilled_ms = now_ms;
 }
 
-/* A socket that was not tried yet changes nothing: the verdict on the one before it stays. */
+/* Until a new socket has been tried, the verdict on the previous one stays in force. */
 static bool is_in_force(const struct qgs_verdict *verdict)
 {
         return verdict->latest.state == QGS_UNKNOWN ||
@@ -303,6 +306,7 @@ static bool is_in_force(const struct qgs_verdict *verdict)
 static bool enforce(struct qgs_verdict *verdict, uint64_t now_ms)
 {
         enum qgs_state before = verdict->in_force.state;
+        /* The first answer after the start is not a recovery and takes no token. */
         bool is_recovery = verdict->latest.state == QGS_ANSWERING && before != QGS_ANSWERING &&
                            before != QGS_UNKNOWN;
 
@@ -356,7 +360,7 @@ bool qgs_verdict_see(struct qgs_verdict *verdict, const struct qgs_sight *sight,
         return reconsider(verdict, now_ms);
 }
 
-/* Whether what was found often enough in a row to be believed. */
+/* Whether the last result has come often enough in a row to be believed. */
 static bool is_conclusive(const struct qgs_verdict *verdict)
 {
         switch (verdict->latest_probe) {
@@ -418,7 +422,8 @@ uint64_t qgs_verdict_next_probe_ms(const struct qgs_verdict *verdict)
 {
         bool is_there = verdict->is_seen && !verdict->sight.code;
 
-        /* The VM would not get in, and a driver by its user's rights might. */
+        /* The VM would not get in. The driver might, by its own user's rights, but that proves
+         * nothing. */
         if (is_there && verdict->latest.state == QGS_REFUSED)
                 is_there = false;
         return is_there ? verdict->next_probe_ms : UINT64_MAX;

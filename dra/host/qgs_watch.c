@@ -10,8 +10,8 @@
 
 #include <string.h>
 
-/* Changes that come together (a restart removes and makes a directory and a socket) are looked at
- * once. */
+/* Changes within this time (a restart removes and makes a directory and a socket) cause one look.
+ */
 #define SETTLE_MS 100
 
 #define DEPTH_MAX 16 /* directories above the socket that are watched */
@@ -19,17 +19,18 @@
 struct qgs_watch {
         struct qgs_watch_options options;
         struct qgs_verdict verdict;
-        char *socket, *vm_socket; /* on the host and in the VM's container; NULL before there are */
+        char *socket, *vm_socket; /* on the host and in the VM's container; NULL before
+                                     qgs_watch_set_socket() */
         struct dirwatch *directories[DEPTH_MAX];
-        /* Where links lead, if the socket is not where its path says. */
+        /* The socket's real path, if links lead elsewhere. */
         char *real;
         struct dirwatch *real_directory;
 
         struct qgs_probe *probe; /* under way */
-        unsigned probed_socket;  /* verdict.n_sockets when it was started; 0: of another path */
+        unsigned probed_socket;  /* verdict.n_sockets at its start; 0: it asks at another path */
         bool is_silent;          /* inside qgs_watch_set_socket() */
         struct timer *settling;
-        struct timer *clock; /* for what is due next */
+        struct timer *clock; /* for the next thing due */
 };
 
 static uint64_t now(const struct qgs_watch *watch)
@@ -43,7 +44,8 @@ static void tell(struct qgs_watch *watch, bool is_changed)
                 watch->options.on_changed(watch->options.owner);
 }
 
-/* Be back when something is due next: at the latest when inotify could have missed something. */
+/* Wake up when something is due next, and after a period anyway: inotify may have missed a change.
+ */
 static void set_clock(struct qgs_watch *watch)
 {
         uint64_t due_ms = now(watch) + QGS_VERDICT_PERIOD_MS;
@@ -62,6 +64,8 @@ static void on_told(void *owner, enum qgs_probe_result result, const char *failu
 
         if (is_over)
                 watch->probe = NULL;
+        /* The silence of an earlier socket says nothing about this one; only the end of its
+         * connection counts. */
         if (is_outdated && !is_over)
                 return;
         tell(watch, qgs_verdict_probed(&watch->verdict, is_outdated ? QGS_PROBE_NONE : result,
@@ -89,7 +93,7 @@ static void watch_real_directory(struct qgs_watch *watch, const char *real)
         *slash = '/';
 }
 
-/* Look, and ask if that is due. */
+/* Look at the socket, and send a request if one is due. */
 static void look(struct qgs_watch *watch)
 {
         const struct qgs_place place = { .root = watch->options.root,
@@ -168,7 +172,7 @@ void qgs_watch_set_socket(struct qgs_watch *watch, const char *socket, const cha
 {
         _cleanup_(free) char *seen = qgs_path_seen(watch->options.root, socket);
 
-        /* Another spelling of the same place is another name in what a person reads. */
+        /* Another spelling of the same place counts as a change: it is the name in messages. */
         if (watch->socket && strcmp(watch->socket, seen) == 0 &&
             strcmp(watch->verdict.socket, socket) == 0 && strcmp(watch->vm_socket, vm_socket) == 0)
                 return;

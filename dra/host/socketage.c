@@ -33,6 +33,7 @@ uint64_t socket_age_ms(struct socket_age *age, const char *path, uint64_t now_ms
                 age->since_ms = now_ms;
         }
         seen_for_ms = now_ms - age->since_ms;
+        /* Only the file's time shows an age from before our own start. */
         clock_gettime(CLOCK_REALTIME, &now);
         by_file_ms = (int64_t)(now.tv_sec - file.changed.tv_sec) * 1000 +
                      (now.tv_nsec - file.changed.tv_nsec) / 1000000;

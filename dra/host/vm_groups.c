@@ -8,7 +8,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-/* Tells nothing of a failure: it returns what was in force before, in any case. */
+/* setfsgid(2) does not report failure: it always returns the previous value. */
 static gid_t set_fsgid(gid_t gid)
 {
         return (gid_t)syscall(SYS_setfsgid, gid);
@@ -16,7 +16,7 @@ static gid_t set_fsgid(gid_t gid)
 
 static gid_t fsgid(void)
 {
-        return set_fsgid((gid_t)-1); /* which is not valid, and so changes nothing */
+        return set_fsgid((gid_t)-1); /* invalid, so it changes nothing */
 }
 
 bool vm_groups_take(gid_t extra, struct vm_groups *ret)
@@ -46,12 +46,12 @@ void vm_groups_give_back(struct vm_groups *taken)
                 return;
         taken->is_taken = false;
         (void)set_fsgid(taken->fsgid);
-        /* What CAP_SETGID has changed it can change back. A driver with a VM's groups would fail
-         * in ways that nothing explains. */
+        /* CAP_SETGID can undo what it has done. A driver left with a VM's groups would fail in ways
+         * that nothing explains. */
         if (syscall(SYS_setgroups, taken->n_groups, taken->groups) < 0 || fsgid() != taken->fsgid)
                 abort();
-        /* The kernel takes a new fsgid for a change of identity: the process would not dump core,
-         * and would not own its files in /proc any more. */
+        /* The kernel treats a new fsgid as a change of identity: the process would no longer dump
+         * core, nor own its files in /proc. */
         (void)prctl(PR_SET_DUMPABLE, taken->dumpable);
         free(take_ptr(taken->groups));
 }

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The groups of a VM, for as long as a file is opened.
+ * Takes on a VM's groups while a file is opened.
  *
- * The driver of the manifest is uid 0 with no capability but CAP_SETGID, so a file's group decides
- * for it as it decides for QEMU. Only the calling thread changes: its supplementary groups
- * (setgroups(2) as a plain system call, for glibc's changes every thread) and the group that counts
- * for files (setfsgid(2)). The user stays.
+ * The manifests run the driver as uid 0 with no capability but CAP_SETGID, so a file's group
+ * decides for it as it decides for QEMU. Only the calling thread changes: its supplementary groups
+ * (setgroups(2) as a plain system call, because glibc's function changes every thread) and the
+ * group that counts for files (setfsgid(2)). The user stays.
  */
 #pragma once
 
@@ -27,9 +27,9 @@ struct vm_groups {
                 .groups = NULL \
         }
 
-/* Be in group VM_GROUPS_VM_ID and extra, which may be VM_GROUPS_NONE, and in no other. False, and
- * nothing has changed: CAP_SETGID is missing. No thread may be started before they are given
- * back. */
+/* Join the groups VM_GROUPS_VM_ID and extra, which may be VM_GROUPS_NONE, and leave all others.
+ * False: CAP_SETGID is missing, and nothing has changed. Start no thread before
+ * vm_groups_give_back(). */
 bool vm_groups_take(gid_t extra, struct vm_groups *ret);
 /* Does nothing if they were not taken. */
 void vm_groups_give_back(struct vm_groups *taken);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #pragma once
 
-/* A plugin device in use, and the pod that has it. Borrowed strings. */
+/* A plugin device in use, and the pod that has it. The strings are borrowed. */
 struct plugin_holder {
         const char *id;      /* kubelet's, "tdx5" */
         const char *pod_uid; /* NULL: not known */

@@ -10,15 +10,16 @@
 
 struct holding {
         struct table_node node; /* by ID, while held */
-        struct list link;       /* of those lingering, the oldest first */
+        struct list link;       /* among the lingering ones, the oldest first */
         char *id;
         char *pod_uid; /* NULL: not known */
         char *cgroup;  /* of its pod; NULL: not known */
-        bool is_kept;  /* kubelet's checkpoint had it, when it was read last */
+        bool is_kept;  /* kubelet's checkpoint had it at the last reading */
         uint64_t allocated_ms;
         bool is_listed;       /* kubelet has listed it at least once */
-        bool is_in_last_list; /* while holdings_observe() works */
-        uint64_t deadline_ms; /* in flight: to be listed by then; lingering: to be looked at */
+        bool is_in_last_list; /* valid only inside holdings_observe() */
+        uint64_t deadline_ms; /* in flight: kubelet must list it by then; lingering: when to look at
+                                 it again */
 };
 
 struct holdings {
@@ -52,7 +53,7 @@ static struct holding *hold(struct holdings *holdings, const char *id)
         return holding;
 }
 
-/* For certain: where nothing is known of its pod, it has not. */
+/* True only with proof: if the pod's cgroup is unknown, the device counts as in use. */
 static bool has_ended(const struct holdings *holdings, const struct holding *holding)
 {
         return holding->cgroup && !holdings->is_running(holding->cgroup);
@@ -113,15 +114,15 @@ enum holdings_state holdings_state(const struct holdings *holdings, const char *
         return HOLDINGS_FREE;
 }
 
-/* Its pod is in admission as far as is known: not listed, and no container runs. */
+/* The pod may still be in admission: kubelet does not list the device, and no container runs. */
 static bool may_be_in_admission(const struct holding *holding)
 {
         return !holding->is_listed && holding->is_kept && !holding->cgroup;
 }
 
-/* To another container of the pod. In every other case kubelet gives away only what it takes for
- * free: it has forgotten whoever had the device before (a forced deletion), though the container
- * may run on. */
+/* Whether an Allocate now is for another container of the same pod. In every other case kubelet
+ * believes the device free: it has forgotten the previous pod (a forced deletion), whose container
+ * may still run. */
 static bool is_handed_on(const struct holding *holding, uint64_t now_ms)
 {
         if (!holding->is_listed && now_ms < holding->allocated_ms + HOLDINGS_SAME_POD_MS)
@@ -136,6 +137,7 @@ size_t holdings_n_new(const struct holdings *holdings, const char *const *ids, s
         struct table new = TABLE_NULL;
         size_t n_new;
 
+        /* The table finds IDs that the request names twice. */
         nodes = xcalloc(n, sizeof(*nodes));
         for (size_t i = 0; i < n; ++i) {
                 const struct holding *holding = holding_of(table_find(&holdings->held, ids[i]));
@@ -153,7 +155,7 @@ void holdings_allocate(struct holdings *holdings, const char *const *ids, size_t
         for (size_t i = 0; i < n; ++i) {
                 struct holding *holding = holding_of(table_find(&holdings->held, ids[i]));
 
-                /* Also when it is named twice here. */
+                /* If the request names an ID twice, the second finds what the first has made. */
                 if (holding && !is_handed_on(holding, now_ms)) {
                         let_go(holdings, holding, now_ms);
                         holding = NULL;
@@ -165,7 +167,7 @@ void holdings_allocate(struct holdings *holdings, const char *const *ids, size_t
         }
 }
 
-/* One that kubelet does not list any more, or never did in time. */
+/* kubelet no longer lists it, or has not listed it in time. */
 static bool is_vanished(const struct holding *holding, uint64_t now_ms)
 {
         if (holding->is_in_last_list)
@@ -219,6 +221,8 @@ static bool is_same(const char *a, const char *b)
         return a && b && strcmp(a, b) == 0;
 }
 
+/* If kubelet's list has dropped a device of this pod, a checkpoint that still names the pod is
+ * older than the list. */
 static bool has_lingering_of(const struct holdings *holdings, const struct plugin_holder *holder)
 {
         const struct list *position;
@@ -234,7 +238,7 @@ static bool has_lingering_of(const struct holdings *holdings, const struct plugi
         return false;
 }
 
-/* Copies what holder tells beside the ID. */
+/* Copies the pod's UID and cgroup, if they are known. */
 static void learn(struct holding *holding, const struct plugin_holder *holder)
 {
         if (holder->pod_uid && !is_same(holding->pod_uid, holder->pod_uid)) {
@@ -304,6 +308,8 @@ bool holdings_expire(struct holdings *holdings, uint64_t now_ms)
 
                 if (now_ms < holding->deadline_ms)
                         continue;
+                /* If the cgroup is known, only its end releases the device: the grace period is a
+                 * guess. */
                 if (holding->cgroup && !has_ended(holdings, holding)) {
                         holding->deadline_ms = now_ms + HOLDINGS_LOOK_MS;
                         continue;
@@ -387,6 +393,7 @@ void holdings_restore(struct holdings *holdings, const struct plugin_holder *hol
 
         if (holding)
                 let_go(holdings, holding, now_ms);
+        /* As if kubelet had listed it: the deadline of an Allocate in flight does not apply. */
         holding = hold(holdings, holder->id);
         holding->is_listed = true;
         learn(holding, holder);

@@ -28,7 +28,7 @@ int kubelet_checkpoint_parse(const char *bytes, size_t n, const char *resource,
 
                 if (!name || !pod_uid || strcmp(name, resource) != 0)
                         continue;
-                /* By NUMA node. */
+                /* It maps NUMA nodes to lists of IDs. */
                 node = json_first(json_get(entry, "DeviceIDs"));
                 for (; node; node = json_next(node))
                         for (id = json_first(node); id; id = json_next(id))

@@ -22,9 +22,8 @@
 
 #define RECORDS_MAX (8 << 20)
 
-/* Changes of this long go out as one list: with thousands of devices a list is 100 KiB and more,
- * and every claim changes it. What is admitted meanwhile is checked against the ledger, not against
- * the list. */
+/* Changes within this time go out as one list: with thousands of devices a list exceeds 100 KiB,
+ * and every claim changes it. Admission checks the ledger, not the list, so the delay is safe. */
 #define OFFER_DELAY_MS 50
 
 struct plugin {
@@ -54,7 +53,7 @@ static uint64_t now(const struct plugin *side)
 /* ---- the record: a fallback for when kubelet, the source of truth, cannot be asked or has
  * forgotten a pod whose containers run on ---- */
 
-/* Of a write: whether the record is behind now. */
+/* Remembers whether the record is behind after this write; plugin_check() retries. */
 static void note_written(struct plugin *side, int r, const struct error *error)
 {
         side->is_unwritten = r < 0;
@@ -104,8 +103,8 @@ static void add_to_record(struct plugin *side, const char *const *ids, size_t n)
                 note_written(side, r, &error);
 }
 
-/* The UID finds the cgroup also if --cgroup-root is another one now. A recorded cgroup that is not
- * there proves nothing then, so it is not taken over. */
+/* Look the cgroup up by UID, because --cgroup-root may have changed. If the UID finds none, a
+ * missing recorded cgroup proves nothing either, so drop it. */
 static void on_recorded(void *owner, const struct plugin_holder *recorded)
 {
         struct plugin *side = owner;
@@ -126,7 +125,7 @@ size_t plugin_n_recorded(const char *state_dir)
         return plugin_record_read(state_dir, NULL, NULL);
 }
 
-/* ---- the offer, and the clock ---- */
+/* ---- the offer and the timers ---- */
 
 static void on_offering(void *owner)
 {
@@ -135,8 +134,8 @@ static void on_offering(void *owner)
         _cleanup_(free) struct plugin_service_device *offered = NULL;
         size_t n;
 
-        /* Not even what is held: as long as kubelet has one healthy device the scheduler sends no
-         * plain pod to DRA. A pod that runs does not mind. */
+        /* Offer not even held devices: while kubelet has one healthy device, the scheduler sends no
+         * plain pod to DRA. Running pods are not affected. */
         if (!side->options.serves) {
                 plugin_service_set(side->plugin, NULL, 0);
                 return;
@@ -175,7 +174,7 @@ static void schedule(struct plugin *side)
 
         if (side->is_stopping)
                 return;
-        /* What another hands out is learnt from kubelet alone. */
+        /* Only kubelet's list shows what a foreign plugin hands out. */
         if (side->stands_back && question_ms == UINT64_MAX)
                 question_ms = now(side) + SHARING_POLL_MS;
         arm(side, side->question, question_ms);
@@ -239,8 +238,8 @@ static int read_checkpoint(struct plugin *side)
         return r;
 }
 
-/* So that the end of a pod is seen before kubelet forgets it. Only after a List: until kubelet
- * lists an ID, its checkpoint may still name the previous pod. */
+/* Find the pods' cgroups, which show a pod's end before kubelet forgets it. Only after a List:
+ * until kubelet lists an ID, its checkpoint may still name the previous pod. */
 static void place_held(struct plugin *side)
 {
         if (!sharing_is_unplaced(side->sharing, NULL))
@@ -250,9 +249,9 @@ static void place_held(struct plugin *side)
                 write_down(side);
 }
 
-/* Before kubelet is given these IDs again: whether those in flight are another container's of the
- * same pod. kubelet writes its checkpoint at the end of each container's allocation, so as long as
- * there is none it has not forgotten an allocation that we have seen. */
+/* Before an Allocate of these IDs: find out whether those in flight go to another container of the
+ * same pod. kubelet writes its checkpoint at the end of each container's allocation, so while there
+ * is none, it cannot have forgotten an allocation that we saw. */
 static void confirm_in_flight(struct plugin *side, const char *const *ids, size_t n)
 {
         size_t n_in_flight = 0;
@@ -283,7 +282,7 @@ static void on_list(void *owner, const char *const *ids, size_t n, bool has_pods
         struct plugin *side = owner;
 
         if (!side->sharing)
-                return; /* asked for the claims' sake */
+                return; /* only the claims were asked for */
         if (!error->code) {
                 side->is_silent = false;
                 take_in(side,
@@ -300,9 +299,9 @@ static void on_list(void *owner, const char *const *ids, size_t n, bool has_pods
         take_in(side, sharing_unanswered(side->sharing, now(side)));
 }
 
-/* ---- what the plugin asks and tells ---- */
+/* ---- the service's callbacks ---- */
 
-/* One more than the highest of these and n; what is not one of our names does not count. */
+/* The larger of n and one more than the index of id. An ID that is not our name does not count. */
 static unsigned count_index(unsigned n, const char *id)
 {
         unsigned index;
@@ -345,6 +344,7 @@ static int on_allocate(void *owner, const char *const *ids, size_t n, struct err
         confirm_in_flight(side, ids, n);
         is_dropped = sharing_drop_ended(side->sharing, ids, n);
         before = sharing_n_held(side->sharing);
+        /* First the CDI devices: without them the container would not start. */
         r = side->options.on_allocating(side->options.owner, count_indexes(ids, n), err);
         if (!r)
                 r = sharing_allocate(side->sharing, ids, n, now(side), err);
@@ -352,14 +352,14 @@ static int on_allocate(void *owner, const char *const *ids, size_t n, struct err
         if (r < 0 || sharing_n_held(side->sharing) == before) {
                 if (is_dropped || side->is_unwritten)
                         take_in(side, is_dropped);
-                if (r == -ENOSPC) /* what kubelet believes to be free is not: it has news */
+                if (r == -ENOSPC) /* kubelet believes held devices free, so its list has changed */
                         podresources_ask(side->podresources);
                 return r;
         }
         log_info("plugin devices allocated", log_int("devices", (int64_t)n),
                  log_str("first", ids[0]), log_int("held", sharing_n_held(side->sharing)));
-        /* Before the answer: kubelet may be silent when we start the next time, or the pod may have
-         * been deleted by force until then. */
+        /* Write before answering: at our next start kubelet may not answer, or may have forgotten a
+         * pod that was deleted by force. */
         if (is_dropped || side->is_unwritten)
                 write_down(side);
         else
@@ -370,6 +370,7 @@ static int on_allocate(void *owner, const char *const *ids, size_t n, struct err
         return 0;
 }
 
+/* The new kubelet's list may differ from its predecessor's, so ask at once. */
 static void on_kubelet_started(void *owner)
 {
         struct plugin *side = owner;
@@ -377,7 +378,7 @@ static void on_kubelet_started(void *owner)
         podresources_ask(side->podresources);
 }
 
-/* Where plain pods are not ours to serve, too: somebody else's devices, or an earlier run's, take
+/* Needed even if we do not serve plain pods: devices of a foreign plugin or of a previous run take
  * TDs from the claims. */
 static void come_into_use(struct plugin *side)
 {
@@ -412,6 +413,7 @@ static void on_standing(void *owner, enum plugin_service_standing standing, cons
         bool was_standing_back = side->stands_back;
 
         side->stands_back = standing == PLUGIN_SERVICE_STANDS_BACK;
+        /* From now on the foreign plugin's devices take TDs from the claims. */
         if (side->is_started && side->stands_back && !side->sharing)
                 come_into_use(side);
         if (side->sharing)
@@ -477,6 +479,7 @@ struct plugin *plugin_new(const struct plugin_options *options)
 void plugin_start(struct plugin *side)
 {
         side->is_started = true;
+        /* A recorded device may still be in use although we no longer serve plain pods. */
         if (side->options.serves || side->stands_back || plugin_n_recorded(side->options.state_dir))
                 come_into_use(side);
         else

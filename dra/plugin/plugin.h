@@ -25,22 +25,22 @@ struct plugin_options {
         uv_loop_t *loop;
         struct rpc_pump *pump;
         struct rpc_server *server;
-        struct ledger *ledger; /* of the claims; its elsewhere is set here */
+        struct ledger *ledger; /* the claims' ledger; this module sets its elsewhere */
         const char *kubelet_dir;
         const char *device_plugin_dir;
         const char *state_dir;
-        const char *cgroup_root; /* where the pods' cgroups are: /sys/fs/cgroup */
+        const char *cgroup_root; /* mount point of the pods' cgroups: /sys/fs/cgroup */
         enum plugin_service_inject inject;
-        int64_t split; /* TDs reserved to DRA; -1: none, all are shared */
+        int64_t split; /* TDs reserved for DRA; -1: none, all are shared */
         /* Serve plain pods. If false, offer nothing, and stay idle unless devices from a foreign
          * plugin or a previous run may be in use. */
         bool serves;
         /* kubelet is about to give away devices whose indexes ("tdx5") are all below n. 0: the
-         * runtime will find them. A negative errno with the reason: the pod is refused. */
+         * container runtime will find them. A negative errno with the reason refuses the pod. */
         int (*on_allocating)(void *owner, unsigned n, struct error *err);
-        void (*on_changed)(void *owner); /* what plugin devices hold has changed */
-        /* kubelet's list was read: the claims that kubelet has prepared with this driver, as in
-         * podresources_options. */
+        void (*on_changed)(void *owner); /* the TDs that plugin devices hold have changed */
+        /* kubelet's list has been read: kubelet has these claims prepared with this driver.
+         * Arguments as in podresources_options. */
         void (*on_claims)(void *owner, const struct device_prepared *devices, size_t n,
                           bool has_pods, const struct error *error);
         void *owner;
@@ -56,9 +56,9 @@ struct plugin *plugin_new(const struct plugin_options *options);
 /* This instance is the node's active one: learn who holds what, then offer. */
 void plugin_start(struct plugin *side);
 /* The directory to mount into pods from now on, and its path there. Copied. Call it before the
- * first pod comes. */
+ * first Allocate. */
 void plugin_set_mount(struct plugin *side, const char *host_path, const char *container_path);
-/* Closed: nothing new is offered. What is held stays Healthy. */
+/* If closed, offer no free device. Held devices stay Healthy. */
 void plugin_close(struct plugin *side, bool is_closed);
 /* The total or what claims hold has changed. */
 void plugin_update(struct plugin *side);
@@ -66,13 +66,13 @@ void plugin_update(struct plugin *side);
 void plugin_ask(struct plugin *side);
 /* The state directory was replaced: write the record into the new one. */
 void plugin_write_again(struct plugin *side);
-/* For a slow timer. */
+/* Retry failed writes and check kubelet's sockets. Call it from a slow timer. */
 void plugin_check(struct plugin *side);
 
 /* Whether the TDs that plugin devices hold are known. Until then admit nothing new. */
 bool plugin_is_known(const struct plugin *side);
 
-/* One more than the highest index of a device in use; 0: none is, as far as is known. */
+/* One more than the highest index of a device in use; 0: no device is known to be in use. */
 unsigned plugin_n_indexes(const struct plugin *side);
 /* Every device in use (as holdings_each()), plugin_n_held() in all: each is a TD. */
 size_t plugin_n_held(const struct plugin *side);
@@ -82,13 +82,13 @@ void plugin_each_holder(const struct plugin *side,
 
 /* For the metrics; the counts are since the start. */
 struct plugin_status {
-        bool is_served; /* kubelet is to know our endpoint: plain pods are ours, or the name is kept
-                         */
+        bool is_served; /* kubelet should know our endpoint: we serve plain pods, or keep the name
+                           registered */
         enum plugin_service_standing standing;
         unsigned n_held;       /* TDs */
-        uint64_t n_refused;    /* requests of pods, because no TD was free */
-        uint64_t n_unanswered; /* questions to podresources */
-        uint64_t n_lists;      /* sent to kubelet */
+        uint64_t n_refused;    /* Allocate requests refused because no TD was free */
+        uint64_t n_unanswered; /* podresources calls without an answer */
+        uint64_t n_lists;      /* device lists sent to kubelet */
 };
 
 void plugin_status(const struct plugin *side, struct plugin_status *ret);

@@ -19,6 +19,7 @@ struct podresources {
         bool is_stopping;
 };
 
+/* Counts with ids NULL, so that the array is allocated once for the second pass. */
 static void count_or_collect(const Podresources__ListPodResourcesResponse *list,
                              const char *resource, const char **ids, size_t *ret_n)
 {
@@ -119,6 +120,7 @@ static void on_reply(void *owner, const ProtobufCMessage *reply, const struct er
         tell_claims(podresources, list, error);
         podresources->options.on_list(podresources->options.owner, ids, n,
                                       list && list->n_pod_resources, error);
+        /* The answer may be older than the event behind the second question. */
         if (podresources->should_ask_again) {
                 podresources->should_ask_again = false;
                 podresources_ask(podresources);
@@ -144,7 +146,7 @@ void podresources_ask(struct podresources *podresources)
                 podresources->should_ask_again = true;
                 return;
         }
-        /* A connection a call: kept ones would have to be told when kubelet has restarted. */
+        /* One connection per call: a kept one would have to be dropped when kubelet restarts. */
         podresources->client =
                 rpc_client_new(podresources->options.pump, podresources->options.socket);
         rpc_client_call(podresources->client, "/v1.PodResourcesLister/List", &request.base,

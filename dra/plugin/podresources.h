@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Who holds plugin devices, by kubelet's podresources API (k8s.io/kubelet podresources v1, List;
- * KEP-606). Asking also heals kubelet: List makes it forget devices of pods that have gone (its
- * UpdateAllocatedDevices).
+ * Who holds plugin devices, according to kubelet's podresources API (k8s.io/kubelet podresources
+ * v1, List; KEP-606). Asking also heals kubelet: List makes it forget devices of pods that have
+ * gone (its UpdateAllocatedDevices).
  */
 #pragma once
 
@@ -20,7 +20,7 @@ struct podresources_options {
         struct rpc_pump *pump;
         const char *socket;   /* <kubelet>/pod-resources/kubelet.sock */
         const char *resource; /* devices of this name only, whichever plugin they come from */
-        /* ids: the devices listed, borrowed, possibly repeated; NULL with the reason in error where
+        /* ids: the devices listed, borrowed, possibly repeated; NULL with the reason in error if
          * there was no answer. has_pods: a pod was listed, with devices or without. */
         void (*on_list)(void *owner, const char *const *ids, size_t n_ids, bool has_pods,
                         const struct error *error);
@@ -34,11 +34,11 @@ struct podresources_options {
 
 /* Borrows what options points to. */
 struct podresources *podresources_new(const struct podresources_options *options);
-/* Ask now. While an answer is outstanding, once more after it. */
+/* Ask now. If a call is outstanding, ask once more after it. */
 void podresources_ask(struct podresources *podresources);
-/* No call back runs any more. NULL is fine. */
+/* No callback runs after this. NULL is fine. */
 void podresources_stop(struct podresources *podresources);
-/* Stopped before, and after the pump. NULL is fine. */
+/* Call it after podresources_stop() and after the pump has stopped. NULL is fine. */
 void podresources_free(struct podresources *podresources);
 
 /* The IDs of the resource in the order of the list, possibly repeated: pure. The array is the

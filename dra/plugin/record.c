@@ -20,7 +20,7 @@
 struct plugin_record {
         char *state_dir;
         char *path;
-        bool is_whole; /* what is on disk is ours, and up to date */
+        bool is_whole; /* the file on disk is ours and up to date */
 };
 
 struct plugin_record *plugin_record_new(const char *state_dir)
@@ -84,6 +84,7 @@ int plugin_record_write(struct plugin_record *record, const struct plugin_holder
         r = file_open_directory(record->state_dir, 0700, &directory, err);
         if (r < 0)
                 return r;
+        /* Unsynced: only a loss of power could lose the file, and no pod survives that. */
         r = file_replace(directory, NAME, line, strlen(line), 0600, FILE_UNSYNCED, err);
         if (r < 0)
                 return r;
@@ -97,13 +98,15 @@ int plugin_record_append(struct plugin_record *record, const struct plugin_holde
         _cleanup_(free) char *line = NULL;
         int r = -ENOENT;
 
-        /* Opened each time, lest the driver keep its admin from remounting a disk read-only. */
+        /* Open it each time: a descriptor kept open for writing would keep the admin from
+         * remounting the disk read-only. */
         if (record->is_whole) {
                 line = print_line(holders, n);
                 r = file_append(AT_FDCWD, record->path, line, strlen(line), err);
         }
+        /* A failed append may leave half a line, so the next write replaces the file. */
         record->is_whole = r == 0;
-        if (r == -ENOENT) /* or removed by somebody */
+        if (r == -ENOENT) /* never written by this process, or removed since */
                 return error_set(err, -ESTALE, "the record of plugin devices is missing");
         return r;
 }
@@ -125,6 +128,7 @@ static size_t read_line(const char *line, size_t n,
                 return 0;
         }
         for (value = json_first(array); value; value = json_next(value)) {
+                /* The header and the places are objects; skip those of later versions, too. */
                 if (!json_string(value))
                         continue;
                 ++n_ids;

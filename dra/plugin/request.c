@@ -65,8 +65,8 @@ int plugin_request_collect(const Deviceplugin__AllocateRequest *request, size_t 
 
 /* ---- GetPreferredAllocation ---- */
 
-/* The last of what is available: the scheduler gives claims the first devices of the slice, so the
- * two sides meet as late as they can. What has a name that we never gave is left to kubelet. */
+/* Prefer the highest indexes: the scheduler gives claims the first devices of the slice, so the two
+ * paths meet as late as possible. IDs that are not our names are left to kubelet. */
 char **plugin_request_prefer(const Deviceplugin__ContainerPreferredAllocationRequest *request,
                              size_t *ret_n)
 {
@@ -77,6 +77,7 @@ char **plugin_request_prefer(const Deviceplugin__ContainerPreferredAllocationReq
         size_t n = 0;
         unsigned index;
 
+        /* allocation_size is unchecked input: allocate no more than the request can fill. */
         if (n_wanted > n_known)
                 n_wanted = n_known;
         ids = xcalloc(n_wanted, sizeof(*ids));

@@ -24,10 +24,10 @@
 #include <time.h>
 
 #define ENDPOINT            "dra-driver-tdx" /* and ".sock", or "-2.sock" and so on */
-#define REFUSALS_OF_A_NAME  2                /* before another is tried */
+#define REFUSALS_OF_A_NAME  2                /* before we try another name */
 #define REGISTER_TIMEOUT_MS 15000 /* kubelet dials back for up to 10 s before it answers */
 #define STREAM_TIMEOUT_MS   10000 /* from Register's answer to ListAndWatch */
-#define LISTEN_DELAY_MS     100   /* at most, from a socket in the directory to its listener */
+#define LISTEN_DELAY_MS     100   /* at most, from kubelet's socket file to its listener */
 
 struct plugin_service {
         struct plugin_service_options options;
@@ -42,16 +42,17 @@ struct plugin_service {
         Deviceplugin__Device **pointers;
         size_t n_devices;
         bool is_set;
-        struct rpc_streams streams; /* marked with the n_requests they belong to */
+        struct rpc_streams streams; /* each marked with n_requests of its registration */
         Deviceplugin__ListAndWatchResponse list;
-        struct socket_identity kubelet; /* as we registered last */
-        struct rpc_client *registrar;   /* while it is asking kubelet to register us */
-        bool is_registered;      /* kubelet said so, whether or not it has asked for our list */
-        bool is_ignored;         /* it has not, and the log says so */
+        struct socket_identity kubelet; /* the one that we registered with last */
+        struct rpc_client *registrar;   /* while a Register call is outstanding */
+        bool is_registered; /* kubelet has answered Register, even if it has not asked for our list
+                               yet */
+        bool is_ignored;    /* kubelet did not ask for our list, and the log says so */
         bool is_request_current; /* nothing has changed since kubelet was asked to register us */
-        unsigned n_requests;     /* how often it was asked */
-        unsigned n_names;        /* of our socket, so far */
-        unsigned n_refusals;     /* of the last one, in a row */
+        unsigned n_requests;     /* Register calls so far */
+        unsigned n_names;        /* socket names used so far */
+        unsigned n_refusals;     /* of the current name, in a row */
         uint64_t registered_ms;
         bool is_stopping;
         enum plugin_service_standing standing;
@@ -60,7 +61,7 @@ struct plugin_service {
         struct timer *retry;
 };
 
-/* ---- what is offered ---- */
+/* ---- the offer ---- */
 
 static void free_devices(struct plugin_service *plugin)
 {
@@ -121,9 +122,9 @@ static const ProtobufCMessage *current_list(void *owner)
 static void register_soon(struct plugin_service *plugin);
 static void tell_standing(struct plugin_service *plugin, const char *reason);
 
-/* kubelet has let go of the stream of our last registration: it no longer knows us. That may come
- * before its answer to the registration does. The end of an older stream says nothing: some
- * kubelets close it when we register again. */
+/* kubelet has closed the stream of our last registration, so it no longer knows us. That may arrive
+ * before its answer to Register. The end of an older stream means nothing: some kubelets close it
+ * when we register again. */
 static void on_stream_gone(void *owner, unsigned n_requests)
 {
         struct plugin_service *plugin = owner;
@@ -151,11 +152,13 @@ void plugin_service_set(struct plugin_service *plugin, const struct plugin_servi
                 return;
         free_devices(plugin);
         copy_devices(plugin, devices, n);
+        /* Registering only now: kubelet asks for the list at once. */
         if (!plugin->is_set) {
                 plugin->is_set = true;
                 plugin_service_check(plugin);
         }
-        /* Beside a foreign plugin the last list wins in kubelet: ours must not. */
+        /* In kubelet the last list of a resource wins. Beside a foreign plugin that must not be
+         * ours. */
         if (plugin->standing == PLUGIN_SERVICE_STANDS_BACK)
                 return;
         rpc_streams_push(&plugin->streams);
@@ -167,7 +170,7 @@ static void on_get_options(void *owner, struct rpc_call *call, const ProtobufCMe
 {
         Deviceplugin__DevicePluginOptions options = DEVICEPLUGIN__DEVICE_PLUGIN_OPTIONS__INIT;
 
-        /* Never pre_start_required: kubelet then fails containers of pods that DRA serves. */
+        /* Never set pre_start_required: kubelet would fail containers of pods that DRA serves. */
         options.get_preferred_allocation_available = true;
         rpc_call_reply(call, &options.base);
 }
@@ -212,7 +215,7 @@ static void on_prefer(void *owner, struct rpc_call *call, const ProtobufCMessage
 
 /* ---- Allocate ---- */
 
-/* All containers of the request or none. */
+/* Allocates for all containers of the request or for none. */
 static int allocate_all(struct plugin_service *plugin, const Deviceplugin__AllocateRequest *request,
                         struct error *err)
 {
@@ -251,7 +254,7 @@ static void inject_cdi(struct injection *injection,
         injection->cdi_pointers = xcalloc(n, sizeof(*injection->cdi_pointers));
         for (size_t i = 0; i < n; ++i) {
                 deviceplugin__cdidevice__init(&injection->cdi[i]);
-                (void)device_parse(request->devices_ids[i], &index); /* checked before */
+                (void)device_parse(request->devices_ids[i], &index); /* already checked */
                 injection->cdi[i].name = cdi_device_id(PLUGIN_SERVICE_CDI_PREFIX, index);
                 injection->cdi_pointers[i] = &injection->cdi[i];
         }
@@ -366,8 +369,8 @@ static void register_soon(struct plugin_service *plugin)
 
 static void on_connection(void *owner, int fd);
 
-/* kubelet >= 1.37 keeps one connection a socket name. Where it was asked again before it had seen
- * the end of the last one, it refuses and forgets to ever drop that, so that the name is lost until
+/* kubelet >= 1.37 keeps one connection per socket name. If we register again before it has seen the
+ * last connection end, it refuses and never drops that connection, so the name stays unusable until
  * kubelet restarts (devicemanager: PluginConnected, deregisterClient). */
 static void take_another_name(struct plugin_service *plugin)
 {
@@ -390,11 +393,12 @@ static void on_registered(void *owner, const ProtobufCMessage *reply, const stru
                 return;
         rpc_client_free(take_ptr(plugin->registrar));
         if (reply) {
+                /* The stream may have ended, or kubelet restarted, during the call. */
                 plugin->is_registered = plugin->is_request_current;
                 plugin->registered_ms = uv_now(plugin->options.loop);
                 plugin->n_refusals = 0;
                 tell_standing(plugin, "");
-                if (!plugin->is_registered) /* overtaken while kubelet answered */
+                if (!plugin->is_registered) /* something changed while kubelet was answering */
                         register_soon(plugin);
                 return;
         }
@@ -429,14 +433,14 @@ static bool listen_if_gone(struct plugin_service *plugin)
 
         if (rpc_listener_is_in_place(plugin->listener))
                 return true;
-        /* The connections that it took live on. */
+        /* kubelet's connection outlives the socket file. Register again only without its stream. */
         if (rpc_streams_newest_mark(&plugin->streams) != plugin->n_requests) {
                 plugin->is_registered = false;
                 plugin->is_request_current = false;
         }
         if (rpc_listener_listen(plugin->listener, &error) == 0)
                 return true;
-        if (error.code != -ENOENT) /* kubelet makes the directory */
+        if (error.code != -ENOENT) /* kubelet will make the directory */
                 log_warn("the device plugin cannot listen; trying again",
                          log_str("reason", error.text));
         return false;
@@ -465,7 +469,7 @@ void plugin_service_check(struct plugin_service *plugin)
         if (plugin->standing == PLUGIN_SERVICE_STANDS_BACK) {
                 plugin->is_registered = false;
                 set_standing(plugin, PLUGIN_SERVICE_UNREGISTERED, "the foreign plugin has gone");
-                /* Our connection of before is in the way of the next registration. */
+                /* Our old connection would be in the way of the next registration. */
                 rpc_streams_close(&plugin->streams, "the device plugin registers again");
                 register_soon(plugin);
                 return;
@@ -484,18 +488,18 @@ void plugin_service_check(struct plugin_service *plugin)
         }
         if (plugin->is_registered &&
             uv_now(plugin->options.loop) - plugin->registered_ms > STREAM_TIMEOUT_MS) {
-                /* No stream came, whatever went wrong there: begin again. */
+                /* kubelet opened no stream, for whatever reason: register again. */
                 if (!has_stream(plugin))
                         note_ignored(plugin);
-                /* A kubelet that takes us and lets go at once is not to be asked in a tight loop:
-                 * only a registration that has lasted is a success. */
+                /* Only a registration that has lasted resets the backoff: do not ask a kubelet in a
+                 * tight loop that accepts and drops us at once. */
                 backoff_reset(&plugin->backoff);
         }
         if (listen_if_gone(plugin) && !plugin->is_registered && !plugin->registrar)
                 register_now(plugin);
 }
 
-/* A socket is there before anybody listens on it. */
+/* kubelet's socket file exists before kubelet listens on it, so check again a little later. */
 static void on_directory_changed(void *owner)
 {
         struct plugin_service *plugin = owner;

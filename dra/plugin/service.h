@@ -1,14 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The classic device plugin devices.kubevirt.io/tdx (k8s.io/kubelet deviceplugin v1beta1; VEP 107),
- * for pods that know nothing of DRA.
+ * for pods that do not use DRA.
  *
- * It registers itself with kubelet again and again: when kubelet.sock is a new one (kubelet has
- * started, and wiped our socket), when our ListAndWatch stream was cancelled (the exit of an older
- * registrant of the name cuts off the newer), when Register was refused. If only our socket has
- * vanished it listens again without registering: kubelet's connection lives on, and kubelet refuses
- * a second registration of the same socket since 1.37. While a foreign plugin of the same name
- * lives (kubevirt-tdx.sock, virt-handler's own), it stands back: kubelet cannot serve two.
+ * It registers with kubelet again if kubelet.sock is new (kubelet has restarted and wiped our
+ * socket), if our ListAndWatch stream was cancelled (the exit of an older registrant of the name
+ * cuts off the newer), or if kubelet refused Register. If only our socket has vanished, it listens
+ * again without registering: kubelet's connection lives on, and kubelet refuses a second
+ * registration of the same socket since 1.37. While a foreign plugin of the same name runs
+ * (kubevirt-tdx.sock, virt-handler's own), it stays unregistered: kubelet accepts one plugin per
+ * resource name.
  */
 #pragma once
 
@@ -35,8 +36,8 @@ enum plugin_service_inject {
 
 enum plugin_service_standing {
         PLUGIN_SERVICE_UNREGISTERED,
-        PLUGIN_SERVICE_REGISTERED, /* kubelet has answered, and its ListAndWatch of this
-                                    * registration is open */
+        PLUGIN_SERVICE_REGISTERED, /* kubelet has answered Register, and its ListAndWatch stream for
+                                      it is open */
         PLUGIN_SERVICE_STANDS_BACK /* a foreign plugin serves the name */
 };
 
@@ -48,14 +49,14 @@ struct plugin_service_device {
 struct plugin_service_options {
         uv_loop_t *loop;
         struct rpc_pump *pump;
-        struct rpc_server *server; /* the service is added to it; connections go there */
-        struct kubelet *kubelet;   /* where its sockets are */
+        struct rpc_server *server; /* gets the service and its connections */
+        struct kubelet *kubelet;   /* knows where its sockets are */
         enum plugin_service_inject inject;
         /* kubelet wants to give these IDs (known names, none twice) to a container. 0: they are
          * held from now on; or a negative errno with the reason for the pod's user in err, and
          * nothing changed. */
         int (*on_allocate)(void *owner, const char *const *ids, size_t n, struct error *err);
-        void (*on_kubelet_started)(void *owner); /* kubelet.sock is a new one */
+        void (*on_kubelet_started)(void *owner); /* kubelet.sock is new */
         void (*on_standing)(void *owner, enum plugin_service_standing standing, const char *reason);
         void *owner;
 };
@@ -69,12 +70,12 @@ struct plugin_service *plugin_service_new(const struct plugin_service_options *o
 void plugin_service_set_mount(struct plugin_service *plugin, const char *source,
                               const char *target);
 
-/* The devices for ListAndWatch from now on; copied, IDs too. Streams are sent a list that differs.
- */
+/* The devices for ListAndWatch from now on; copied, IDs too. Open streams get the list if it
+ * differs. */
 void plugin_service_set(struct plugin_service *plugin, const struct plugin_service_device *devices,
                         size_t n);
 
-/* Look again at sockets and registrants; for a slow timer. */
+/* Check the sockets and the registration. Call it from a slow timer. */
 void plugin_service_check(struct plugin_service *plugin);
 
 /* As kubelet_age_ms(); UINT64_MAX: kubelet has no device manager, so its list is complete. */

@@ -17,10 +17,10 @@ struct sharing {
         bool is_closed;
         uint64_t started_ms;
         uint64_t next_question_ms;
-        bool has_listed_pods;            /* kubelet has, since it started */
-        uint64_t pods_first_ms;          /* when we saw it first */
-        uint64_t pods_latest_ms;         /* and last */
-        char (*names)[DEVICE_NAME_SIZE]; /* of the devices that were ever offered */
+        bool has_listed_pods;            /* this run of kubelet has listed a pod */
+        uint64_t pods_first_ms;          /* when it first did */
+        uint64_t pods_latest_ms;         /* when it last did */
+        char (*names)[DEVICE_NAME_SIZE]; /* of all devices offered so far */
         unsigned n_names;
 };
 
@@ -72,7 +72,7 @@ unsigned sharing_n_held(const struct sharing *sharing)
         return (unsigned)holdings_n(sharing->holdings);
 }
 
-/* Of so many TDs in all. */
+/* The plugin's part of n_tds. */
 static unsigned limit(const struct sharing *sharing, unsigned n_tds)
 {
         return sharing_plugin_limit(n_tds, sharing->split, ledger_held(sharing->ledger));
@@ -130,6 +130,8 @@ int sharing_allocate(struct sharing *sharing, const char *const *ids, size_t n, 
         if (!sharing->is_known || ledger_is_incomplete(sharing->ledger))
                 return error_set(err, -EAGAIN,
                                  "the driver has just started and does not know yet what is free");
+        /* A request that adds no TD passes even above the limit: its pod holds the devices already.
+         */
         if (n_new &&
             sharing_n_held(sharing) + n_new > limit(sharing, ledger_total(sharing->ledger)))
                 return error_set(
@@ -143,8 +145,8 @@ int sharing_allocate(struct sharing *sharing, const char *const *ids, size_t n, 
         return 0;
 }
 
-/* When to ask again, now that an answer came or did not; is_urgent: it does not tell what has gone.
- */
+/* Plans the next question. is_urgent: the last answer, or its absence, does not show which devices
+ * are free again. */
 static void plan_question(struct sharing *sharing, bool is_urgent, uint64_t now_ms)
 {
         if (!sharing->is_known || is_urgent)
@@ -152,15 +154,16 @@ static void plan_question(struct sharing *sharing, bool is_urgent, uint64_t now_
         else if (holdings_n(sharing->holdings))
                 sharing->next_question_ms = now_ms + SHARING_POLL_MS;
         else
+                /* Nothing is held: the next Allocate plans the next question. */
                 sharing->next_question_ms = UINT64_MAX;
 }
 
-/* Whether kubelet knows its pods; false also for what we have not seen for long enough. */
+/* Whether kubelet knows its pods. False until it has listed pods for SHARING_PODS_SETTLE_MS. */
 static bool is_aware(struct sharing *sharing, bool has_pods, uint64_t kubelet_age_ms,
                      uint64_t now_ms)
 {
         if (kubelet_age_ms <= now_ms - sharing->pods_latest_ms)
-                sharing->has_listed_pods = false; /* that was the one before */
+                sharing->has_listed_pods = false; /* the previous kubelet did */
         if (has_pods && !sharing->has_listed_pods)
                 sharing->pods_first_ms = now_ms;
         if (has_pods)
@@ -177,15 +180,15 @@ bool sharing_listed(struct sharing *sharing, const char *const *ids, size_t n, b
         bool is_complete = is_aware(sharing, has_pods, kubelet_age_ms, now_ms) && is_settled;
         bool is_changed = holdings_observe(sharing->holdings, ids, n, is_complete, now_ms);
 
-        /* What was written down and what is listed, together, is never too little. */
+        /* The record and the list together never miss a device in use. */
         if (!sharing->is_known &&
             ((is_settled && (sharing->has_listed_pods || !holdings_n(sharing->holdings))) ||
              now_ms - sharing->started_ms >= SHARING_IGNORANCE_MAX_MS)) {
                 sharing->is_known = true;
                 is_changed = true;
         }
-        /* The next list may be longer; and one that does not tell what has gone holds up what has.
-         */
+        /* Ask again soon: the next list may be longer, and an incomplete list cannot release
+         * devices, so freed TDs stay blocked until a complete one arrives. */
         plan_question(sharing, !is_settled || (!is_complete && holdings_n(sharing->holdings)),
                       now_ms);
         return take_in(sharing, is_changed);
@@ -198,7 +201,7 @@ bool sharing_unanswered(struct sharing *sharing, uint64_t now_ms)
 
         sharing->is_known |= is_changed;
         plan_question(sharing, true, now_ms);
-        /* What nobody holds, as far as is known, can wait for kubelet. */
+        /* If no device is known to be held, the question can wait. */
         if (sharing->is_known && !holdings_n(sharing->holdings))
                 sharing->next_question_ms = now_ms + SHARING_POLL_MS;
         return take_in(sharing, is_changed);
@@ -269,6 +272,8 @@ struct sharing_device *sharing_offer(struct sharing *sharing, size_t *ret_n)
                                                                (state == HOLDINGS_FREE && n_free) };
                 n_free -= state == HOLDINGS_FREE && n_free;
         }
+        /* Held devices beyond the total: the capacity has shrunk, or a foreign plugin has other
+         * names. If they were missing, kubelet would fail their pods. */
         for (const char *id = holdings_next(sharing->holdings, NULL); id;
              id = holdings_next(sharing->holdings, id)) {
                 unsigned index;

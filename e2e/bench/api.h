@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The API server as far as the driver needs one, on the bench's own loop: a Node, the slices with
- * their LIST, WATCH, POST and PUT, and a claim for whatever name is asked for. Included by bench.c;
- * every function is static.
+ * their LIST, WATCH, POST and PUT, and a claim for every name that is requested. Included by
+ * bench.c; every function is static.
  */
 #pragma once
 
@@ -22,12 +22,12 @@
 #define NODE_NAME   "n1"
 #define SLICES      "/apis/resource.k8s.io/v1/resourceslices"
 #define CLAIMS      "/apis/resource.k8s.io/v1/namespaces/default/resourceclaims/"
-#define SLICES_MAX  64    /* of 64 devices */
+#define SLICES_MAX  64    /* each of 64 devices */
 #define BOOKMARK_MS 60000 /* about as often as the API server sends one to an idle watch */
 
-/* The includer's: ends the bench. */
+/* Defined by the file that includes this one; ends the bench. */
 static void die(const char *format, ...) __attribute__((format(printf, 1, 2), noreturn));
-static void check(int r, const char *what); /* libuv's results */
+static void check(int r, const char *what); /* ends the bench if a libuv result is an error */
 
 /* The stand-in API server of one node. */
 struct api {
@@ -39,7 +39,7 @@ struct api {
         struct json *slices[SLICES_MAX];
         size_t n_slices;
         struct connection *watch; /* NULL: none is open */
-        uint64_t published_ns;    /* when the first slice came; 0: none yet */
+        uint64_t published_ns;    /* when the first slice arrived; 0: none yet */
 };
 
 struct connection {
@@ -92,8 +92,8 @@ static void answer_object(struct connection *connection, const char *status,
         answer(connection, status, body);
 }
 
-/* Of the size and the fields that a claim of one request has at a real server; its UID is its name,
- * whose digits name a device, too. */
+/* The claim has the size and the fields of a claim with one request at a real server. Its UID is
+ * its name, whose digits also name a device. */
 static void answer_claim(struct connection *connection, const char *name)
 {
         _cleanup_(text) struct text body = TEXT_NULL;
@@ -246,7 +246,7 @@ static void serve(struct connection *connection, const char *method, const char 
                 answer(connection, "404 Not Found", "404 page not found\n");
 }
 
-/* Whether there was a whole request, which is then served and taken from the input. */
+/* Serves one whole request and takes it from the input. False: there is none yet. */
 static bool take_request(struct connection *connection)
 {
         char *bytes = connection->in.bytes, *end = strstr(bytes, "\r\n\r\n"), *length, *path, *line;
@@ -288,7 +288,7 @@ static void on_connection_closed(uv_handle_t *handle)
 
 static void on_allocate(uv_handle_t *handle, size_t suggested, uv_buf_t *ret)
 {
-        static char input[1 << 16]; /* copied before anybody reads again */
+        static char input[1 << 16]; /* copied before the next read */
 
         *ret = uv_buf_init(input, sizeof(input));
 }

@@ -1,17 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Measures the driver from outside; e2e/bench/run is what to call.
+ * Measures the driver from outside. Run it through e2e/bench/run.
  *
  *         bench SCENARIO DRIVER CALLER DIRECTORY MEMORY   prints "key value" lines
  *
  * One loop in this process stands in for kubelet (a registrar that inotify wakes, and a gRPC client
- * on the driver's unix sockets; what is timed is called by a process that does nothing else,
- * e2e/bench/caller) and for the API server (HTTP/1.1 on loopback; those of e2e/sim/ are Python, and
- * would be what is measured). What the stand-ins cost is in the figures, except those named
- * "no_io": Prepare without I/O is the median of its time at the client, less the median of a GET of
- * a claim (the driver's HTTP client in a thread of its own, kept alive, by turns with the calls);
- * the records lie below MEMORY (tmpfs) and nothing is synced. What remains, besides the driver, is
- * the kernel's part (waking, the unix socket) and the gRPC client.
+ * on the driver's unix sockets; a process that does nothing else, e2e/bench/caller, makes the timed
+ * calls) and for the API server (HTTP/1.1 on loopback; those of e2e/sim/ are Python, and the bench
+ * would measure them). The figures include the cost of the stand-ins, except those named "no_io":
+ * Prepare without I/O is the median of its time at the client, less the median of a GET of a claim
+ * (the driver's HTTP client in a second thread, kept alive, by turns with the calls); the records
+ * lie below MEMORY (tmpfs) and nothing is synced. Besides the driver they still include the
+ * kernel's part (waking, the unix socket) and the gRPC client.
  *
  * BENCH_PERCENT scales the counts (default 100), BENCH_IDLE_SECONDS the time of idleness (60).
  */
@@ -48,17 +48,17 @@
 #define REGISTRATION "tdx.kubevirt.io-reg.sock"
 #define NODES_MAX    2
 #define CALL_MS      45000
-#define STALL_MS     60000 /* without anything done, the run is given up */
+#define STALL_MS     60000 /* time without progress after which the run is given up */
 #define SETTLE_MS    2000  /* after a start or a load, until the driver counts as idle */
 #define N_STARTS     11
-#define WARM_UP      100 /* pairs before those that count */
+#define WARM_UP      100 /* pairs before the measured ones */
 #define IN_FLIGHT    8   /* calls of a burst */
 #define SECOND_NS    UINT64_C(1000000000)
 #define IDLE_SECONDS 60
 
 /* A driver between its stand-ins. */
 struct node {
-        char *directory; /* its log */
+        char *directory; /* holds its log */
         char *state;     /* kubelet's directory and the CDI spec */
         struct api api;
         pid_t pid, caller;
@@ -68,8 +68,8 @@ struct node {
         struct rpc_client *plugin;
         FILE *to_caller, *from_caller; /* the process that makes timed calls */
         uint64_t started_ns;
-        uint64_t registered_ns; /* 0: not yet */
-        unsigned next_serial;   /* of the claim that comes next; the worker's while it calls */
+        uint64_t registered_ns; /* 0: not registered yet */
+        unsigned next_serial;   /* the next claim's; owned by the worker while it calls */
 };
 
 static struct {
@@ -78,7 +78,7 @@ static struct {
         struct rpc_server *kubelet; /* podresources */
         uv_signal_t signals[3];
         uv_timer_t stall;
-        struct node *nodes[NODES_MAX]; /* that run */
+        struct node *nodes[NODES_MAX]; /* the running ones */
         const char *driver, *caller;
         const char *directory;
         const char *memory;
@@ -141,7 +141,7 @@ static void on_time_over(uv_timer_t *timer)
         *(bool *)timer->data = true;
 }
 
-/* Turn the loop, so that the stand-ins answer meanwhile. */
+/* Turn the loop for this long, so that the stand-ins answer. */
 static void turn_for(uint64_t ms)
 {
         bool is_over = false;
@@ -179,7 +179,7 @@ static void on_kubelet_connection(void *owner, int fd)
 
 /* ---- processes ---- */
 
-/* For e2e/bench/run to end the drivers of a bench that was killed. */
+/* e2e/bench/run ends these drivers if the bench is killed. */
 static void note_pid(pid_t pid)
 {
         _cleanup_(free) char *path = xasprintf("%s/pids", bench.directory);
@@ -189,7 +189,7 @@ static void note_pid(pid_t pid)
                 die("cannot write %s", path);
 }
 
-/* in and out: -1 for none and for the node's log. */
+/* in: -1 for none. out: -1 for the node's log. */
 static pid_t start(struct node *node, const char *program, char **arguments, int in, int out)
 {
         _cleanup_(free) char *log = xasprintf("%s/log", node->directory);
@@ -200,7 +200,7 @@ static pid_t start(struct node *node, const char *program, char **arguments, int
         return pid;
 }
 
-/* It ends when its input does. */
+/* The caller ends at the end of its input. */
 static void spawn_caller(struct node *node, const char *endpoint)
 {
         char *arguments[] = { (char *)bench.caller, (char *)endpoint, NULL };
@@ -293,7 +293,7 @@ static struct node *node_new(unsigned capacity, bool is_durable)
         return node;
 }
 
-/* A driver that knows of nothing, up to its registration and its first slice. */
+/* Starts a driver with an empty state and waits for its registration and its first slice. */
 static struct node *node_start(unsigned capacity, bool is_durable)
 {
         struct node *node = node_new(capacity, is_durable);
@@ -325,7 +325,7 @@ static struct node *node_start(unsigned capacity, bool is_durable)
         return node;
 }
 
-/* What stands on the loop stays in memory and open: a bench is short-lived, its nodes are few. */
+/* Handles on the loop stay open and allocated: the bench is short-lived, and its nodes are few. */
 static void node_stop(struct node *node)
 {
         int status;
@@ -333,7 +333,7 @@ static void node_stop(struct node *node)
         for (size_t i = 0; i < NODES_MAX; ++i)
                 if (bench.nodes[i] == node)
                         bench.nodes[i] = NULL;
-        uv_signal_stop(&bench.signals[0]); /* SIGCHLD: this end is wanted */
+        uv_signal_stop(&bench.signals[0]); /* SIGCHLD: this end is intended */
         rpc_client_free(node->registration);
         rpc_client_free(node->plugin);
         fclose(node->to_caller);
@@ -372,7 +372,7 @@ struct timings {
         struct samples get;
 };
 
-/* So many calls of one kind, for the claims from first on, some of them in flight at a time. */
+/* n calls of one kind for the claims from first on, several in flight at a time. */
 struct burst {
         struct node *node;
         enum request_kind kind;
@@ -416,7 +416,7 @@ static uint64_t run_burst(struct node *node, enum request_kind kind, unsigned fi
         return uv_hrtime() - begin_ns;
 }
 
-/* n new claims, wave by wave: each prepares size of them, then unprepares them. Returns the time of
+/* n new claims in waves: each wave prepares size claims, then unprepares them. Returns the time of
  * the Prepares alone. */
 static uint64_t run_waves(struct node *node, unsigned n, unsigned size)
 {
@@ -432,8 +432,8 @@ static uint64_t run_waves(struct node *node, unsigned n, unsigned size)
         return prepares_ns;
 }
 
-/* Calls one after the other, made by e2e/bench/caller; a worker passes its figures on, and the loop
- * turns meanwhile. */
+/* Calls one after the other, made by e2e/bench/caller; a worker reads its figures while the loop
+ * turns. */
 struct sequence {
         uv_work_t work;
         struct node *node;
@@ -442,7 +442,7 @@ struct sequence {
         uint64_t n_done;
 };
 
-/* A line is a kind of call and its nanoseconds; "done" ends the sequence. */
+/* Each line has a kind of call and its nanoseconds; "done" ends the sequence. */
 static void take_figures(struct node *node, struct timings *timings)
 {
         char line[256], kind[32];
@@ -503,8 +503,7 @@ static void warm_up(struct node *node)
 
 /* ---- GETs of a claim ---- */
 
-/* The driver's own HTTP client, on a loop of its own in libuv's worker, while the bench's loop
- * answers. */
+/* The driver's HTTP client on a second loop in libuv's worker, while the bench's loop answers. */
 struct gets {
         uv_work_t work;
         struct node *node;
@@ -593,7 +592,7 @@ static void scenario_start(void)
         print("start_to_published_ms", percentile_us(&published, 50) / 1000, 1);
 }
 
-/* What the disk alone takes for a record, made as the driver makes it: the floor of a Prepare. */
+/* The disk's time for a record, written as the driver writes it: the floor of a Prepare. */
 static void time_disk(struct samples *samples, unsigned n)
 {
         static const char record[512];
@@ -646,7 +645,7 @@ static void scenario_throughput(void)
         node_stop(node);
 }
 
-/* Two drivers at once, called by turns: whatever else the machine does meanwhile meets both. */
+/* Two drivers at once, called alternately, so that other load on the machine affects both alike. */
 static void compare_nodes(struct node *a, struct node *b, unsigned n, struct timings *of_a,
                           struct timings *of_b)
 {
@@ -703,8 +702,7 @@ static uint64_t idle_seconds(void)
                                                                                   : IDLE_SECONDS;
 }
 
-/* Idle after the load rather than before: what the load leaves behind that keeps busy shows here.
- */
+/* Idle after the load rather than before it, so that leftovers of the load show. */
 static void measure_idleness(const struct node *node)
 {
         uint64_t seconds = idle_seconds(), before_ns, before, after;
@@ -785,7 +783,7 @@ int main(int argc, char **argv)
                 if (strcmp(scenarios[i].name, argv[1]) == 0) {
                         set_up();
                         scenarios[i].run();
-                        /* Past gRPC's and libuv's orderly ends, which nobody measures. */
+                        /* Skip the orderly end of gRPC and libuv, which is not measured. */
                         fflush(stdout);
                         _exit(0);
                 }

@@ -3,13 +3,13 @@
  * kubelet's calls, timed:        caller ENDPOINT [N_LISTS N_ALLOCATES]
  *
  * For each line "FIRST N_PAIRS N_EMPTY" of its input it prepares and unprepares the claims from
- * FIRST on, one after the other, then makes calls of no claim; it prints each call's kind and
+ * FIRST on, one after the other, then makes calls without claims; it prints each call's kind and
  * nanoseconds, then "done". The thread that calls is the one that waits for the answer: a client
  * that hands answers over, as the driver's own does, would be part of the figure.
  *
- * With two numbers it calls a device plugin instead: so many ListAndWatch streams up to their first
- * list, then, while another stream is read by a thread of its own, so many Allocates of a device
- * each, by turns with as many calls of GetDevicePluginOptions.
+ * With two numbers it calls a device plugin instead: N_LISTS ListAndWatch streams up to their first
+ * list, then, while a second thread reads another stream, N_ALLOCATES Allocates of one device each,
+ * alternating with as many calls of GetDevicePluginOptions.
  */
 #include "base/memory.h"
 #include "deviceplugin.pb-c.h"
@@ -46,8 +46,8 @@ static struct caller *caller_new(const char *path)
         return caller;
 }
 
-/* One unary call. The reply is the caller's to free, NULL where there was none; ret_ns is from the
- * start of the call until its answer is here, unpacked. */
+/* One unary call. The caller frees the reply; NULL: there was none. ret_ns: from the start of the
+ * call until its answer is unpacked. */
 static ProtobufCMessage *caller_call(struct caller *caller, const char *method,
                                      const ProtobufCMessage *request,
                                      const ProtobufCMessageDescriptor *reply_kind, uint64_t *ret_ns)
@@ -141,7 +141,7 @@ static grpc_byte_buffer *receive(struct caller *caller, grpc_call *call)
         return received;
 }
 
-/* Up to the first list, which is the caller's. */
+/* Opens a stream and waits for its first list, which the caller frees. */
 static grpc_call *open_stream(struct caller *caller, grpc_metadata_array *initial,
                               grpc_byte_buffer **ret_list)
 {
@@ -233,7 +233,7 @@ static void time_allocate(struct caller *caller, unsigned index)
                          &deviceplugin__allocate_response__descriptor, "allocate");
 }
 
-/* The call that does nothing: what is left is gRPC, the socket, and waking each other. */
+/* The call that does nothing: it costs only gRPC, the socket and the wake-ups. */
 static void time_options(struct caller *caller)
 {
         Deviceplugin__Empty request = DEVICEPLUGIN__EMPTY__INIT;
@@ -284,5 +284,5 @@ int main(int argc, char **argv)
                 puts("done");
                 fflush(stdout);
         }
-        return 0; /* past gRPC's orderly end, which nobody measures */
+        return 0; /* skip gRPC's orderly end, which is not measured */
 }

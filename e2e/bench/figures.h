@@ -12,5 +12,5 @@ struct samples {
 };
 
 void sample(struct samples *samples, uint64_t ns);
-/* The nearest-rank percentile in microseconds; 0 of no samples. */
+/* The nearest-rank percentile in microseconds; 0 if there are no samples. */
 double percentile_us(struct samples *samples, unsigned percent);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Measures the device plugin from outside; e2e/bench/run is what to call.
+ * Measures the device plugin from outside. Run it through e2e/bench/run.
  *
  *         plugin DRIVER CALLER DIRECTORY          prints "key value" lines
  *
@@ -97,7 +97,7 @@ static void on_time_over(uv_timer_t *timer)
         *(bool *)timer->data = true;
 }
 
-/* Turn the loop until *is_done, or the time is over. */
+/* Turn the loop until *is_done, or for this long. */
 static void turn(const bool *is_done, uint64_t ms)
 {
         bool is_over = false;
@@ -205,7 +205,7 @@ int main(int argc, char **argv)
         listen_at("pod-resources");
         listen_at("device-plugins");
         start_driver(argv[1]);
-        turn(NULL, 7000); /* it waits until kubelet must know its pods */
+        turn(NULL, 7000); /* the driver waits until kubelet must know its pods */
         before = kubelet.n_questions;
         turn(NULL, 3000);
         printf("questions_while_nothing_is_held %" PRIu64 "\n", kubelet.n_questions - before);
@@ -214,5 +214,5 @@ int main(int argc, char **argv)
         kill(kubelet.driver, SIGTERM);
         waitpid(kubelet.driver, NULL, 0);
         fflush(stdout);
-        _exit(0); /* past gRPC's and libuv's orderly ends, which nobody measures */
+        _exit(0); /* skip the orderly end of gRPC and libuv, which is not measured */
 }

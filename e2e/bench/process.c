@@ -30,7 +30,8 @@ pid_t process_spawn(const char *program, char **arguments, const char *log, int 
         if (in >= 0)
                 posix_spawn_file_actions_adddup2(&files, in, STDIN_FILENO);
         posix_spawnattr_init(&attributes);
-        /* The shell has its background children ignore SIGINT, and we ignore SIGPIPE. */
+        /* Restore all default actions: the shell makes background children ignore SIGINT, and we
+         * ignore SIGPIPE. */
         sigfillset(&signals);
         posix_spawnattr_setsigdefault(&attributes, &signals);
         posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGDEF);
@@ -40,7 +41,7 @@ pid_t process_spawn(const char *program, char **arguments, const char *log, int 
         return r ? -r : pid;
 }
 
-/* The number behind "key:" in a file of /proc; 0 where it is gone, as a thread may be. */
+/* The number behind "key:" in a file of /proc; 0 if the file is gone, as a thread's may be. */
 static uint64_t proc_number(const char *path, const char *key)
 {
         _cleanup_(free) char *bytes = NULL;

@@ -5,15 +5,15 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-/* By posix_spawn(), as nothing may fork once gRPC runs. Its standard error goes to log, its output
- * to out (-1: to log, too), its input comes from in (-1: ours). -errno where it cannot be started.
- */
+/* Uses posix_spawn(), because nothing may fork once gRPC runs. Its standard error goes to log, its
+ * output to out (-1: to log, too), its input comes from in (-1: ours). -errno if it cannot be
+ * started. */
 pid_t process_spawn(const char *program, char **arguments, const char *log, int in, int out);
 
-/* 0 where that cannot be read, as below. */
+/* 0 if that cannot be read; the same holds below. */
 double process_rss_kib(pid_t pid);
-/* Its CPU time: utime + stime of /proc/PID/stat, though by the clock that they are derived from: a
- * tick of theirs is 10 ms, which is most of what an idle minute takes. */
+/* Its CPU time: utime + stime of /proc/PID/stat, but read from the clock behind them: their tick is
+ * 10 ms, which is most of an idle minute's CPU time. */
 uint64_t process_cpu_ns(pid_t pid);
 /* The number of its threads, and how often they have been switched so far. */
 unsigned process_count_threads(pid_t pid, uint64_t *ret_switches);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What kubelet asks the driver in a bench, and whether the answer is one. */
+/* kubelet's requests to the driver in a bench, and the check of the answers. */
 #pragma once
 
 #include "dra.pb-c.h"
@@ -7,15 +7,15 @@
 #define UID_FORMAT                                                                    \
         "00000000-0000-4000-8000-%012u" /* of the claim of that number; its name, too \
                                          */
-#define SERIAL_DIGITS 12                /* at the end of it */
+#define SERIAL_DIGITS 12                /* digits at its end */
 
 enum request_kind {
         REQUEST_PREPARE,
         REQUEST_UNPREPARE,
-        REQUEST_EMPTY /* a Prepare of no claim: what any call costs */
+        REQUEST_EMPTY /* a Prepare without claims: the cost of any call */
 };
 
-/* Not to be moved once made. */
+/* Do not move it once made: it points into itself. */
 struct request {
         const char *method;
         const ProtobufCMessage *message;
@@ -28,5 +28,5 @@ struct request {
 
 void request_init(struct request *request, enum request_kind kind, unsigned serial);
 
-/* NULL: the answer is what was asked for. Otherwise what is wrong with it, for a person. */
+/* NULL: the answer fits the request. Otherwise the fault, as text for a person. */
 const char *request_complaint(enum request_kind kind, const ProtobufCMessage *reply);

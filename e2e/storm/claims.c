@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * kubelet's part in a claim: Prepare when its pod comes, Unprepare when its container has gone. A
- * refused call is made again with the pod's next sync, 60 to 90 s later. A pod's stage tells which
- * of the two is due: POD_STARTING or POD_STOPPED.
+ * kubelet's part in a claim: Prepare when its pod comes, Unprepare when its container has gone.
+ * kubelet repeats a refused call at the pod's next sync, 60 to 90 s later. A pod's stage tells
+ * which of the two is due: POD_STARTING or POD_STOPPED.
  */
 #include "base/error.h"
 #include "e2e/storm/world.h"
@@ -51,7 +51,7 @@ static void on_prepared(void *owner, const struct ledger_claim *claim, const str
         struct pod *pod = owner;
 
         if (!pod->is_asking || !driver.is_active)
-                return; /* killed: nobody gets this answer */
+                return; /* the driver was killed: kubelet never gets this answer */
         pod->is_asking = false;
         clock_cancel(&pod->patience);
         if (!claim) {

@@ -12,7 +12,7 @@ static uint64_t state;
 
 void chance_seed(uint64_t seed)
 {
-        /* splitmix64's step: near seeds begin far apart, and none is zero. */
+        /* splitmix64's step: neighbouring seeds give unrelated states, and none is zero. */
         seed += 0x9e3779b97f4a7c15U;
         seed = (seed ^ (seed >> 30)) * 0xbf58476d1ce4e5b9U;
         seed = (seed ^ (seed >> 27)) * 0x94d049bb133111ebU;
@@ -45,7 +45,7 @@ bool chance_percent(unsigned percent)
 /* ---- the agenda: a binary heap, the next event on top ---- */
 
 static struct {
-        struct event **events; /* from 1 */
+        struct event **events; /* indexed from 1 */
         size_t n;
         size_t n_allocated;
         uint64_t now_ms;
@@ -136,7 +136,7 @@ void clock_deinit(void)
         free(agenda.events);
 }
 
-/* ---- libuv: as much of it as the driver's modules use ---- */
+/* ---- the part of libuv that the driver's modules use ---- */
 
 struct closing {
         struct closing *next;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The API server, and the scheduler at its side. */
+/* The API server and the scheduler. */
 #include "base/memory.h"
 #include "e2e/storm/world.h"
 
@@ -35,7 +35,7 @@ struct pod *pod_new(bool is_claim, unsigned n_wanted)
         ++n_made;
         pod->is_claim = is_claim;
         pod->n_wanted = n_wanted;
-        /* Names come back, as a StatefulSet's do. */
+        /* Names are reused, as a StatefulSet's are. */
         snprintf(pod->name, sizeof(pod->name), "%c%u", is_claim ? 'c' : 'p', n_made % 64);
         if (is_name_taken(pod->name))
                 snprintf(pod->name, sizeof(pod->name), "%c%u", is_claim ? 'c' : 'p', n_made + 64);
@@ -59,8 +59,8 @@ void pod_free_if_gone(struct pod *pod)
 
 /* ---- slices ---- */
 
-/* Of the highest generation, and only where all of it is there: false otherwise. What is tainted is
- * not for anyone. */
+/* The pool's untainted devices in its highest generation. False if that generation is incomplete.
+ */
 static bool find_pool(uint64_t *ret)
 {
         const struct api_slice *slice, *end = cluster.slices + SLICES_MAX;
@@ -86,7 +86,7 @@ uint64_t cluster_pool(void)
 
         if (find_pool(&devices))
                 return devices;
-        /* While it is rewritten, the one before. */
+        /* During a rewrite the previous complete pool. */
         return clock_now() - cluster.pool_lost_ms < REWRITE_MS ? cluster.last_pool : 0;
 }
 
@@ -120,7 +120,8 @@ void cluster_wipe_slices(void)
         driver_slices_changed();
 }
 
-/* The API server starts again with that feature on or off; what it kept of it goes. */
+/* The API server restarts with DRADeviceTaints on or off. If it is off, stored taints are dropped.
+ */
 void cluster_drop_taints(bool drops_taints)
 {
         cluster.drops_taints = drops_taints;
@@ -238,7 +239,7 @@ static void on_pod_over(void *owner)
 {
         struct pod *pod = owner;
 
-        if (!cluster.is_up) { /* kubelet tells again */
+        if (!cluster.is_up) { /* kubelet reports it again */
                 clock_plan(&pod->news, 1000, on_pod_over, pod);
                 return;
         }

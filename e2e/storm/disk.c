@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The disk: stands in for dra/claims/records and base/file. What dra/claims/records calls durable
- * survives everything; the record of plugin devices is not synced, so a reboot may lose or empty
- * it.
+ * The disk: stands in for dra/claims/records and base/file. Records that dra/claims/records calls
+ * durable survive everything; the record of plugin devices is not synced, so a reboot may lose or
+ * empty it.
  */
 #include "base/error.h"
 #include "base/file.h"
@@ -19,18 +19,18 @@
 struct record {
         struct list link;
         char *uid;
-        char *bytes; /* NULL: an order to remove it */
+        char *bytes; /* NULL: the order removes the record */
         size_t n;
-        unsigned weight; /* of the claim */
+        unsigned weight; /* the claim's */
         bool is_damaged;
         records_on_done *on_done;
         void *owner;
 };
 
 static struct list records = { &records, &records };
-static struct list orders = { &orders, &orders }; /* the worker's, the oldest first */
+static struct list orders = { &orders, &orders }; /* waiting for the worker, the oldest first */
 static struct event worker;
-static char *plugin_devices; /* the file */
+static char *plugin_devices; /* the file's text */
 static struct event repair;
 
 static struct record *record_at(const struct list *position)
@@ -155,7 +155,7 @@ void records_remove(struct records *unused, const char *uid, records_on_done *on
 int records_open(uv_loop_t *loop, const char *state_dir, bool is_durable, struct records **ret,
                  struct error *err)
 {
-        *ret = (struct records *)&records; /* there is one disk */
+        *ret = (struct records *)&records; /* there is only one disk */
         return 0;
 }
 
@@ -173,7 +173,7 @@ bool records_is_idle(const struct records *unused)
         return list_is_empty(&orders);
 }
 
-/* What cannot be read is held by its UID. */
+/* A claim whose record is unreadable is held by its UID. */
 int records_load(struct records *unused, struct ledger *ledger, const char *boot_id,
                  records_on_damaged *on_damaged, void *owner, struct error *err)
 {
@@ -198,7 +198,8 @@ int records_load(struct records *unused, struct ledger *ledger, const char *boot
         return 0;
 }
 
-/* The process has gone: of what was under way the first part was done. */
+/* The process has ended. Of the pending orders only the oldest are carried out; after an orderly
+ * end all are. */
 void disk_settle(bool is_orderly)
 {
         bool is_done = true;
@@ -248,8 +249,8 @@ int file_read(int dir_fd, const char *path, size_t max, char **ret_bytes, size_t
 {
         char *text = NULL;
 
-        /* Once kubelet has written its checkpoint it is there; whether it can be read is another
-         * matter. */
+        /* Opening kubelet's checkpoint succeeds once it has been written, but reading it may fail.
+         */
         if (strstr(path, KUBELET_CHECKPOINT_NAME) && !chance_percent(90))
                 return error_set(err, -EIO, "%s: Input/output error", path);
         if (strstr(path, KUBELET_CHECKPOINT_NAME))
@@ -263,7 +264,7 @@ int file_read(int dir_fd, const char *path, size_t max, char **ret_bytes, size_t
         return 0;
 }
 
-/* ---- what happens to it ---- */
+/* ---- what happens to the disk ---- */
 
 void disk_reboot(void)
 {
@@ -276,7 +277,7 @@ void disk_reboot(void)
                 plugin_devices = xstrdup("");
 }
 
-/* Of a claim that has one TD: an unreadable record counts as that. */
+/* Only a record of a claim with one TD: an unreadable record counts as one. */
 bool disk_damage_one(void)
 {
         const struct list *position;

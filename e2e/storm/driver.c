@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The driver's process: dra/node as it is, its lock taken and its clock turned as dra/daemon.c
- * does. The publisher is a model of dra/offer/publisher.c around the real dra/offer/sliceplan.
+ * The driver's process: the real dra/node, with the lock and the timer of dra/daemon.c around it.
+ * The publisher is a model of dra/offer/publisher.c around the real dra/offer/sliceplan.
  */
 #include "attestation_facts.h"
 #include "base/backoff.h"
@@ -25,18 +25,18 @@ struct driver driver;
 struct host host;
 
 static uv_loop_t loop; /* only its address is used */
-static char nothing;   /* where the modules want a pointer that is not NULL */
+static char nothing;   /* for modules that want a pointer other than NULL */
 static struct config config;
 static struct {
         struct event call;
         struct event pause;
-        struct event watch; /* tells of somebody else's write, or lists all slices anew */
+        struct event watch; /* reports another client's write, or lists all slices again */
         struct sliceplan_step step;
         struct backoff backoff, watch_backoff;
         bool is_listed;
-        bool is_watching; /* the stream is up */
+        bool is_watching; /* the watch stream is open */
         bool has_sent_taint;
-        struct event wipe; /* kubelet's, of a driver that has gone */
+        struct event wipe; /* kubelet's removal of the slices of a driver that is gone */
 } publisher;
 
 /* ---- publisher.c ---- */
@@ -73,7 +73,7 @@ static void carry_out(const struct sliceplan_step *step)
         cluster_slices_changed();
 }
 
-/* kube/watch.c: a list, then what the stream tells. Without an answer it tries again later. */
+/* kube/watch.c: a list, then the events of the stream. Without an answer it tries again later. */
 static void on_watch(void *unused)
 {
         if (!cluster.is_up) {
@@ -171,14 +171,14 @@ static void want(const struct inventory *inventory)
 static void stop_publishing(void)
 {
         if (clock_is_planned(&publisher.call) && cluster.is_up && chance_percent(50))
-                carry_out(&publisher.step); /* it was on its way */
+                carry_out(&publisher.step); /* it was in flight */
         clock_cancel(&publisher.call);
         clock_cancel(&publisher.pause);
         clock_cancel(&publisher.watch);
         driver.is_wanted_known = false;
 }
 
-/* The watch tells of somebody else's write, or loses its stream. */
+/* The watch reports another client's write, or loses its stream. */
 void driver_slices_changed(void)
 {
         if (driver.is_wanted_known && publisher.is_watching)
@@ -276,8 +276,8 @@ static void tell_attestation(void)
         node_set_attestation(driver.node, &facts);
 }
 
-/* Settings are learnt while the API server answers; the last known ones do at a start without it.
- */
+/* The settings come from the API server while it answers. At a start without it the last known ones
+ * apply. */
 static void on_verdict(void *unused)
 {
         driver.is_judged = true;
@@ -310,7 +310,7 @@ void driver_directory_changed(void)
                 clock_plan(&driver.settling, 20, on_settled, NULL);
 }
 
-/* kubelet removes the slices of a driver that it has not reached for 30 s. */
+/* kubelet removes a driver's slices once it has not reached the driver for 30 s. */
 static void on_wipe(void *unused)
 {
         if (cluster.is_up && kubelet.is_aware)
@@ -384,7 +384,7 @@ void driver_start(void *unused)
         if (node_activate(driver.node, &error) < 0)
                 trace_violation("the driver does not start: %s", error.text);
         clock_plan(&driver.housekeeping, POLL_INTERVAL_MS, on_housekeeping, NULL);
-        /* Its sockets are there: kubelet registers it. */
+        /* The driver's sockets are there, so kubelet registers it. */
         driver_registered();
 }
 
@@ -407,7 +407,7 @@ static void stop(bool is_orderly)
         clock_turn();
 }
 
-/* A process that is killed frees nothing: here it does, where nobody sees it. */
+/* A killed process frees nothing. Here it does, but its effects are cut off first. */
 void driver_stop(bool is_orderly, uint64_t down_ms, struct driver_flags flags)
 {
         driver.is_active = is_orderly;

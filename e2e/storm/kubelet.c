@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * kubelet: its device manager, podresources and its comings and goings, as measured on 1.36. What
- * is particular to claims is in claims.c.
+ * kubelet: its device manager, podresources, and its starts and stops, as measured on 1.36.
+ * claims.c has its part in claims.
  */
 #include "base/error.h"
 #include "base/memory.h"
@@ -13,7 +13,7 @@
 #include <stdio.h>
 
 #define STATUS_PERIOD_MS 10000U
-#define START_MS         100U /* of a container, at least: its sandbox takes that long */
+#define START_MS         100U /* minimum for a container: its sandbox takes that long */
 
 struct kubelet kubelet;
 
@@ -75,7 +75,7 @@ char *kubelet_device_checkpoint(void)
         return text_take(&records);
 }
 
-/* Final for a bare pod; whoever made it removes it. */
+/* Final for a bare pod; the user who made it removes it. */
 static void refuse(struct pod *pod, const char *who, const char *reason)
 {
         truth_refused(pod, who, reason);
@@ -83,7 +83,7 @@ static void refuse(struct pod *pod, const char *who, const char *reason)
         cluster_pod_over(pod);
 }
 
-/* Topology or resources: kubelet refuses the pod after the driver gave it a device. */
+/* kubelet may refuse the pod for topology or resources after the driver gave it a device. */
 static void on_refused_after_all(void *owner)
 {
         struct pod *pod = owner;
@@ -188,7 +188,7 @@ static void stop(struct pod *pod)
         if (pod->stage == POD_STARTING) /* its container, if there was one, ended with the node */
                 truth_give_back(pod);
         pod->stage = POD_STOPPING;
-        if (is_forced) { /* forgotten at once, though the container lives on */
+        if (is_forced) { /* forgotten at once, although the container lives on */
                 pod->is_listed = false;
                 pod->is_in_manager = false;
         }
@@ -202,15 +202,15 @@ static void stop(struct pod *pod)
                            on_container_gone, pod);
 }
 
-/* ---- what kubelet makes of what it hears ---- */
+/* ---- how kubelet reacts to news ---- */
 
-/* The pod at the API server has changed, or kubelet has come to know it. */
+/* The pod has changed at the API server, or kubelet has just learnt of it. */
 static void look(void *owner)
 {
         struct pod *pod = owner;
 
         if (!kubelet.is_aware || !cluster.is_up)
-                return; /* later: it will look at all of them */
+                return; /* on_aware() will look at all pods later */
         if (pod->stage == POD_UNSEEN && (!pod->is_in_api || pod->is_deleting)) {
                 cluster_pod_over(pod);
         } else if (pod->stage == POD_UNSEEN && pod->is_bound) {
@@ -259,7 +259,7 @@ void kubelet_driver_gone(void)
         }
 }
 
-/* ---- kubelet comes and goes ---- */
+/* ---- kubelet starts and stops ---- */
 
 static void on_status(void *unused)
 {
@@ -274,9 +274,10 @@ static void on_status(void *unused)
 static void find(struct pod *pod)
 {
         if (pod->stage == POD_STARTING && !pod->is_claim) {
-                pod->stage = POD_UNSEEN; /* of an Allocate without an answer it knows nothing */
+                pod->stage =
+                        POD_UNSEEN; /* kubelet does not remember an Allocate without an answer */
         } else if (pod->stage == POD_RUNNING) {
-                if (pod->is_in_manager && pod->is_in_api) /* it takes its pods in one by one */
+                if (pod->is_in_manager && pod->is_in_api) /* kubelet admits its pods one by one */
                         clock_plan(&pod->next, chance_between(0, 300), on_listed, pod);
                 if (!pod->holds) /* it ended while kubelet was away: the node has booted */
                         after_container(pod, chance_between(200, 2000));
@@ -295,7 +296,7 @@ static void find(struct pod *pod)
         }
 }
 
-/* It has its pods from the API server: until then it lists none, and stops none. */
+/* kubelet has its pods from the API server. Until then it lists none and stops none. */
 static void on_aware(void *unused)
 {
         struct list *position, *following;
@@ -374,7 +375,7 @@ void kubelet_be_silent(uint64_t ms)
         clock_plan(&kubelet.silence, ms, on_answering_again, NULL);
 }
 
-/* Every container ends; what has restartPolicy Always keeps its TD, for it will be back. */
+/* Every container ends. A pod with restartPolicy Always keeps its TD, because it will run again. */
 void node_reboot(uint64_t down_ms)
 {
         struct list *position;

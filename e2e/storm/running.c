@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What the host's misc cgroups show: TDs of pods, of others, and leaked key IDs. */
+/* The contents of the host's misc cgroups: TDs of pods, foreign TDs and leaked key IDs. */
 #include "base/memory.h"
 #include "e2e/storm/world.h"
 #include "host/misc_tree.h"
 
 #include <stdio.h>
 
-#define STARTS_MS 2000U /* from a pod's answer to its TD */
+#define STARTS_MS 2000U /* from the answer for a pod to its TD's start */
 
 static struct misc_tree shown;
 
@@ -26,7 +26,7 @@ static void add(struct misc_tree *tree, enum misc_tree_kind kind, const char *ui
         tree->total += running + leaked;
 }
 
-/* A VM that finds no key ID free does not start. */
+/* A VM does not start if no key ID is free. */
 static unsigned n_running(const struct pod *pod, unsigned n_free)
 {
         if (!pod->holds || clock_now() - pod->since_ms < STARTS_MS)
@@ -47,7 +47,7 @@ static void look(struct misc_tree *tree)
                 const struct pod *pod = container_of((struct list *)position, struct pod, link);
                 unsigned n = n_running(pod, n_free);
 
-                /* A cgroup that the driver does not take for a pod's. */
+                /* A cgroup whose name does not look like a pod's to the driver. */
                 if (pod->has_odd_cgroup)
                         add(tree, MISC_TREE_UNSPLIT, "", n, 0);
                 else

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What the driver's modules reach the world through: stands in for kube/api, dra/plugin/service,
+ * The driver's modules reach the world through these. Stands in for kube/api, dra/plugin/service,
  * dra/plugin/podresources and cdi/store, with their timings. The deliberate faults are planted here
  * and in disk.c.
  */
@@ -47,7 +47,7 @@ size_t names_of(uint64_t ids, const char *ret_names[N_IDS])
         return n;
 }
 
-/* ---- the driver's modules see these, and the storm sees what they make (-Wl,--wrap) ---- */
+/* ---- wrapped functions (-Wl,--wrap): the storm learns of the objects that they make ---- */
 
 struct sharing *__real_sharing_new(struct ledger *ledger, int64_t split,
                                    bool (*is_running)(const char *cgroup), uint64_t now_ms);
@@ -230,7 +230,7 @@ struct kube_call *kube_get(struct kube_api *api, const char *path, const char *e
 /* ---- cdi/store ---- */
 
 struct cdi_store {
-        char *bytes; /* what the file must hold */
+        char *bytes; /* the content that the file must have */
 };
 
 struct cdi_store *cdi_store_new(const char *directory)
@@ -267,7 +267,7 @@ static uint64_t devices_named(const char *spec, const char *prefix)
         return devices;
 }
 
-/* While the driver has it that no spec can be written it offers nothing, until it tries again. */
+/* After a failed write of the spec the driver offers nothing until its next try. */
 static void set_spec_refused(bool is_refused)
 {
         if (driver.is_spec_refused && !is_refused)
@@ -314,8 +314,8 @@ int cdi_ensure_mount_source(const char *host_path, struct error *err)
         return 0;
 }
 
-/* ---- dra/podresources: one question at a time, and what was listed is older than the answer ----
- */
+/* ---- dra/podresources: one question at a time; the list is taken some time before the answer
+ * arrives ---- */
 
 struct podresources {
         struct podresources_options options;
@@ -326,13 +326,13 @@ struct podresources {
                 char device[DEVICE_NAME_SIZE];
         } * claims;
         size_t n_claims;
-        unsigned n_waited; /* for a kubelet that hangs */
+        unsigned n_waited; /* waits so far for a hanging kubelet */
         bool is_failed;
         bool has_pods;
         bool should_ask_again;
 };
 
-/* As kubelet lists it: by name, once it is prepared, and until its pod goes. */
+/* kubelet lists a claim by name from its Prepare until its pod is gone. */
 static void list_claim(struct podresources *podresources, const struct pod *pod)
 {
         for (unsigned i = 0; i < N_IDS; ++i)
@@ -402,7 +402,7 @@ static void on_asked(void *owner)
         }
         podresources->n_waited = 0;
         podresources->is_failed = !kubelet.is_up || kubelet.is_silent;
-        podresources->has_pods = kubelet.is_aware; /* the driver's own, to say the least */
+        podresources->has_pods = kubelet.is_aware; /* at least the driver's own pod */
         podresources->listed = 0;
         podresources->n_claims = 0;
         list_for_each (position, &pods) {
@@ -451,13 +451,13 @@ struct plugin_service {
         uint64_t healthy, known;
         bool is_set;
         bool is_registered;
-        unsigned incarnation; /* kubelet's, as we know it */
+        unsigned incarnation; /* the kubelet's that we know */
         struct event registering;
         struct event push;
         struct event retry;
 };
 
-static struct plugin_service *plugin; /* of the living driver */
+static struct plugin_service *plugin; /* the running driver's */
 static struct event socket_news;
 
 static bool is_registered(const struct plugin_service *of)
@@ -553,7 +553,7 @@ enum plugin_service_standing plugin_service_standing(const struct plugin_service
         return of->is_registered ? PLUGIN_SERVICE_REGISTERED : PLUGIN_SERVICE_UNREGISTERED;
 }
 
-/* Nobody measures here. */
+/* The storm has no metrics. */
 uint64_t plugin_service_n_lists(const struct plugin_service *of)
 {
         return 0;

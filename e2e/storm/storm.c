@@ -1,42 +1,42 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * A seeded random scenario on a virtual clock: pods and claims come and go on both paths, kubelet,
- * driver, API server, podresources, disk and capacity fail, and after every step it is checked that
- * the promises hold. `storm --help` tells the options.
+ * driver, API server, podresources, disk and capacity fail, and after every step the storm checks
+ * that the promises hold. `storm --help` lists the options.
  *
- * Of the driver, dra/node and the modules below it run as they are; the modules' ways to the world
- * are stood in for (seams.c, disk.c, clock.c), and so is the process around the node (driver.c). An
- * operation is one thing that somebody does, a step is anything that happens, with all it leads to
- * at once.
+ * dra/node and the modules below it are the real ones. Stand-ins replace their access to the world
+ * (seams.c, disk.c, clock.c) and the process around the node (driver.c). An operation is one action
+ * of a user, an admin or a fault. A step is one event with its immediate consequences.
  *
- * Who holds is the storm's own book-keeping. A plain pod holds from the moment the driver said yes
- * to Allocate until its container has gone, or kubelet has refused it after all. A claim holds from
- * the moment the driver writes it down until its record is removed. T is the capacity the driver
- * has read last. Quiet is: nothing is down, and for 15 s nothing has come back, started or changed
- * its capacity. What is checked:
+ * The storm keeps its own books of the holders. A plain pod holds from the moment the driver said
+ * yes to Allocate until its container has gone, or kubelet has refused it after all. A claim holds
+ * from the moment the driver writes its record until the record is removed. T is the capacity the
+ * driver has read last. Quiet means that nothing is down, and for 15 s nothing has come back,
+ * started or changed its capacity. The storm checks:
  *
- *   - Holders never exceed T. Where T shrank below them, they only decrease until they fit: then,
- *     too, nobody new is let in.
- *   - Nothing held is forgotten: what a running plain pod has is held or lingering in the driver,
- *     and counted, as soon as the driver says that it knows; a claim in use is in the ledger and on
- *     the disk, at any time. Neither is withdrawn: the one is Healthy, the other in the slices.
- *   - Nobody is answered with CDI devices that the spec on the disk lacks, and as long as the file
- *     is there it has the devices of all who hold. A spec that was removed comes back.
- *   - While the driver knows that attestation is enforced and QGS does not answer, no free device
- * is in the slices without a taint (15 s later, if the API server answered), and none is Healthy
- *     that the driver can know to be free (1 s later).
- *   - TDs of others and leaked key IDs that were there in the last three readings are offered on
+ *   - Holders never exceed T. If T shrinks below them, they only decrease until they fit, and the
+ *     driver admits no new holder until then.
+ *   - No holder is forgotten. A running plain pod's devices are held or lingering in the driver,
+ *     and counted, as soon as the driver says that it knows its holders. A claim in use is always
+ *     in the ledger and on the disk. Neither is withdrawn: the pod's devices are Healthy, the
+ *     claim's are in the slices.
+ *   - The driver never answers with CDI devices that the spec on the disk lacks. As long as the
+ *     file exists, it has the devices of all holders. A spec that was removed comes back.
+ *   - While the driver knows that attestation is enforced and QGS does not answer, every free
+ *     device in the slices has a taint (15 s later, if the API server answered), and none is
+ *     Healthy that the driver can know to be free (1 s later).
+ *   - Foreign TDs and leaked key IDs that were there in the last three readings are offered on
  *     neither path (on the plugin's 1 s later).
  *   - With --share=split no admission goes beyond the part of its path.
- *   - When it is quiet, a TD that was given back more than 15 s ago is offered, unless others were
- *     seen to use it when the driver looked last, on each path that may have it: to kubelet and, in
- * a complete pool, to the scheduler. The 15 s begin when the container has gone, or the claim's
- * record has.
- *   - When it is quiet, no claim or pod is refused, neither by the driver nor by kubelet for want
- *     of a healthy device, while so many TDs as it wants have been free for its path for 15 s. So
- *     a plain pod that a node status of some seconds ago brought here may be refused only where the
- *     TD is really held, or was until just now by a pod whose cgroup the driver does not know: of
- *     the others it sees the end at once.
+ *   - When it is quiet, a TD that was given back more than 15 s ago is offered on each path that
+ *     may have it: to kubelet and, in a complete pool, to the scheduler. The driver may leave it
+ *     out if it saw a foreign TD use it at its last look. The 15 s begin when the container or the
+ *     claim's record is gone.
+ *   - When it is quiet, neither the driver nor kubelet (for want of a healthy device) refuses a
+ *     claim or pod if as many TDs as it wants have been free for its path for 15 s. So if a node
+ *     status some seconds old brought a plain pod here, it may be refused only if the TD is really
+ *     held, or was until just now by a pod whose cgroup the driver does not know. The driver sees
+ *     the end of all other pods at once.
  */
 #include "base/memory.h"
 #include "base/parse.h"
@@ -138,7 +138,7 @@ static int64_t any_split(void)
         return chance_percent(50) ? -1 : (int64_t)chance_below(host.capacity + 2);
 }
 
-/* As an admin changes them: one thing at a time. */
+/* An admin changes one flag at a time. */
 static struct driver_flags change_flags(enum tally how)
 {
         struct driver_flags flags = driver.flags;
@@ -285,7 +285,7 @@ static void remove_spec(void)
         clock_plan(&host.spec_repair, ms, on_spec_repaired, NULL);
 }
 
-/* Half of the time all of them end, so that most of the host is ours. */
+/* Half of the time all foreign TDs end, so that most of the host stays ours. */
 static void change_foreign(void)
 {
         unsigned n_free = host_n_free();
@@ -347,7 +347,7 @@ static void operate_on_pods(enum tally operation)
         bool is_crowded = n_pods() > 2 * host.capacity + 6;
 
         if (!cluster.is_up)
-                return; /* nobody reaches it */
+                return; /* it is unreachable */
         if (operation == TALLY_POKE)
                 poke();
         else if (operation == TALLY_FORCE || operation == TALLY_DELETE)
@@ -393,7 +393,7 @@ static void operate(void)
 }
 
 static struct event next_operation;
-static uint64_t n_until_change; /* of the weather */
+static uint64_t n_until_change; /* operations until the weather changes */
 static bool is_over;
 
 static uint64_t pause_ms(void)
@@ -421,7 +421,7 @@ static void on_operation(void *unused)
 
 static void run(void)
 {
-        /* At once: a crash shall leave it behind, too. */
+        /* Print the seed at once, so that a crash leaves it behind, too. */
         printf("seed %" PRIu64 "\n", options.seed);
         fflush(stdout);
         trace_setup(options.seed, options.is_tracing);

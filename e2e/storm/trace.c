@@ -86,10 +86,10 @@ void trace_violation(const char *format, ...)
         puts("");
         va_end(args);
         fflush(stdout);
-        _exit(EXIT_FAILURE); /* what is in memory is nobody's matter any more */
+        _exit(EXIT_FAILURE); /* do not report leaks of a run that failed */
 }
 
-/* ---- the driver's own log goes where the rest is told ---- */
+/* ---- the driver's log goes into the trace ---- */
 
 bool log_is_on(enum log_level level)
 {

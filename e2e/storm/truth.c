@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Who really holds TDs, kept by the storm alone, and what must hold of it after every step. The
- * definitions are in storm.c's header.
+ * The storm's own books of who really holds TDs, and the checks after every step. storm.c's header
+ * has the definitions.
  */
 #include "e2e/storm/world.h"
 #include "ledger.h"
@@ -12,30 +12,31 @@
 #include <stdio.h>
 
 #define RETURNS_MAX    256U
-#define SPEC_BACK_MS   35000U /* a removed CDI spec is there again this long after */
-#define REPORTED_BY_MS 1000U  /* a held device is Healthy in kubelet's list this long after */
+#define SPEC_BACK_MS   35000U /* time until a removed CDI spec is there again */
+#define REPORTED_BY_MS 1000U  /* time until a held device is Healthy in kubelet's list */
 
-#define READINGS 3U /* what is in all of them is in force in the driver */
+#define READINGS 3U /* TDs in all of them are in force in the driver */
 
 static struct {
-        unsigned foreign[READINGS]; /* TDs of others, the last reading first */
+        unsigned foreign[READINGS]; /* foreign TDs, the latest reading first */
         unsigned leaked[READINGS];
-        uint64_t healthy_wrong_ms; /* since when kubelet has too many of the plugin's; 0: not */
-        unsigned total;            /* as the driver has read it last */
+        uint64_t healthy_wrong_ms; /* since when kubelet has had too many healthy devices; 0: it has
+                                      not */
+        unsigned total;            /* the driver's last reading */
         unsigned n_holders;
         uint64_t disturbed_ms;
-        uint64_t slices_closed_ms; /* since when nothing free may be listed; 0: it may */
-        uint64_t wrong_ms[N_IDS];  /* since when each plugin device is not as it must be */
+        uint64_t slices_closed_ms; /* since when no free device may be listed; 0: it may */
+        uint64_t wrong_ms[N_IDS];  /* since when each plugin device has been in the wrong state */
         struct {
                 uint64_t at_ms;
-                uint64_t missed_ms; /* it was not offered then, for the last time */
+                uint64_t missed_ms; /* when it was last seen not offered */
                 bool is_claim;
-                uint64_t slow_ids; /* of a pod whose end the driver can know of only later */
+                uint64_t slow_ids; /* devices of a pod whose end the driver can only learn later */
         } returns[RETURNS_MAX];    /* TDs that were given back within RETURN_MS, the oldest first */
         size_t n_returns;
 } truth;
 
-/* What there is at one moment. */
+/* The numbers of one moment. */
 struct stock {
         unsigned plain, claimed;        /* held */
         unsigned for_plain, for_claims; /* offered */
@@ -56,7 +57,7 @@ static unsigned larger(unsigned a, unsigned b)
         return a > b ? a : b;
 }
 
-/* ---- what is so ---- */
+/* ---- the present state ---- */
 
 static unsigned n_held(bool is_claim)
 {
@@ -69,7 +70,7 @@ static unsigned n_held(bool is_claim)
         return n;
 }
 
-/* Devices that are allocated by the scheduler, and on their way into the ledger. */
+/* Devices that the scheduler has allocated and the ledger does not have yet. */
 static unsigned n_on_their_way(void)
 {
         const struct list *position;
@@ -100,7 +101,7 @@ static bool is_split(void)
         return driver.flags.split >= 0 && driver.flags.serves_dra && driver.flags.serves_plugin;
 }
 
-/* Of so many TDs. */
+/* The part of n TDs that is reserved for DRA. */
 static unsigned reserved(unsigned n)
 {
         if (!is_split())
@@ -108,13 +109,14 @@ static unsigned reserved(unsigned n)
         return driver.flags.split < n ? (unsigned)driver.flags.split : n;
 }
 
-/* What is to be offered, held or not: what others were seen to use last may be left out. */
+/* TDs that must be offered, held or not. Those that others used at the last reading may be left
+ * out. */
 static unsigned usable(void)
 {
         return less(truth.total, truth.foreign[0] + truth.leaked[0]);
 }
 
-/* What others have used for so long that it must not be offered. */
+/* TDs that others have used for so long that they must not be offered. */
 static unsigned withheld(void)
 {
         unsigned foreign = truth.foreign[0], leaked = truth.leaked[0];
@@ -131,7 +133,7 @@ static bool is_served(bool is_claim)
         return is_claim ? driver.flags.serves_dra : driver.flags.serves_plugin;
 }
 
-/* What a path has left: the request's rule, written down a second time. */
+/* The TDs that a path has left. Computed here independently of the driver's code, to check it. */
 static unsigned room(bool is_claim, unsigned n_plain, unsigned n_claimed)
 {
         unsigned n = usable(), kept = is_split() ? n - reserved(n) : 0;
@@ -142,7 +144,7 @@ static unsigned room(bool is_claim, unsigned n_plain, unsigned n_claimed)
                         : less(n, larger(n_claimed, reserved(n)) + n_plain);
 }
 
-/* As if the returns from `first` on had not been. */
+/* The same, as if the TDs returned from `first` on were still held. */
 static unsigned room_before(bool is_claim, const struct stock *stock, size_t first)
 {
         unsigned n_plain = stock->plain, n_claimed = stock->claimed;
@@ -183,7 +185,7 @@ static void expect_back(unsigned n, bool is_claim, uint64_t slow_ids)
         }
 }
 
-/* Returns that are old enough are over; how long they took is known then. */
+/* Drops returns that are old enough, and notes how long they took. */
 static void forget_old_returns(void)
 {
         size_t n = 0;
@@ -207,7 +209,7 @@ void truth_give_back(struct pod *pod)
         if (!pod->holds)
                 return;
         pod->holds = false;
-        if (!pod->is_claim) /* a claim holds until its record has gone */
+        if (!pod->is_claim) /* a claim holds until its record is gone */
                 expect_back(pod->n_wanted, false, pod->has_cgroup_known ? 0 : pod->ids);
         pod->has_cgroup_known = false;
 }
@@ -290,8 +292,8 @@ void truth_take(struct pod *pod)
                 check_part("plain pods", n_held(false), truth.total - reserved(truth.total));
 }
 
-/* How many of the devices that kubelet has chosen for this pod the driver takes for in use, though
- * it can see that whoever had them has ended. */
+/* How many of this pod's devices, as kubelet chose them, the driver counts as in use although it
+ * can see that the previous pod has ended. */
 static unsigned n_overlooked(const struct pod *pod)
 {
         const struct list *position;
@@ -318,7 +320,7 @@ void truth_refused(const struct pod *pod, const char *who, const char *reason)
 
         trace("%s is refused by %s: %s", pod->name, who, reason);
         if (pod->is_deleting || !pod->is_in_api)
-                return; /* nobody wants it any more */
+                return; /* its pod is gone */
         if (!truth_is_quiet()) {
                 ++figures.tallies[TALLY_REFUSED_DOWN];
                 return;
@@ -376,7 +378,7 @@ static void check_claim_is_known(const struct pod *pod)
                 trace_violation("the driver has forgotten claim %s, which is in use", pod->name);
         if (!disk_has(pod->uid))
                 trace_violation("claim %s is in use and not written down", pod->name);
-        /* What it is called is lost with its record. */
+        /* A damaged record does not show which devices the claim has. */
         if (driver.is_wanted_known && !driver.is_withdrawing && pod->is_in_api &&
             !disk_is_damaged(pod->uid) && !(claim && claim->is_uncertain) &&
             (pod->allocated & ~driver.wanted))
@@ -406,8 +408,9 @@ static void check_nothing_is_forgotten(void)
                                 n_held(false), sharing_n_held(driver.sharing));
 }
 
-/* A container that starts again looks its devices up again. What the driver cannot know does not
- * count: a damaged record, and plain pods until it says that it knows them. */
+/* A container that starts again looks its devices up again. Devices that the driver cannot know do
+ * not count: those of a damaged record, and those of plain pods until it says that it knows them.
+ */
 static void check_spec(void)
 {
         bool is_known = driver.sharing && sharing_is_known(driver.sharing);
@@ -435,7 +438,7 @@ static void check_spec(void)
         }
 }
 
-/* A plugin device that is free, as the driver can know, and Healthy all the same. */
+/* No plugin device may be Healthy that is free as far as the driver can know. */
 static void check_plugin_is_closed(void)
 {
         bool is_closed = driver.is_up && driver.is_judged && !driver_is_open(false) &&
@@ -455,8 +458,8 @@ static void check_plugin_is_closed(void)
                                         names[i]);
 }
 
-/* While attestation is enforced and QGS is away, nothing that is free may be had. Slices change
- * only while the API server answers, and when the driver knows what it has. */
+/* While attestation is enforced and QGS is away, no free device may be available. Slices change
+ * only while the API server answers and once the driver knows its holders. */
 static void check_closed(void)
 {
         uint64_t free = cluster_pool() & ~cluster_allocated();
@@ -473,7 +476,7 @@ static void check_closed(void)
         check_plugin_is_closed();
 }
 
-/* What the driver holds is its own word: that nothing is missing there is checked elsewhere. */
+/* Takes the driver's own count of holders; other checks show that none is missing. */
 static void check_foreign(void)
 {
         unsigned n_plain = driver.sharing ? sharing_n_held(driver.sharing) : 0, n_free = 0;
