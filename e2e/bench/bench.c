@@ -37,6 +37,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -95,7 +96,7 @@ static void kill_drivers(void)
                         kill(bench.nodes[i]->pid, SIGKILL);
 }
 
-static void die(const char *format, ...)
+void die(const char *format, ...)
 {
         va_list args;
 
@@ -108,7 +109,7 @@ static void die(const char *format, ...)
         _exit(1);
 }
 
-static void check(int r, const char *what)
+void check(int r, const char *what)
 {
         if (r < 0)
                 die("%s: %s", what, uv_strerror(r));
