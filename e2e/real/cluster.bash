@@ -17,8 +17,11 @@ k() { "$NODE_TOOL" kubectl "$@"; }
 on() { "$NODE_TOOL" enter "$@"; }
 daemon() { "$NODE_TOOL" service "$@"; } # NODE start|stop|kill DAEMON
 
+# SECONDS are what it takes at most on an idle machine; two clusters on two cores get three times as many, and forty
+# seconds at least. After three recoveries of QGS a further one counts only 20 s later.
 eventually() { # SECONDS COMMAND...
-        local end=$((${EPOCHREALTIME/./} + $1 * 1000000))
+        local seconds=$(($1 * 3 > 40 ? $1 * 3 : 40))
+        local end=$((${EPOCHREALTIME/./} + seconds * 1000000))
         shift
         until "$@" >/dev/null 2>&1; do
                 [ "${EPOCHREALTIME/./}" -lt "$end" ] || { "$@" || true; return 1; }
