@@ -91,7 +91,7 @@ refused() { # TEXT COMMAND...: fails, saying TEXT
         api claim default/device tdx4096
         refused "no device tdx4096" kubelet prepare default/device
         api claim default/uid tdx0
-        refused "deleted and made anew" kubelet prepare --uid 99999999-0000-0000-0000-000000000000 default/uid
+        refused "deleted and created again" kubelet prepare --uid 99999999-0000-0000-0000-000000000000 default/uid
         refused "cannot read the claim" kubelet prepare --uid 99999999-0000-0000-0000-000000000001 default/none
         refused "no UID" kubelet prepare --uid ../../etc/passwd default/uid
         api claim default/six tdx0,tdx1,tdx2,tdx3,tdx4,tdx5

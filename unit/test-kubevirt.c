@@ -205,7 +205,7 @@ START_TEST(a_bad_path_is_named_with_the_reason)
                               "%s", found.qgs_socket_refusal);
                 ck_assert_msg(strstr(found.qgs_socket_refusal, table[i].reason) != NULL, "%s",
                               found.qgs_socket_refusal);
-                ck_assert_msg(strstr(found.qgs_socket_refusal, "give QGS a directory of its own") !=
+                ck_assert_msg(strstr(found.qgs_socket_refusal, "give QGS a separate directory") !=
                                       NULL,
                               "%s", found.qgs_socket_refusal);
                 ck_assert_ptr_null(found.qgs_socket);

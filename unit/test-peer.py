@@ -368,13 +368,13 @@ def _(node):
         "this node's pool is": node.make_claim("tdx0", "--pool", "elsewhere"),
         "no device of driver": node.make_claim("tdx0", "--driver", "gpu.example.com"),
         "no device tdx4096": node.make_claim("tdx4096"),
-        "made anew": Claim(node.make_claim().name),
+        "created again": Claim(node.make_claim().name),
         "cannot read the claim": Claim("missing"),
-        '"../../etc/passwd" is no UID': Claim("a", uid="../../etc/passwd"),
-        '"" is no UID': Claim("a", uid=""),
-        f'"{UTF8}" is no UID': Claim("a", uid=UTF8),
-        '"Default" is no name of a namespace': Claim("a", "Default"),
-        '"a/../b" is no name of a claim': Claim("a/../b"),
+        '"../../etc/passwd" is not a claim UID': Claim("a", uid="../../etc/passwd"),
+        '"" is not a claim UID': Claim("a", uid=""),
+        f'"{UTF8}" is not a claim UID': Claim("a", uid=UTF8),
+        '"Default" is not a namespace name': Claim("a", "Default"),
+        '"a/../b" is not a claim name': Claim("a/../b"),
     }
     batch = [*good, *bad.values()]
     random.Random(1).shuffle(batch)
@@ -529,7 +529,7 @@ def _(node):
     claim = Claim("x" * (MESSAGE_MAX - 100))
     claim.name += "x" * (MESSAGE_MAX - request(PREPARE, [claim]).ByteSize())
     assert request(PREPARE, [claim]).ByteSize() == MESSAGE_MAX
-    assert "no name of a claim" in node.refusal(claim)
+    assert "not a claim name" in node.refusal(claim)
     claim.name += "x"
     with fails(Code.RESOURCE_EXHAUSTED):
         node.refusal(claim)

@@ -17,10 +17,10 @@ int allocation_check(const struct claim *claim, const char *uid, const char *poo
         unsigned index;
 
         if (!claim->uid || strcmp(claim->uid, uid) != 0)
-                return error_set(
-                        error, -ESTALE,
-                        "the claim was deleted and made anew (UID is %.64s now); delete the pod",
-                        claim->uid ? claim->uid : "none");
+                return error_set(error, -ESTALE,
+                                 "the claim was deleted and created again (its UID is now %.64s); "
+                                 "delete the pod",
+                                 claim->uid ? claim->uid : "none");
         if (!claim->is_allocated)
                 return error_set(error, -EAGAIN,
                                  "the claim is not allocated; the scheduler has to do that first");

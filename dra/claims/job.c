@@ -180,7 +180,7 @@ static void explain_full(struct job *job, int outcome, struct error *error)
                   "no TD is free: %u of %u held. Choose another node, or delete a pod of those "
                   "that hold them: %s",
                   ledger_held(ledger) + ledger_elsewhere(ledger), ledger_total(ledger),
-                  holders.bytes ? holders.bytes : "nobody");
+                  holders.bytes ? holders.bytes : "none");
 }
 
 /* The latest deadline of all callers; 0: there is none. */

@@ -110,7 +110,7 @@ static int take_bool(const struct json *object, const char *key, bool *ret, stru
         const struct json *value = json_get(object, key);
 
         if (value && json_bool(value, ret) < 0)
-                return error_set(err, -EBADMSG, "%s is no boolean", key);
+                return error_set(err, -EBADMSG, "%s is not a boolean", key);
         return 0;
 }
 
@@ -161,7 +161,7 @@ static int take_uncertain(const struct json *value, struct ledger_claim *claim, 
         if (!value)
                 return 0;
         if (json_int64(value, &n) < 0 || n < 0 || n > CLAIMS_RECORD_TDS_MAX)
-                return error_set(err, -EBADMSG, "uncertainTDs is no number of TDs");
+                return error_set(err, -EBADMSG, "uncertainTDs is not a number of TDs");
         claim->is_uncertain = true;
         claim->uncertain_tds = (unsigned)n;
         return 0;
@@ -173,13 +173,13 @@ static int decode_pods(const struct json *pods, struct ledger_claim *claim, stru
         if (!pods)
                 return 0;
         if (!json_is_array(pods) || json_count(pods) > PODS_MAX)
-                return error_set(err, -EBADMSG, "pods is no list, or too long");
+                return error_set(err, -EBADMSG, "pods is not a list, or too long");
         claim->pod_uids = xcalloc(json_count(pods), sizeof(*claim->pod_uids));
         for (const struct json *pod = json_first(pods); pod; pod = json_next(pod)) {
                 const char *uid = json_string(pod);
 
                 if (!uid || !text_is_uid(uid))
-                        return error_set(err, -EBADMSG, "pods has an entry that is no UID");
+                        return error_set(err, -EBADMSG, "pods has an entry that is not a UID");
                 claim->pod_uids[claim->n_pods++] = xstrdup(uid);
         }
         return 0;

@@ -248,12 +248,12 @@ static struct batch *batch_new(struct claims_service *plugin, struct rpc_call *c
 static int check_claim(const Dra__Claim *claim, struct error *error)
 {
         if (!text_is_uid(claim->uid))
-                return error_set(error, -EINVAL, "\"%.64s\" is no UID of a claim", claim->uid);
+                return error_set(error, -EINVAL, "\"%.64s\" is not a claim UID", claim->uid);
         if (!text_is_dns_label(claim->namespace_))
-                return error_set(error, -EINVAL, "\"%.64s\" is no name of a namespace",
+                return error_set(error, -EINVAL, "\"%.64s\" is not a namespace name",
                                  claim->namespace_);
         if (!text_is_dns_subdomain(claim->name))
-                return error_set(error, -EINVAL, "\"%.64s\" is no name of a claim", claim->name);
+                return error_set(error, -EINVAL, "\"%.64s\" is not a claim name", claim->name);
         return 0;
 }
 

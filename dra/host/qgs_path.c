@@ -14,7 +14,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define REMEDY "give QGS a directory of its own, as its default " QGS_PATH_DEFAULT " has"
+#define REMEDY "give QGS a separate directory, as its default " QGS_PATH_DEFAULT " has"
 
 struct shared {
         const char *path; /* spelled as on a host where /var/run links to /run */

@@ -134,8 +134,8 @@ static void judge_rights(const struct qgs_verdict *verdict, struct qgs_verdict_s
                      file->gid
                              ? "set UMask=0117 in qgsd's unit, which makes it 0660 and is enough, "
                                "or UMask=0111 for 0666"
-                             : "a VM is never given root's group, so run QGS as a user and group "
-                               "of its own (qgsd), or with UMask=0111 for 0666");
+                             : "a VM is never given root's group, so run QGS as a dedicated user "
+                               "and group (qgsd), or with UMask=0111 for 0666");
         else
                 find(ret, QGS_REFUSED,
                      "QEMU runs as uid %d with one more group, and %s is of group %u in a "
