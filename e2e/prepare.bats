@@ -93,7 +93,7 @@ refused() { # TEXT COMMAND...: fails, saying TEXT
         api claim default/uid tdx0
         refused "deleted and created again" kubelet prepare --uid 99999999-0000-0000-0000-000000000000 default/uid
         refused "cannot read the claim" kubelet prepare --uid 99999999-0000-0000-0000-000000000001 default/none
-        refused "no UID" kubelet prepare --uid ../../etc/passwd default/uid
+        refused "not a claim UID" kubelet prepare --uid ../../etc/passwd default/uid
         api claim default/six tdx0,tdx1,tdx2,tdx3,tdx4,tdx5
         refused "wants 6 TDs and this node runs 4" kubelet prepare default/six
         holds 0
