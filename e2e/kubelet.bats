@@ -59,6 +59,7 @@ teardown() { leave_node; }
         said next "active: this instance now serves the node" 15
         stop_driver next
         # Where there is room the names have the whole UID.
+        end kubelet
         K=$T/k
         start_kubelet
         launch_driver driver --pod-uid $uid
