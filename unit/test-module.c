@@ -2,36 +2,11 @@
 #include "host/module.h"
 
 #include "base/memory.h"
-#include "unit/suite.h"
+#include "unit/file-rig.h"
 
 #include <stdio.h>
 #include <string.h>
 #include <sys/resource.h>
-
-static char directory[64];
-static char file[96];
-
-static void enter(void)
-{
-        snprintf(directory, sizeof(directory), "/tmp/test-module.XXXXXX");
-        ck_assert_ptr_nonnull(mkdtemp(directory));
-        snprintf(file, sizeof(file), "%s/version", directory);
-}
-
-static void leave(void)
-{
-        (void)unlink(file);
-        ck_assert_int_eq(rmdir(directory), 0);
-}
-
-static void say(const char *text)
-{
-        FILE *stream = fopen(file, "w");
-
-        ck_assert_ptr_nonnull(stream);
-        ck_assert_int_ge(fputs(text, stream), 0);
-        ck_assert_int_eq(fclose(stream), 0);
-}
 
 START_TEST(the_kernels_version_becomes_a_semantic_one)
 {
