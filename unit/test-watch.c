@@ -146,7 +146,7 @@ START_TEST(a_list_is_followed_by_a_watch_from_its_version)
         run_until_told(4);
 
         ck_assert_str_eq(story.bytes, "list[a,b] added(c) modified(a) deleted(b) ");
-        ck_assert_str_eq(server.targets[0], "GET /apis/resource.k8s.io/v1/resourceslices?limit=500"
+        ck_assert_str_eq(server.targets[0], "GET /apis/resource.k8s.io/v1/resourceslices?limit=16"
                                             "&fieldSelector=spec.driver%3Dd%2Cspec.nodeName%3Dn");
         ck_assert_ptr_nonnull(strstr(server.targets[1], "?watch=1&allowWatchBookmarks=true&"));
         ck_assert_ptr_nonnull(strstr(server.targets[1], "&resourceVersion=10&fieldSelector=spec."));
@@ -199,7 +199,7 @@ START_TEST(pages_are_reported_as_one_list)
         stub_run_until_requests(&server, 4);
 
         ck_assert_str_eq(story.bytes, "list[a,b,c] ");
-        ck_assert_ptr_nonnull(strstr(server.targets[1], "?limit=500&continue=t%3D1&"));
+        ck_assert_ptr_nonnull(strstr(server.targets[1], "?limit=16&continue=t%3D1&"));
         ck_assert_ptr_nonnull(strstr(server.targets[2], "&continue=t2&"));
         tear_down();
 }

@@ -11,9 +11,10 @@
 #include <errno.h>
 #include <string.h>
 
-#define PAGE_LIMIT 500U
-#define N_PAGES_MAX \
-        1000U /* beyond it the server's continue tokens go in circles: no cluster is that big */
+/* The biggest objects are slices, which have up to 100 kB: a page must fit in KUBE_REPLY_MAX. */
+#define PAGE_LIMIT 16U
+/* Beyond it the server's continue tokens go in circles: 4096 TDs are 32 slices. */
+#define N_PAGES_MAX    100U
 #define WATCH_MIN_S    1800U
 #define WATCH_MAX_S    3600U
 #define WATCH_GRACE_MS 60000U /* after timeoutSeconds, before we consider the server stuck */
