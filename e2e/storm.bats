@@ -53,3 +53,15 @@ is_found() {
 @test "a driver that answers without its CDI spec is caught" {
         is_found no-spec
 }
+
+@test "a driver that does not write its records again after the state directory was taken away is caught" {
+        is_found no-rewrite
+}
+
+@test "a driver whose record of plugin devices lacks their pods is caught when kubelet's checkpoint is gone" {
+        is_found no-pods-recorded
+}
+
+@test "a driver that waits for its log's reader is caught" {
+        is_found block-on-log
+}

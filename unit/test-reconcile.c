@@ -77,6 +77,11 @@ char *kube_path_claim(const char *namespace_, const char *name)
         return xasprintf("%s/%s", namespace_, name);
 }
 
+char *kube_path_node(const char *name)
+{
+        return xstrdup(name);
+}
+
 void prepare_release(struct prepare *prepare, struct prepare_request *request,
                      const struct prepare_claim_id *id)
 {
@@ -311,7 +316,20 @@ START_TEST(an_unreadable_record_of_an_earlier_boot_ends_when_kubelet_has_not_ask
         run(4);
 
         ck_assert_uint_eq(world.n_released, 1);
-        ck_assert_uint_eq(world.n_asked, 0);
+        ck_assert_uint_eq(world.n_asked, 2);
+}
+END_TEST
+
+START_TEST(
+        an_unreadable_record_stays_while_the_api_server_is_away_and_kubelet_does_not_know_its_pods)
+{
+        set_up();
+        restore_unreadable("earlier", "before");
+        world.outcome = KUBE_TRY_AGAIN;
+
+        run(5);
+
+        ck_assert_uint_eq(world.n_released, 0);
 }
 END_TEST
 
@@ -377,6 +395,7 @@ SUITE("reconcile", a_claim_that_was_deleted_by_force_just_now_is_released_at_the
       without_kubelets_list_the_api_server_is_asked_less_often,
       a_claim_that_is_allocated_elsewhere_or_not_at_all_by_now_is_released_at_the_second_look,
       an_unreadable_record_of_an_earlier_boot_ends_when_kubelet_has_not_asked_for_it,
+      an_unreadable_record_stays_while_the_api_server_is_away_and_kubelet_does_not_know_its_pods,
       a_claim_of_an_earlier_boot_is_released_at_once,
       an_api_server_that_refuses_at_first_is_asked_again,
       a_claim_that_kubelet_has_prepared_again_since_the_reboot_is_left_to_kubelet);

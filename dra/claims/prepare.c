@@ -178,13 +178,14 @@ void prepare_retry_removals(struct prepare *prepare)
 
 bool prepare_keep_records(struct prepare *prepare)
 {
-        return rewrite_look(&prepare->rewrite);
+        rewrite_look(&prepare->rewrite);
+        return rewrite_take_lost(&prepare->rewrite);
 }
 
 void prepare_record_held(struct prepare *prepare)
 {
         rewrite_all(&prepare->rewrite);
-        (void)rewrite_look(&prepare->rewrite);
+        rewrite_look(&prepare->rewrite);
 }
 
 const char *prepare_record_trouble(const struct prepare *prepare)

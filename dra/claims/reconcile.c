@@ -142,6 +142,15 @@ static void judge(struct reconcile *reconcile, const struct ledger_claim *held,
                              "it");
 }
 
+/* The record names no claim: all the API server says is that kubelet can know its pods. */
+static void judge_unreadable(struct reconcile *reconcile, const struct ledger_claim *held)
+{
+        if (is_confirmed(reconcile, held->uid))
+                release(reconcile, held,
+                        "kubelet has not asked for a claim of an earlier boot whose record is not "
+                        "readable, releasing it");
+}
+
 static void end_round(struct reconcile *reconcile)
 {
         while (reconcile->n_uids)
@@ -149,7 +158,7 @@ static void end_round(struct reconcile *reconcile)
         timer_start(reconcile->timer, reconcile->options.after_ms);
 }
 
-static void on_claim(void *owner, const struct kube_reply *reply)
+static void on_reply(void *owner, const struct kube_reply *reply)
 {
         _cleanup_(claim) struct claim seen = CLAIM_NULL;
         struct reconcile *reconcile = owner;
@@ -163,7 +172,9 @@ static void on_claim(void *owner, const struct kube_reply *reply)
                 end_round(reconcile);
                 return;
         }
-        if (held && reply->outcome == KUBE_NOT_FOUND)
+        if (held && held->is_uncertain)
+                judge_unreadable(reconcile, held);
+        else if (held && reply->outcome == KUBE_NOT_FOUND)
                 judge(reconcile, held, NULL);
         else if (held && claim_parse(reply->object, DRIVER_NAME, &seen, NULL) == 0)
                 judge(reconcile, held, &seen);
@@ -184,14 +195,9 @@ static bool is_to_be_compared(struct reconcile *reconcile, const struct ledger_c
 
         if (held->is_unidentified)
                 return false; /* kubelet's list decides */
-        if (held->is_uncertain) {
-                if (has_had_its_time && held->boot_id && *held->boot_id &&
-                    !is_of_this_boot(reconcile, held) && is_confirmed(reconcile, held->uid))
-                        release(reconcile, held,
-                                "kubelet has not asked for a claim of an earlier boot whose record "
-                                "is not readable, releasing it");
-                return false;
-        }
+        if (held->is_uncertain)
+                return has_had_its_time && held->boot_id && *held->boot_id &&
+                       !is_of_this_boot(reconcile, held);
         if (!is_of_this_boot(reconcile, held))
                 return true;
         answer = rebuild_lists(reconcile->options.rebuild, held->namespace_, held->name);
@@ -239,8 +245,10 @@ static void look_at_next(struct reconcile *reconcile)
 
                 if (!held || !is_to_be_compared(reconcile, held))
                         continue;
-                path = kube_path_claim(held->namespace_, held->name);
-                reconcile->get = kube_get(reconcile->options.api, path, "ResourceClaim", on_claim,
+                path = held->is_uncertain ? kube_path_node(reconcile->pool)
+                                          : kube_path_claim(held->namespace_, held->name);
+                reconcile->get = kube_get(reconcile->options.api, path,
+                                          held->is_uncertain ? "Node" : "ResourceClaim", on_reply,
                                           reconcile);
                 return;
         }

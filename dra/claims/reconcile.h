@@ -14,7 +14,8 @@
  *
  * A claim of an earlier boot has no running TD. If it no longer exists, one look suffices, whether
  * kubelet runs or not. An unreadable record of an earlier boot names no claim to compare with; it
- * is released if kubelet has neither prepared nor unprepared it by the second look.
+ * is released if kubelet has neither prepared nor unprepared it by the second look, and the API
+ * server answers a GET of the Node at both: without it kubelet does not know its pods either.
  */
 #pragma once
 

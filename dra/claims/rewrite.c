@@ -32,20 +32,19 @@ void rewrite_all(struct rewrite *rewrite)
         rewrite->is_behind = true;
 }
 
-bool rewrite_look(struct rewrite *rewrite)
+void rewrite_look(struct rewrite *rewrite)
 {
-        bool is_lost = records_take_lost(rewrite->records);
-
-        if (is_lost) {
+        if (records_take_lost(rewrite->records)) {
                 log_error("the directory of claims' records was taken away while the driver runs; "
                           "what is held is in memory, and is written again",
                           log_int("claims", (int64_t)ledger_n_claims(rewrite->ledger)));
                 rewrite->is_behind = true;
+                rewrite->is_lost = true;
         }
         /* While a pass is in flight do not start another: is_behind stays set, and the next look
          * saves all again. */
         if (!rewrite->is_behind || rewrite->n_saving)
-                return is_lost;
+                return;
         rewrite->is_behind = false;
         rewrite->failure = (struct error)ERROR_NULL;
         for (const struct ledger_claim *claim = ledger_next(rewrite->ledger, NULL); claim;
@@ -58,6 +57,13 @@ bool rewrite_look(struct rewrite *rewrite)
                 ++rewrite->n_saving;
                 records_save(rewrite->records, claim, on_saved, rewrite);
         }
+}
+
+bool rewrite_take_lost(struct rewrite *rewrite)
+{
+        bool is_lost = rewrite->is_lost;
+
+        rewrite->is_lost = false;
         return is_lost;
 }
 

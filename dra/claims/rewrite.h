@@ -19,6 +19,7 @@ struct rewrite {
         bool (*is_leaving)(void *owner, const char *uid);
         void *owner;
         bool is_behind;       /* the disk may lack held claims */
+        bool is_lost;         /* the directory was lost; rewrite_take_lost() has not told yet */
         unsigned n_saving;    /* writes in flight */
         struct error failure; /* of this pass */
         struct error told;    /* of the pass before, already logged */
@@ -26,8 +27,10 @@ struct rewrite {
 
 /* The disk may lack held claims: the next look saves them all. */
 void rewrite_all(struct rewrite *rewrite);
-/* For a slow timer. Notices that the directory was lost (true, once), and saves all held claims at
- * each call until they are on disk. */
-bool rewrite_look(struct rewrite *rewrite);
+/* For a slow timer. Notices that the directory was lost, and saves all held claims at each call
+ * until they are on disk. */
+void rewrite_look(struct rewrite *rewrite);
+/* Whether the directory was lost since the last call. */
+bool rewrite_take_lost(struct rewrite *rewrite);
 /* Why held claims are missing on disk; NULL: none are. Borrowed until the next call. */
 const char *rewrite_trouble(const struct rewrite *rewrite);

@@ -42,6 +42,8 @@ bool chance_percent(unsigned percent)
         return chance_below(100) < percent;
 }
 
+#define BLOCKED_MS 100U /* a timer of a blocked loop is late by multiples of this */
+
 /* ---- the agenda: a binary heap, the next event on top ---- */
 
 static struct {
@@ -151,10 +153,21 @@ static struct event *event_of(const uv_timer_t *timer)
         return timer->u.reserved[0];
 }
 
+static bool is_loop_blocked;
+
+void clock_block_loop(bool is_blocked)
+{
+        is_loop_blocked = is_blocked;
+}
+
 static void on_due(void *owner)
 {
         uv_timer_t *timer = owner;
 
+        if (is_loop_blocked) {
+                clock_plan(event_of(timer), BLOCKED_MS, on_due, timer);
+                return;
+        }
         timer->timer_cb(timer);
 }
 

@@ -31,6 +31,8 @@ static inline bool clock_is_planned(const struct event *event)
 void clock_step(void);
 /* Call the close callbacks of closed handles now, as a turn of libuv's loop does. */
 void clock_turn(void);
+/* While the driver's loop thread is blocked, libuv's timers do not run. */
+void clock_block_loop(bool is_blocked);
 void clock_deinit(void);
 
 void chance_seed(uint64_t seed);

@@ -23,6 +23,7 @@ struct record {
         size_t n;
         unsigned weight; /* the claim's */
         bool is_damaged;
+        bool is_lost; /* taken away with its directory, and not written again yet */
         records_on_done *on_done;
         void *owner;
 };
@@ -32,6 +33,11 @@ static struct list orders = { &orders, &orders }; /* waiting for the worker, the
 static struct event worker;
 static char *plugin_devices; /* the file's text */
 static struct event repair;
+static struct {
+        bool is_news;         /* the driver has not been told yet */
+        bool has_plugin_file; /* the record of plugin devices was lost, and is not written yet */
+        uint64_t since_ms;    /* when records were lost, or could be written again */
+} loss;
 
 static struct record *record_at(const struct list *position)
 {
@@ -59,6 +65,28 @@ static struct record *find(const struct list *among, const char *uid)
 bool disk_has(const char *uid)
 {
         return find(&records, uid) || find(&orders, uid);
+}
+
+bool disk_has_cgroup(const char *cgroup)
+{
+        _cleanup_(free) char *field = xasprintf("\"cgroup\":\"%s\"", cgroup);
+
+        return plugin_devices && strstr(plugin_devices, field);
+}
+
+bool disk_is_behind(void)
+{
+        const struct list *position;
+
+        list_for_each (position, &records)
+                if (record_at(position)->is_lost)
+                        return true;
+        return loss.has_plugin_file;
+}
+
+uint64_t disk_behind_ms(void)
+{
+        return !host.is_disk_full && disk_is_behind() ? clock_now() - loss.since_ms : 0;
 }
 
 bool disk_is_damaged(const char *uid)
@@ -97,8 +125,10 @@ static void carry_out(struct record *order, bool is_done)
                         truth_unprepared(order->weight);
                 record_free(order);
         } else if (order->bytes) {
-                if (old)
+                if (old) {
+                        figures.tallies[TALLY_REWRITTEN] += old->is_lost;
                         record_free(old);
+                }
                 list_add_tail(&records, &order->link);
         } else {
                 if (old) {
@@ -165,7 +195,10 @@ void records_free(struct records *unused)
 
 bool records_take_lost(struct records *unused)
 {
-        return false;
+        bool is_news = loss.is_news;
+
+        loss.is_news = false;
+        return is_news && driver.fault != FAULT_NO_REWRITE;
 }
 
 bool records_is_idle(const struct records *unused)
@@ -228,6 +261,7 @@ int file_replace(int dir_fd, const char *name, const void *bytes, size_t n, mode
                 return error_set(err, -ENOSPC, "%s: No space left on device", name);
         free(plugin_devices);
         plugin_devices = xstrndup(bytes, n);
+        loss.has_plugin_file = false;
         return 0;
 }
 
@@ -244,6 +278,16 @@ int file_append(int dir_fd, const char *path, const void *bytes, size_t n, struc
         return host.is_disk_full ? error_set(err, -ENOSPC, "%s: No space left on device", path) : 0;
 }
 
+/* The record as it would be with IDs alone. */
+static char *without_pods(const char *from)
+{
+        char *text = xstrdup(from), *pod;
+
+        while ((pod = strstr(text, ",{\"pod\"")))
+                memmove(pod, strchr(pod, '}') + 1, strlen(strchr(pod, '}') + 1) + 1);
+        return text;
+}
+
 int file_read(int dir_fd, const char *path, size_t max, char **ret_bytes, size_t *ret_n,
               struct error *err)
 {
@@ -256,7 +300,8 @@ int file_read(int dir_fd, const char *path, size_t max, char **ret_bytes, size_t
         if (strstr(path, KUBELET_CHECKPOINT_NAME))
                 text = kubelet_device_checkpoint();
         else if (plugin_devices && driver.fault != FAULT_FORGET)
-                text = xstrdup(plugin_devices);
+                text = driver.fault == FAULT_NO_PODS_RECORDED ? without_pods(plugin_devices)
+                                                              : xstrdup(plugin_devices);
         if (!text)
                 return error_set(err, -ENOENT, "%s: No such file or directory", path);
         *ret_bytes = text;
@@ -298,6 +343,7 @@ bool disk_damage_one(void)
 static void on_repaired(void *unused)
 {
         host.is_disk_full = false;
+        loss.since_ms = clock_now();
         trace("the disk has room again");
         truth_disturbed();
 }
@@ -306,6 +352,18 @@ void disk_fail(uint64_t ms)
 {
         host.is_disk_full = true;
         clock_plan(&repair, ms, on_repaired, NULL);
+}
+
+void disk_lose_state(void)
+{
+        const struct list *position;
+
+        list_for_each (position, &records)
+                record_at(position)->is_lost = true;
+        loss.has_plugin_file |= plugin_devices && driver.sharing;
+        free(take_ptr(plugin_devices));
+        loss.is_news = true;
+        loss.since_ms = clock_now();
 }
 
 void disk_deinit(void)

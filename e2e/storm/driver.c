@@ -411,6 +411,7 @@ static void stop(bool is_orderly)
 void driver_stop(bool is_orderly, uint64_t down_ms, struct driver_flags flags)
 {
         driver.is_active = is_orderly;
+        clock_block_loop(false);
         if (driver.is_up)
                 stop(is_orderly);
         driver.sharing = NULL;

@@ -347,6 +347,25 @@ void kubelet_kill(uint64_t down_ms)
         clock_plan(&kubelet.start, down_ms, on_start, NULL);
 }
 
+/* Removing the checkpoint is the usual advice for wrong device counts (kubernetes#116125). kubelet
+ * gives a container that runs no new devices, and no longer lists the ones that it has. */
+bool kubelet_lose_checkpoint(uint64_t down_ms)
+{
+        struct list *position;
+
+        list_for_each (position, &pods) {
+                const struct pod *pod = pod_at(position);
+
+                if (!pod->is_claim && pod->holds &&
+                    (!pod->has_cgroup_known || !disk_has_cgroup(pod->uid)))
+                        return false;
+        }
+        kubelet_kill(down_ms);
+        list_for_each (position, &pods)
+                pod_at(position)->is_in_manager = false;
+        return true;
+}
+
 void kubelet_hear_of_api(void)
 {
         struct list *position, *following;

@@ -155,6 +155,12 @@ char *kube_path_claim(const char *namespace_, const char *name)
         return xasprintf("%s/%s", namespace_, name);
 }
 
+/* Nothing but the answer counts, so it need not be found. */
+char *kube_path_node(const char *name)
+{
+        return xasprintf("nodes/%s", name);
+}
+
 static const struct pod *find_claim(const char *path)
 {
         const struct list *position;

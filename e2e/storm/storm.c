@@ -20,6 +20,10 @@
  *     and counted, as soon as the driver says that it knows its holders. A claim in use is always
  *     in the ledger and on the disk. Neither is withdrawn: the pod's devices are Healthy, the
  *     claim's are in the slices.
+ *   - After the state directory was taken away, everything that is held is on the disk again within
+ *     35 s of a disk that takes it. Until then the driver is not killed: what is neither on the
+ *     disk nor in memory can only be rebuilt from kubelet's list, and that takes no promise.
+ *   - Nothing waits for the log's reader.
  *   - The driver never answers with CDI devices that the spec on the disk lacks. As long as the
  *     file exists, it has the devices of all holders. A spec that was removed comes back.
  *   - While the driver knows that attestation is enforced and QGS does not answer, every free
@@ -307,6 +311,46 @@ static void leak(void)
         trace_operation(TALLY_LEAK, "%u key IDs are leaked now", host.n_leaked);
 }
 
+static void lose_checkpoint(void)
+{
+        uint64_t ms = some_time();
+
+        if (kubelet_lose_checkpoint(ms))
+                trace_operation(TALLY_CHECKPOINT,
+                                "kubelet dies for %" PRIu64 " ms and loses its device checkpoint",
+                                ms);
+}
+
+/* The driver watches the directory itself, so only its removal is told at once. */
+static void lose_state(void)
+{
+        bool is_told = chance_percent(50);
+
+        if (!driver.is_up)
+                return;
+        trace_operation(TALLY_STATE, "the state directory is %s",
+                        is_told ? "removed" : "mounted over");
+        disk_lose_state();
+        if (is_told)
+                driver_directory_changed();
+}
+
+static void on_log_read(void *unused)
+{
+        host.is_log_stalled = false;
+        clock_block_loop(false);
+        trace("the log is read again");
+}
+
+static void stall_log(void)
+{
+        uint64_t ms = chance_percent(50) ? some_time() : chance_between(30000, 300000);
+
+        trace_operation(TALLY_LOG, "nobody reads the log for %" PRIu64 " ms", ms);
+        host.is_log_stalled = true;
+        clock_plan(&host.log_return, ms, on_log_read, NULL);
+}
+
 /* ---- the weather ---- */
 
 /* Shares of each operation, in calm weather and in a storm. */
@@ -322,6 +366,7 @@ static const struct {
         { TALLY_REBOOT, 0, 1 },     { TALLY_SERVE, 0, 2 },        { TALLY_INJECT, 0, 1 },
         { TALLY_QGS, 0, 3 },        { TALLY_ENFORCE, 0, 2 },      { TALLY_TAINTS, 0, 1 },
         { TALLY_SPEC, 0, 3 },       { TALLY_FOREIGN, 1, 3 },      { TALLY_LEAK, 0, 1 },
+        { TALLY_CHECKPOINT, 0, 2 }, { TALLY_STATE, 0, 2 },        { TALLY_LOG, 0, 3 },
 };
 
 static bool is_stormy;
@@ -366,9 +411,10 @@ static void operate(void)
                 operate_on_pods(operation);
         else if (operation == TALLY_KUBELET)
                 restart_kubelet();
-        else if (operation >= TALLY_KILL && operation <= TALLY_INJECT)
-                stop_driver(operation);
-        else if (operation == TALLY_QGS)
+        else if (operation >= TALLY_KILL && operation <= TALLY_INJECT) {
+                if (!disk_is_behind())
+                        stop_driver(operation);
+        } else if (operation == TALLY_QGS)
                 disturb_qgs();
         else if (operation == TALLY_ENFORCE)
                 change_enforcement();
@@ -380,15 +426,22 @@ static void operate(void)
                 change_foreign();
         else if (operation == TALLY_LEAK)
                 leak();
+        else if (operation == TALLY_CHECKPOINT)
+                lose_checkpoint();
+        else if (operation == TALLY_STATE)
+                lose_state();
+        else if (operation == TALLY_LOG)
+                stall_log();
         else if (operation == TALLY_CAPACITY)
                 change_capacity();
         else if (operation == TALLY_UNREADABLE)
                 hide_capacity();
         else if (operation == TALLY_DAMAGE)
                 damage();
-        else if (operation == TALLY_REBOOT)
-                reboot();
-        else
+        else if (operation == TALLY_REBOOT) {
+                if (!disk_is_behind())
+                        reboot();
+        } else
                 cut_off(operation);
 }
 
@@ -476,7 +529,7 @@ static const char usage[] =
         "  --trace      tell every operation and what comes of it\n"
         "  --fault F    plant a fault, which must be found: no-check-in-allocate,\n"
         "               release-on-missing-podresources, forget-on-restart, no-taint\n"
-        "               no-spec or ignore-foreign\n"
+        "               no-spec, ignore-foreign, no-rewrite, no-pods-recorded or block-on-log\n"
         "Ends with 0, or with 1 where a promise was broken.\n";
 
 static bool parse_fault(const char *name)
@@ -487,7 +540,10 @@ static bool parse_fault(const char *name)
                                              "forget-on-restart",
                                              "no-taint",
                                              "no-spec",
-                                             "ignore-foreign" };
+                                             "ignore-foreign",
+                                             "no-rewrite",
+                                             "no-pods-recorded",
+                                             "block-on-log" };
 
         for (unsigned i = 0; i < array_size(names); ++i)
                 if (strcmp(names[i], name) == 0) {

@@ -102,6 +102,11 @@ void log_write(enum log_level level, const char *message, const struct log_field
 
         if (!driver.is_active)
                 return;
+        if (host.is_log_stalled) {
+                ++figures.tallies[TALLY_LINES_DROPPED];
+                clock_block_loop(driver.fault == FAULT_BLOCK_ON_LOG);
+                return;
+        }
         for (; fields->key; ++fields)
                 if (fields->string)
                         text_addf(&line, " %s=%s", fields->key, fields->string);
@@ -138,6 +143,9 @@ static const char *const names[N_TALLIES] = {
         [TALLY_SPEC] = "CDI spec removed",
         [TALLY_FOREIGN] = "TDs of others start or end",
         [TALLY_LEAK] = "key IDs leaked",
+        [TALLY_CHECKPOINT] = "kubelet's device checkpoint removed",
+        [TALLY_STATE] = "state directory taken away",
+        [TALLY_LOG] = "log stalled",
         [TALLY_WAIT] = "lulls",
         [TALLY_ALLOCATED] = "plain pods admitted",
         [TALLY_PREPARED] = "claims prepared",
@@ -145,6 +153,8 @@ static const char *const names[N_TALLIES] = {
         [TALLY_REFUSED_FULL] = "refused, all TDs held",
         [TALLY_REFUSED_DOWN] = "refused, something was down",
         [TALLY_RETURNS] = "returns of free TDs timed",
+        [TALLY_REWRITTEN] = "records written again",
+        [TALLY_LINES_DROPPED] = "log lines that nobody read",
 };
 
 void trace_report(void)

@@ -13,6 +13,7 @@
 
 #define RETURNS_MAX    256U
 #define SPEC_BACK_MS   35000U /* time until a removed CDI spec is there again */
+#define RECORDED_MS    35000U /* time until records that were taken away are there again */
 #define REPORTED_BY_MS 1000U  /* time until a held device is Healthy in kubelet's list */
 
 #define READINGS 3U /* TDs in all of them are in force in the driver */
@@ -408,6 +409,14 @@ static void check_nothing_is_forgotten(void)
                                 n_held(false), sharing_n_held(driver.sharing));
 }
 
+static void check_records_come_back(void)
+{
+        if (driver.is_up && disk_behind_ms() >= RECORDED_MS)
+                trace_violation("the state directory was taken away %u s ago, and what is held is "
+                                "not written again",
+                                RECORDED_MS / 1000);
+}
+
 /* A container that starts again looks its devices up again. Devices that the driver cannot know do
  * not count: those of a damaged record, and those of plain pods until it says that it knows them.
  */
@@ -532,6 +541,7 @@ void truth_check(void)
         ++figures.n_checks;
         check_capacity();
         check_nothing_is_forgotten();
+        check_records_come_back();
         check_spec();
         check_closed();
         check_foreign();

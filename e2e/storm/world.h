@@ -31,7 +31,10 @@ enum fault {
         FAULT_FORGET,
         FAULT_NO_TAINT,
         FAULT_NO_SPEC,
-        FAULT_IGNORE_FOREIGN
+        FAULT_IGNORE_FOREIGN,
+        FAULT_NO_REWRITE,
+        FAULT_NO_PODS_RECORDED,
+        FAULT_BLOCK_ON_LOG
 };
 
 /* ---- pods ---- */
@@ -156,6 +159,9 @@ extern struct kubelet kubelet;
 void kubelet_init(void);
 void kubelet_kill(uint64_t down_ms);
 void kubelet_be_silent(uint64_t ms);
+/* Its checkpoint of devices is removed, and it restarts. False: not done, since not even a driver
+ * that does everything right could know the pod of each device. */
+bool kubelet_lose_checkpoint(uint64_t down_ms);
 void kubelet_hear_of(struct pod *pod, uint64_t delay_ms);
 void kubelet_hear_of_api(void);     /* the API server is back */
 void kubelet_poke(struct pod *pod); /* as a changed annotation does */
@@ -182,6 +188,8 @@ struct host {
         bool is_readable;
         unsigned boot;
         bool is_disk_full;
+        bool is_log_stalled; /* nobody reads the driver's log, so its lines are dropped */
+        struct event log_return;
         struct event repair;
         enum qgs qgs;
         struct event qgs_return;
@@ -272,6 +280,14 @@ void disk_settle(bool is_orderly);
 void disk_reboot(void);
 bool disk_damage_one(void);
 void disk_fail(uint64_t ms);
+/* The state directory is empty from now on: it was removed, renamed away or mounted over. */
+void disk_lose_state(void);
+/* How long records of that directory have been missing on a disk that takes them; 0: none are. */
+uint64_t disk_behind_ms(void);
+/* Records of that directory are missing, whether the disk takes them or not. */
+bool disk_is_behind(void);
+/* The record of plugin devices has this cgroup. */
+bool disk_has_cgroup(const char *cgroup);
 void disk_deinit(void);
 
 /* ---- the truth, and its checks (truth.c) ---- */
@@ -323,6 +339,9 @@ enum tally {
         TALLY_SPEC,
         TALLY_FOREIGN,
         TALLY_LEAK,
+        TALLY_CHECKPOINT,
+        TALLY_STATE,
+        TALLY_LOG,
         TALLY_WAIT,
         N_OPERATIONS,
         TALLY_ALLOCATED = N_OPERATIONS,
@@ -331,6 +350,8 @@ enum tally {
         TALLY_REFUSED_FULL,
         TALLY_REFUSED_DOWN,
         TALLY_RETURNS,
+        TALLY_REWRITTEN,
+        TALLY_LINES_DROPPED,
         N_TALLIES
 };
 
