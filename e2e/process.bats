@@ -1,0 +1,51 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: Apache-2.0
+# The process: its log and its signals.
+
+setup() { load scenario; enter_node 4; }
+teardown() { leave_node; }
+
+# The driver with standard error in a pipe, $log. It is read up to the line with metrics' address, and from then on
+# only by read_log.
+driver_into_pipe() {
+        mkfifo "$T/pipe"
+        exec {log}<>"$T/pipe"
+        driver_flags
+        "$DRIVER" run "${FLAGS[@]}" --listen 127.0.0.1:0 2>"$T/pipe" >/dev/null 3>&- 4>&- {log}>&- &
+        echo $! >"$T/driver.pid"
+        local line
+        : >"$T/driver.log"
+        until says driver 'health are served'; do
+                IFS= read -r -t 60 line <&"$log" || return 1
+                echo "$line" >>"$T/driver.log"
+        done
+}
+read_log() { dd if="$T/pipe" iflag=nonblock bs=4096 2>/dev/null >>"$T/driver.log" || true; }
+fill_pipe() { dd if=/dev/zero of="$T/pipe" oflag=nonblock bs=4096 2>/dev/null || true; }
+has_ended() { ! kill -0 "$(pid_of driver)"; }
+log_says() { read_log; says driver "$1"; }
+dropped() { page /metrics | sed -n 's/^tdx_log_lines_dropped_total //p'; }
+has_dropped() { [ "$(dropped)" -ge "$1" ]; }
+
+@test "a stalled reader of the log holds up no call, and is told of the dropped lines later" {
+        driver_into_pipe
+        fill_pipe
+        kubelet wait-registered tdx.kubevirt.io 40s
+        api claim default/a tdx0
+        kubelet prepare default/a
+        eventually 10 has_dropped 3
+        kubelet unprepare default/a
+
+        read_log
+        kubelet prepare default/a
+        eventually 10 log_says 'log lines were dropped.* lines=[0-9]'
+}
+
+@test "SIGTERM ends the driver in order while the reader of its log stalls" {
+        driver_into_pipe
+        kubelet wait-registered tdx.kubevirt.io 40s
+        fill_pipe
+        kill -TERM "$(pid_of driver)"
+        eventually 10 has_ended
+        [ ! -S "$REGISTRY/tdx.kubevirt.io-reg.sock" ]
+}
