@@ -49,3 +49,33 @@ has_dropped() { [ "$(dropped)" -ge "$1" ]; }
         eventually 10 has_ended
         [ ! -S "$REGISTRY/tdx.kubevirt.io-reg.sock" ]
 }
+
+# Holds 100 connections to the path until it is ended.
+start_holder() { # PATH
+        start holder /usr/bin/python3 -c '
+import signal, socket, sys
+held = [socket.socket(socket.AF_UNIX) for _ in range(100)]
+for s in held:
+    s.setblocking(False)
+    try:
+        s.connect(sys.argv[1])
+    except OSError:
+        pass # the queue is full
+signal.pause()' "$1"
+}
+
+@test "a cause that repeats ten times a second is logged once a second, with the number of the others" {
+        driver
+        prlimit --pid "$(pid_of driver)" --nofile=48:48
+        start_holder "$STATE/dra.sock"
+        said driver 'cannot accept a connection.* left_out=[0-9]' 10
+        end holder || true
+        # Seconds from line to line, by the driver's own clock.
+        run python3 -c '
+import datetime, sys
+times = [datetime.datetime.fromisoformat(line[:23]) for line in open(sys.argv[1]) if "cannot accept a connection" in line]
+gaps = [(b - a).total_seconds() for a, b in zip(times, times[1:])]
+assert gaps and min(gaps) > 0.9, gaps' "$T/driver.log"
+        echo "$output"
+        [ "$status" -eq 0 ]
+}

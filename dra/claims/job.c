@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "claims/job.h"
 
+#include "base/brake.h"
 #include "base/error.h"
 #include "base/log.h"
 #include "base/memory.h"
@@ -120,7 +121,7 @@ static bool job_answer_held(struct job *job, const struct ledger_claim *claim)
                 return false;
         }
         if (r == CDI_STORE_WRITTEN) {
-                log_warn("the CDI spec was missing or changed, restored");
+                log_warn_braked("the CDI spec was missing or changed, restored");
                 if (job->prepare->options.on_spec_restored)
                         job->prepare->options.on_spec_restored(job->prepare->options.owner);
         }
