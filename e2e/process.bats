@@ -79,3 +79,55 @@ assert gaps and min(gaps) > 0.9, gaps' "$T/driver.log"
         echo "$output"
         [ "$status" -eq 0 ]
 }
+
+@test "signals of terminals and log rotations end nothing" {
+        driver
+        local signal
+        for signal in USR1 USR2 ALRM PIPE HUP; do kill -$signal "$(pid_of driver)"; done
+        said driver "looking at everything again"
+        api claim default/a tdx0
+        kubelet prepare default/a
+        stop_driver
+}
+
+@test "SIGHUP makes the driver look at the host at once" {
+        driver --poll-interval 30s
+        api wait-devices 4
+        echo 'tdx 6' >"$MISC"
+        kill -HUP "$(pid_of driver)"
+        said driver 'capacity tds=6' 10
+        grep -A 20 'looking at everything again' "$T/driver.log" | grep -q 'capacity tds=6'
+        api wait-devices 6
+}
+
+@test "SIGQUIT and SIGINT end the driver in order" {
+        local signal
+        for signal in QUIT INT; do
+                driver
+                end driver $signal
+                [ ! -S "$REGISTRY/tdx.kubevirt.io-reg.sock" ]
+                grep -q 'stopping signal=' "$T/driver.log"
+        done
+}
+
+@test "further signals do not cut an orderly stop short" {
+        driver
+        # A peer that ignores that its connection is to end makes the stop take its full time of grace.
+        start peer /usr/bin/python3 -c '
+import signal, socket, sys
+s = socket.socket(socket.AF_UNIX)
+s.connect(sys.argv[1])
+s.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes(3) + b"\4" + bytes(5))
+s.recv(1)
+print("connected", flush=True)
+signal.pause()' "$STATE/dra.sock"
+        said peer connected
+        local signal pid
+        pid=$(pid_of driver)
+        kill -TERM "$pid"
+        said driver 'stopping signal='
+        for signal in TERM HUP USR1 QUIT INT TERM; do kill -$signal "$pid"; done
+        wait "$pid"
+        rm "$T/driver.pid"
+        [ "$(grep -c 'stopping signal=' "$T/driver.log")" = 1 ]
+}
