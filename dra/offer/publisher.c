@@ -2,6 +2,7 @@
 #include "offer/publisher.h"
 
 #include "base/backoff.h"
+#include "base/brake.h"
 #include "base/error.h"
 #include "base/json.h"
 #include "base/log.h"
@@ -172,8 +173,8 @@ static void tell_odd(const struct publisher *publisher, const struct slice *slic
                           "the driver removes it. Find out what wrote it",
                           slice->name, error->text);
 
-        log_warn("a ResourceSlice of this node cannot be read, removing it",
-                 log_str("slice", slice->name), log_str("reason", error->text));
+        log_warn_braked("a ResourceSlice of this node cannot be read, removing it",
+                        log_str("slice", slice->name), log_str("reason", error->text));
         publisher->options.on_event(publisher->options.owner, true, "TDXForeignSlice", text);
 }
 
@@ -189,8 +190,8 @@ static void observe(struct publisher *publisher, const struct json *object)
 
         r = slice_parse(object, &slice, &error);
         if (r < 0) {
-                log_warn("a ResourceSlice cannot be read, ignoring it",
-                         log_str("reason", error.text));
+                log_warn_braked("a ResourceSlice cannot be read, ignoring it",
+                                log_str("reason", error.text));
                 return;
         }
         if (!slice.driver || strcmp(slice.driver, DRIVER_NAME) != 0 || !slice.node_name ||
