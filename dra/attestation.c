@@ -540,6 +540,12 @@ struct attestation *attestation_new(const struct attestation_options *options)
         return attestation;
 }
 
+void attestation_look(struct attestation *attestation)
+{
+        if (attestation->settings)
+                settings_look(attestation->settings);
+}
+
 void attestation_stop(struct attestation *attestation)
 {
         settings_free(take_ptr(attestation->settings));

@@ -34,6 +34,8 @@ struct attestation_options {
 
 /* Starts with the last known settings, or with the defaults. */
 struct attestation *attestation_new(const struct attestation_options *options);
+/* Read the cluster's settings again now. */
+void attestation_look(struct attestation *attestation);
 /* Stops asking the API server. */
 void attestation_stop(struct attestation *attestation);
 /* NULL is fine. */

@@ -29,6 +29,7 @@
 #include "offer/publisher.h"
 #include "rpc/pump.h"
 #include "rpc/server.h"
+#include "signals.h"
 #include "surroundings.h"
 
 #include <errno.h>
@@ -75,7 +76,7 @@ struct daemon {
         struct timer *housekeeping;
         struct timer *settling;
         struct timer *ending; /* checks whether all is idle, once the server has stopped */
-        uv_signal_t signals[2];
+        struct signals *signals;
         bool is_active; /* we hold the node's lock */
         bool is_stopping;
         struct error *err; /* daemon_run()'s */
@@ -423,27 +424,47 @@ static void set_up_watches(struct daemon *daemon)
                              on_directory_changed, daemon);
 }
 
-static void on_signal(uv_signal_t *signal, int number)
+static void on_stop_signal(void *owner, int number)
 {
-        struct daemon *daemon = signal->data;
+        struct daemon *daemon = owner;
 
-        log_info("stopping", log_str("signal", strsignal(number)));
+        if (!daemon->is_stopping)
+                log_info("stopping", log_str("signal", strsignal(number)));
         stop(daemon);
+}
+
+/* What inotify, watches and timers look at by themselves, all of it now. */
+static void on_look_signal(void *owner)
+{
+        struct daemon *daemon = owner;
+
+        if (daemon->is_stopping)
+                return;
+        log_info("looking at everything again", log_str("signal", strsignal(SIGHUP)));
+        attestation_look(daemon->attestation);
+        if (daemon->publisher)
+                publisher_resync(daemon->publisher);
+        on_housekeeping(daemon);
+}
+
+static void set_up_signals(struct daemon *daemon)
+{
+        const struct signals_options options = { .loop = &daemon->loop,
+                                                 .on_stop = on_stop_signal,
+                                                 .on_look = on_look_signal,
+                                                 .owner = daemon };
+
+        daemon->signals = signals_new(&options);
 }
 
 static int set_up(struct daemon *daemon, struct error *err)
 {
-        static const int numbers[] = { SIGTERM, SIGINT };
         const struct config *config = daemon->config;
         int r;
 
         daemon->surroundings = surroundings_new(config);
         daemon->kubelet = kubelet_new(config->kubelet_dir, config->device_plugin_dir);
-        for (size_t i = 0; i < array_size(numbers); ++i) {
-                uv_signal_init(&daemon->loop, &daemon->signals[i]);
-                daemon->signals[i].data = daemon;
-                uv_signal_start(&daemon->signals[i], on_signal, numbers[i]);
-        }
+        set_up_signals(daemon);
         daemon->housekeeping = timer_new(&daemon->loop, on_housekeeping, daemon);
         daemon->settling = timer_new(&daemon->loop, on_settled, daemon);
         daemon->ending = timer_new(&daemon->loop, finish_when_idle, daemon);
@@ -496,6 +517,7 @@ static void finish_when_idle(void *owner)
         if (daemon->server || !node_is_idle(daemon->node))
                 return;
         instance_free(daemon->instance);
+        signals_free(daemon->signals);
         kube_events_free(daemon->events);
         kube_api_free(daemon->api);
         http_free(daemon->http);
@@ -524,8 +546,6 @@ static void stop(struct daemon *daemon)
         timer_stop(daemon->settling);
         for (size_t i = 0; i < array_size(daemon->watches); ++i)
                 dirwatch_free(daemon->watches[i]);
-        for (size_t i = 0; i < array_size(daemon->signals); ++i)
-                uv_close((uv_handle_t *)&daemon->signals[i], NULL);
         publisher_free(take_ptr(daemon->publisher));
         node_stop(daemon->node);
         attestation_stop(daemon->attestation);

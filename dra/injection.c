@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "injection.h"
 
+#include "base/brake.h"
 #include "base/error.h"
 #include "base/log.h"
 #include "base/memory.h"
@@ -133,8 +134,8 @@ void injection_verify(struct injection *injection)
         struct error spec_error = ERROR_NULL, mount_error = ERROR_NULL;
 
         if (cdi_store_verify(injection->store, &spec_error) == CDI_STORE_WRITTEN)
-                log_warn("the CDI spec was missing or changed, restored",
-                         log_str("directory", injection->options.config->cdi_dir));
+                log_warn_braked("the CDI spec was missing or changed, restored",
+                                log_str("directory", injection->options.config->cdi_dir));
         if (attestation->seen_directory)
                 (void)cdi_ensure_mount_source(attestation->seen_directory,
                                               attestation->host_directory, &mount_error);

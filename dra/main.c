@@ -7,8 +7,8 @@
 #include "base/text.h"
 #include "config.h"
 #include "daemon.h"
+#include "signals.h"
 
-#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -22,14 +22,13 @@ struct command {
 
 static int run(const struct config *config)
 {
-        struct sigaction ignore = { .sa_handler = SIG_IGN };
         struct error error = ERROR_NULL;
 
         if (config_check(config, &error) < 0) {
                 log_error("cannot start", log_str("reason", error.text));
                 return 2;
         }
-        sigaction(SIGPIPE, &ignore, NULL);
+        signals_ignore();
         log_info("starting", log_str("version", DRA_VERSION), log_str("driver", DRIVER_NAME),
                  log_str("node", config->node_name));
         if (daemon_run(config, &error) < 0) {
@@ -46,7 +45,11 @@ static int print_version(const struct config *config)
 }
 
 static const struct command commands[] = {
-        { "run", "serve this node until SIGTERM", true, run },
+        { "run",
+          "serve this node until SIGTERM, SIGINT or SIGQUIT; on SIGHUP, look at the host, kubelet "
+          "and "
+          "the cluster again; ignore SIGUSR1, SIGUSR2 and SIGALRM",
+          true, run },
         { "check",
           "report, item by item, whether `run` would start here and place VMs: exit status 1 if "
           "not",

@@ -59,6 +59,7 @@ START_TEST(counters_are_there_with_zero_before_anything_has_happened)
                 "tdx_api_errors_total{reason=\"unanswered\"} 0",
                 "tdx_podresources_errors_total 0",
                 "tdx_plugin_list_pushes_total 0",
+                "tdx_log_lines_dropped_total 0",
                 "tdx_foreign_plugin 0",
                 "tdx_active 0",
         };

@@ -235,6 +235,9 @@ static void print_process(const struct metrics *metrics, struct text *page)
         begin(page, "process_resident_memory_bytes", "gauge", "Resident memory of the process.");
         if (metrics->resident_bytes)
                 add(page, "process_resident_memory_bytes", metrics->resident_bytes);
+        print_one(page, "tdx_log_lines_dropped_total", "counter", metrics->log_lines_dropped,
+                  "Log lines that could not be written at once and were dropped. If this grows, "
+                  "the container runtime does not read the driver's log: check it, and its disk.");
 }
 
 void metrics_print(const struct metrics *metrics, struct text *page)

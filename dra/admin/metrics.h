@@ -75,6 +75,7 @@ struct metrics {
         int64_t started_s; /* Unix time */
         double cpu_seconds;
         uint64_t resident_bytes; /* 0: not known */
+        uint64_t log_lines_dropped;
 };
 
 /* Appends the page. */

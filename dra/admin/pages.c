@@ -2,6 +2,7 @@
 #include "admin/pages.h"
 
 #include "base/address.h"
+#include "base/brake.h"
 #include "base/error.h"
 #include "base/list.h"
 #include "base/log.h"
@@ -265,8 +266,8 @@ static void on_timer(void *owner)
 /* A listener that cannot accept stays readable: without a pause the loop would spin. */
 static void pause_accepting(struct pages *pages, int code)
 {
-        log_warn("cannot accept a connection, trying again shortly",
-                 log_str("address", pages->address), log_str("reason", strerror(code)));
+        log_warn_braked("cannot accept a connection, trying again shortly",
+                        log_str("address", pages->address), log_str("reason", strerror(code)));
         poll_stop(pages->acceptor);
         pages->accepting_since_ms = uv_now(pages->options.loop) + OUT_OF_FDS_PAUSE_MS;
 }

@@ -40,6 +40,7 @@ static void measure_process(const struct status *status, struct metrics *metrics
         metrics->started_s = status->started_s;
         metrics->cpu_seconds = (double)cpu.tv_sec + (double)cpu.tv_nsec / 1e9;
         metrics->resident_bytes = resident;
+        metrics->log_lines_dropped = log_n_dropped();
 }
 
 static void measure_plugin(const struct plugin_status *plugin, struct metrics *metrics)

@@ -6,8 +6,11 @@
  *
  * ERROR: a person must act. WARN: we went on, and the line says what was ignored. INFO: a state
  * changed. DEBUG: free. Values are quoted and bounded, so that a foreign string can neither break a
- * line nor flood it. Tokens and quote contents are never logged. Libraries return errors; the
- * daemon and its event handlers log.
+ * line nor flood it; a line has at most PIPE_BUF bytes. Tokens and quote contents are never logged.
+ * Libraries return errors; the daemon and its event handlers log, on any thread.
+ *
+ * Logging never waits: a line that the log does not take at once (its reader stalls, the disk is
+ * full) is dropped and counted, and the next line that is written says how many were.
  */
 #pragma once
 
@@ -26,6 +29,9 @@ struct log_field {
 /* Call it before the first thread starts. The defaults are LOG_INFO and LOG_TEXT. */
 void log_setup(enum log_level level, enum log_format format);
 bool log_is_on(enum log_level level);
+
+/* Lines dropped since the process started. */
+uint64_t log_n_dropped(void);
 
 void log_write(enum log_level level, const char *message, const struct log_field *fields);
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "claims/rewrite.h"
 
+#include "base/brake.h"
 #include "base/log.h"
 #include "claims/records.h"
 #include "ledger.h"
@@ -35,9 +36,10 @@ void rewrite_all(struct rewrite *rewrite)
 void rewrite_look(struct rewrite *rewrite)
 {
         if (records_take_lost(rewrite->records)) {
-                log_error("the directory of claims' records was taken away while the driver runs; "
-                          "what is held is in memory, and is written again",
-                          log_int("claims", (int64_t)ledger_n_claims(rewrite->ledger)));
+                log_error_braked(
+                        "the directory of claims' records was taken away while the driver runs; "
+                        "what is held is in memory, and is written again",
+                        log_int("claims", (int64_t)ledger_n_claims(rewrite->ledger)));
                 rewrite->is_behind = true;
                 rewrite->is_lost = true;
         }

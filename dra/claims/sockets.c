@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "claims/sockets.h"
 
+#include "base/brake.h"
 #include "base/error.h"
 #include "base/file.h"
 #include "base/log.h"
@@ -26,6 +27,7 @@ struct sockets {
         uv_loop_t *loop;
         struct rpc_server *server;
         struct rpc_listener *listeners[N_ROLES];
+        struct brake brakes[N_ROLES];
         const struct kubelet *kubelet;
         bool is_registered;
         bool is_registrant_known;
@@ -122,13 +124,15 @@ void sockets_keep(struct sockets *sockets)
         if (was_in_place[DRA] && was_in_place[REGISTRATION])
                 return;
         if (sockets_listen(sockets, &error) < 0) {
-                log_error("a socket is gone and cannot be put back", log_str("reason", error.text));
+                log_error_braked("a socket is gone and cannot be put back",
+                                 log_str("reason", error.text));
                 return;
         }
         for (int role = 0; role < N_ROLES; ++role)
                 if (!was_in_place[role])
-                        log_warn("a socket was gone, put back",
-                                 log_str("socket", rpc_listener_path(sockets->listeners[role])));
+                        brake_log(&sockets->brakes[role], LOG_WARN, "a socket was gone, put back",
+                                  log_fields(log_str("socket",
+                                                     rpc_listener_path(sockets->listeners[role]))));
 }
 
 void sockets_set_registered(struct sockets *sockets, bool is_registered)

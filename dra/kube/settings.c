@@ -357,6 +357,11 @@ void settings_start(struct settings *settings)
         kube_watch_start(settings->watch);
 }
 
+void settings_look(struct settings *settings)
+{
+        kube_watch_resync(settings->watch);
+}
+
 void settings_free(struct settings *settings)
 {
         if (!settings)

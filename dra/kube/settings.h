@@ -69,6 +69,8 @@ struct settings_options {
 struct settings *settings_new(const struct settings_options *options);
 /* Once. */
 void settings_start(struct settings *settings);
+/* List the CRs again now. */
+void settings_look(struct settings *settings);
 /* No callback runs again. NULL is fine. */
 void settings_free(struct settings *settings);
 

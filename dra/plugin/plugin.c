@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "plugin/plugin.h"
 
+#include "base/brake.h"
 #include "base/error.h"
 #include "base/file.h"
 #include "base/log.h"
@@ -58,8 +59,8 @@ static void note_written(struct plugin *side, int r, const struct error *error)
 {
         side->is_unwritten = r < 0;
         if (side->is_unwritten)
-                log_warn("cannot save the list of allocated devices; continuing without it",
-                         log_str("reason", error->text));
+                log_warn_braked("cannot save the list of allocated devices; continuing without it",
+                                log_str("reason", error->text));
 }
 
 struct holders {

@@ -2,6 +2,7 @@
 #include "plugin/service.h"
 
 #include "base/backoff.h"
+#include "base/brake.h"
 #include "base/error.h"
 #include "base/log.h"
 #include "base/memory.h"
@@ -288,8 +289,8 @@ static void on_allocate(void *owner, struct rpc_call *call, const ProtobufCMessa
         struct error error = ERROR_NULL;
 
         if (allocate_all(plugin, request, &error) < 0) {
-                log_warn("pod refused", log_str("resource", PLUGIN_SERVICE_RESOURCE),
-                         log_str("reason", error.text));
+                log_warn_braked("pod refused", log_str("resource", PLUGIN_SERVICE_RESOURCE),
+                                log_str("reason", error.text));
                 rpc_call_fail(call, RPC_FAILED_PRECONDITION, error.text);
                 return;
         }
@@ -402,8 +403,8 @@ static void on_registered(void *owner, const ProtobufCMessage *reply, const stru
                         register_soon(plugin);
                 return;
         }
-        log_warn("kubelet did not register the device plugin; trying again",
-                 log_str("reason", error->text));
+        log_warn_braked("kubelet did not register the device plugin; trying again",
+                        log_str("reason", error->text));
         if (error->code == -EREMOTEIO && ++plugin->n_refusals == REFUSALS_OF_A_NAME)
                 take_another_name(plugin);
         register_soon(plugin);
@@ -441,8 +442,8 @@ static bool listen_if_gone(struct plugin_service *plugin)
         if (rpc_listener_listen(plugin->listener, &error) == 0)
                 return true;
         if (error.code != -ENOENT) /* kubelet will make the directory */
-                log_warn("the device plugin cannot listen; trying again",
-                         log_str("reason", error.text));
+                log_warn_braked("the device plugin cannot listen; trying again",
+                                log_str("reason", error.text));
         return false;
 }
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "rpc/listener.h"
 
+#include "base/brake.h"
 #include "base/error.h"
 #include "base/log.h"
 #include "base/memory.h"
@@ -74,8 +75,8 @@ static bool is_peer_trusted(int fd)
                 return false;
         if (peer.uid == 0 || peer.uid == geteuid())
                 return true;
-        log_warn("refused a connection: only root may call", log_int("uid", peer.uid),
-                 log_int("pid", peer.pid));
+        log_warn_braked("refused a connection: only root may call", log_int("uid", peer.uid),
+                        log_int("pid", peer.pid));
         return false;
 }
 
@@ -91,8 +92,8 @@ static void on_pause_over(void *owner)
  * descriptor is free. */
 static void pause_accepting(struct rpc_listener *listener, int code)
 {
-        log_warn("cannot accept a connection, trying again shortly",
-                 log_str("socket", listener->path), log_str("reason", strerror(code)));
+        log_warn_braked("cannot accept a connection, trying again shortly",
+                        log_str("socket", listener->path), log_str("reason", strerror(code)));
         poll_stop(listener->poll);
         timer_start(listener->pause, OUT_OF_FDS_PAUSE_MS);
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "rpc/pump.h"
 
+#include "base/brake.h"
 #include "base/log.h"
 #include "base/memory.h"
 
@@ -116,7 +117,7 @@ static void on_wake(uv_async_t *wake)
 static void log_for_grpc(gpr_log_func_args *args)
 {
         if (args->severity == GPR_LOG_SEVERITY_ERROR)
-                log_warn("gRPC reported an error", log_str("message", args->message));
+                log_warn_braked("gRPC reported an error", log_str("message", args->message));
 }
 
 struct rpc_pump *rpc_pump_start(uv_loop_t *loop)

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include "base/brake.h"
 #include "base/log.h"
 #include "base/memory.h"
 #include "base/text.h"
@@ -113,6 +114,13 @@ void log_write(enum log_level level, const char *message, const struct log_field
                 else
                         text_addf(&line, " %s=%" PRId64, fields->key, fields->number);
         trace("driver: %s%s", message, line.bytes ? line.bytes : "");
+}
+
+/* Without a brake: its clock is the real one. */
+void brake_log(struct brake *brake, enum log_level level, const char *message,
+               const struct log_field *fields)
+{
+        log_write(level, message, fields);
 }
 
 /* ---- the table at the end ---- */
