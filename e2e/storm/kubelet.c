@@ -89,7 +89,7 @@ static void on_refused_after_all(void *owner)
         struct pod *pod = owner;
 
         trace("kubelet refuses %s after all", pod->name);
-        truth_give_back(pod);
+        truth_refused_after_all(pod);
         pod->is_in_manager = false;
         pod->stage = POD_UNSEEN;
         cluster_pod_over(pod);
