@@ -148,6 +148,7 @@ certificates() (
                 --tls-cert "$T/server.crt" --tls-key "$T/server.key" --client-ca "$T/ca.crt"
         eventually 10 test -s "$T/tls.port"
         # shellcheck disable=SC2034  # read by driver_flags
+        # shellcheck disable=SC2034  # read by driver_flags
         API=https://127.0.0.1:$(cat "$T/tls.port")
         launch_driver driver --ca-file "$T/ca.crt" --client-cert "$T/client.crt" --client-key "$T/client.key"
         published
@@ -166,6 +167,7 @@ tls_api() { # CERTIFICATE: the API server with it; API is its address
         start api "$SIM/apiserver-sim" --control "$T/api.ctl" --port 0 --port-file "$T/tls.port" \
                 --tls-cert "$1" --tls-key "$T/server.key"
         eventually 10 test -s "$T/tls.port"
+        # shellcheck disable=SC2034  # read by driver_flags
         API=https://127.0.0.1:$(cat "$T/tls.port")
 }
 server_certificate() { # NAME DAYS SUBJECT_ALT_NAME: signed by the CA
