@@ -131,3 +131,19 @@ signal.pause()' "$STATE/dra.sock"
         rm "$T/driver.pid"
         [ "$(grep -c 'stopping signal=' "$T/driver.log")" = 1 ]
 }
+
+@test "a scenario cannot lose a process by starting another of its name" {
+        start sleeper sleep 600
+        local first
+        first=$(pid_of sleeper)
+        run start sleeper sleep 600
+        [ "$status" -eq 1 ]
+        [[ $output == *"the sleeper with pid $first still runs"* ]]
+        [ "$(pid_of sleeper)" = "$first" ]
+        end sleeper || true
+        start sleeper sleep 600
+        # Once it has ended by itself, its name is free.
+        kill -KILL "$(pid_of sleeper)"
+        eventually 10 eval '! is_running sleeper'
+        start sleeper true
+}
