@@ -41,7 +41,7 @@ DRIVER = os.environ.get("DRIVER", ROOT / "build/plain-gcc/dra-driver-tdx")
 NODE = "node1"
 CAPACITY = 40
 ERROR_MAX = 400  # bytes of a claim's error: it goes into a pod's event
-MESSAGE_MAX = 4 << 20
+MESSAGE_MAX = 256 << 10
 V1, V1BETA1 = VERSIONS = "v1.DRAPlugin", "v1beta1.DRAPlugin"
 PREPARE, UNPREPARE = "NodePrepareResources", "NodeUnprepareResources"
 METHODS = (api.GET_INFO, api.NOTIFY,
@@ -524,7 +524,7 @@ def _(node):
     assert not node.held()
 
 
-@check("a message of 4 MiB is served, and one byte more is RESOURCE_EXHAUSTED")
+@check("a message of 256 KiB is served, and one byte more is RESOURCE_EXHAUSTED")
 def _(node):
     claim = Claim("x" * (MESSAGE_MAX - 100))
     claim.name += "x" * (MESSAGE_MAX - request(PREPARE, [claim]).ByteSize())
