@@ -224,7 +224,7 @@ static void call_serve(struct rpc_call *call)
                 rpc_call_fail(call, RPC_UNIMPLEMENTED, "this driver does not serve that method");
                 return;
         }
-        request = rpc_wire_unpack(slot->method->request, call->request);
+        request = rpc_wire_unpack(slot->method->request, call->request, true);
         if (!request) {
                 /* The message is garbage, or the peer reset the stream before sending it. */
                 rpc_call_fail(call, RPC_INVALID_ARGUMENT,
