@@ -147,3 +147,30 @@ signal.pause()' "$STATE/dra.sock"
         eventually 10 eval '! is_running sleeper'
         start sleeper true
 }
+
+# The limits of a user namespace hold in it alone.
+driver_without() { # instances | watches
+        unshare --user --map-root-user true || skip "needs user namespaces"
+        local limit=$1
+        driver_flags
+        # shellcheck disable=SC2016
+        start driver unshare --user --map-root-user sh -c 'echo 0 >"/proc/sys/user/max_inotify_$1" && shift && exec "$@"' \
+                sh "$limit" "$DRIVER" run "${FLAGS[@]}"
+        kubelet wait-registered tdx.kubevirt.io 40s
+}
+
+@test "without inotify the driver serves at the pace of its poll, and says once which sysctl to raise" {
+        local limit
+        for limit in instances watches; do
+                driver_without $limit
+                said driver "cannot watch directories.* sysctl=fs.inotify.max_user_$limit "
+                api claim default/$limit tdx0
+                kubelet prepare default/$limit
+                kubelet unprepare default/$limit
+                rm "$REGISTRY/tdx.kubevirt.io-reg.sock"
+                said driver "a socket was gone, put back" 10
+                kubelet wait-registered tdx.kubevirt.io 40s
+                [ "$(grep -c 'cannot watch directories' "$T/driver.log")" = 1 ]
+                stop_driver
+        done
+}

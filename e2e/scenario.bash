@@ -181,3 +181,15 @@ sys.exit(answer.status != 200)' "http://$address$1"
 metric() { # SERIES VALUE [INSTANCE]: succeeds if the metrics have this series with this value
         page /metrics "${3:-driver}" | grep -qxF "$1 $2"
 }
+
+# A slice that another client writes.
+post_slice() { # NAME SPEC
+        /usr/bin/python3 - "$API" "$1" "$2" <<'PY'
+import json, sys, urllib.request
+body = {"apiVersion": "resource.k8s.io/v1", "kind": "ResourceSlice", "metadata": {"name": sys.argv[2]},
+        "spec": json.loads(sys.argv[3])}
+urllib.request.urlopen(urllib.request.Request(
+    sys.argv[1] + "/apis/resource.k8s.io/v1/resourceslices", json.dumps(body).encode(),
+    {"Content-Type": "application/json"}), timeout=10)
+PY
+}

@@ -115,3 +115,31 @@ recorded() { page /readyz && metric tdx_records_refused 0; }
         mv "$STATE" "$T/away"
         eventually 15 grep -q tdx "$STATE/plugin-devices"
 }
+
+@test "a read-only disk at the start: the driver says what it is and ends, and what was held is held when it is writable" {
+        [ "$(id -u)" = 0 ] || skip "needs root to mount"
+        mkdir -p "$K/plugins"
+        mount -t tmpfs -o size=1m tmpfs "$K/plugins" || skip "cannot mount"
+        driver --serve dra
+        fill
+        stop_driver
+        mount -o remount,ro "$K/plugins"
+        driver_flags
+        run "$DRIVER" run "${FLAGS[@]}"
+        [ "$status" -eq 1 ]
+        [[ $output == *"on a read-only disk, and no claim can be prepared or unprepared"*"Read-only file system"* ]]
+        mount -o remount,rw "$K/plugins"
+        driver --serve dra
+        holds 2
+        kubelet unprepare default/a
+        holds 1
+
+        # An empty one, too.
+        stop_driver
+        rm -rf "$STATE"
+        mount -o remount,ro "$K/plugins"
+        run "$DRIVER" run "${FLAGS[@]}"
+        [ "$status" -eq 1 ]
+        [[ $output == *"on a read-only disk"*"cannot create directory"* ]]
+        mount -o remount,rw "$K/plugins"
+}
