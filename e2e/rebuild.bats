@@ -47,6 +47,22 @@ refuses_another() {
         kubelet prepare default/late
 }
 
+@test "a lost claim that kubelet unprepares while the API server is asked for it stays released" {
+        driver --serve dra
+        claims 0 0
+        kill_driver
+        rm -rf "$STATE/claims"
+        api slow 3000 GET /apis/resource.k8s.io/v1/namespaces
+        driver --serve dra
+        said driver "records of claims are missing" 15
+        kubelet unprepare default/c0
+        # No claim is prepared before the lost ones are settled.
+        api claim default/next tdx0
+        kubelet prepare --retry 40s --interval 200ms default/next
+        holds 1
+        if says driver "holding and recording it"; then false; fi
+}
+
 @test "one lost record of many is written again" {
         driver --serve dra
         claims 0 3

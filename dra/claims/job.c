@@ -429,6 +429,16 @@ static void job_read(struct job *job)
 
 /* ---- releasing ---- */
 
+/* Also if no such claim is held: kubelet may list it still, and it must not be taken for one whose
+ * record was lost. */
+static void job_tell_released(const struct job *job)
+{
+        const struct prepare_options *options = &job->prepare->options;
+
+        if (options->on_released)
+                options->on_released(options->owner, job->namespace_, job->name);
+}
+
 static void job_release_in_ledger(struct job *job)
 {
         struct prepare *prepare = job->prepare;
@@ -437,8 +447,7 @@ static void job_release_in_ledger(struct job *job)
         /* kubelet may unprepare a claim that is held by name only, because its record was lost. */
         ledger_claim_free(
                 ledger_release_unidentified(prepare->options.ledger, job->namespace_, job->name));
-        if (prepare->options.on_released)
-                prepare->options.on_released(prepare->options.owner, job->namespace_, job->name);
+        job_tell_released(job);
         log_info("claim unprepared", log_str("claim", job->name),
                  log_str("namespace", job->namespace_), log_str("uid", job->uid),
                  log_int("held", ledger_held(prepare->options.ledger)),
@@ -510,6 +519,8 @@ void job_advance(struct job *job)
                 }
                 if (ledger_find_unidentified(prepare->options.ledger, job->namespace_, job->name))
                         job_release_in_ledger(job);
+                else
+                        job_tell_released(job);
                 answer_all(&job->releases, NULL, &success);
                 list_splice_tail(&job->prepares, &job->again);
         }

@@ -21,7 +21,7 @@ struct prepare_options {
         const char *pool;     /* the node's name */
         uint64_t wait_ms;     /* longest wait for room, or for an API server that does not answer */
         void (*on_held_changed)(void *owner); /* the set of held TDs has changed */
-        /* A claim was unprepared or released. May be NULL. */
+        /* A claim was unprepared, whether or not it was held, or released. May be NULL. */
         void (*on_released)(void *owner, const char *namespace_, const char *name);
         /* A held claim is about to be answered: make sure that a container can be given the devices
          * that the answer names. A negative errno with its text refuses this Prepare. */
