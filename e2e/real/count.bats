@@ -73,8 +73,9 @@ has_restarted() { [ "$(n_restarts)" -gt "$1" ] && driver_metric 'tdx_registered{
         running held
         n_held 1
         before=$(n_restarts)
+        # Renamed first: the driver puts back what is missing, and rm would find a directory that is not empty.
         on node1 sh -c 'for d in /var/run/cdi /var/lib/kubelet/plugins_registry /var/lib/kubelet/plugins/tdx.kubevirt.io; do
-                rm -rf $d; mkdir -p $d; done'
+                mv $d $d.gone && mkdir -p $d; done'
         # kubelet's own watch of plugins_registry has ended with the directory, so it is restarted, too.
         daemon node1 stop kubelet
         daemon node1 start kubelet
@@ -85,6 +86,7 @@ has_restarted() { [ "$(n_restarts)" -gt "$1" ] && driver_metric 'tdx_registered{
         running vm
         quotes vm
         eventually 20 n_held 2
+        on node1 sh -c 'rm -rf /var/run/cdi.gone /var/lib/kubelet/plugins_registry.gone /var/lib/kubelet/plugins/tdx.kubevirt.io.gone'
 }
 
 host_runs() { on node1 sh -c "echo 'tdx $1' >/run/e2e/cgroup/misc.current"; } # N TDs, by the kernel's count
