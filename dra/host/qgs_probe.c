@@ -4,6 +4,7 @@
 #include "base/memory.h"
 #include "base/poll.h"
 #include "base/timer.h"
+#include "host/qgs_message.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -15,66 +16,11 @@
 #include <time.h>
 #include <unistd.h>
 
-#define MAJOR_VERSION          1
-#define PLATFORM_INFO_RESPONSE 5
-#define HEADER_SIZE            16
-#define ANSWER_MAX             4096 /* 68 with Intel's own library */
-
-/* ---- the protocol ---- */
-
-static uint32_t read_le16(const unsigned char *bytes)
-{
-        return (uint32_t)bytes[0] | (uint32_t)bytes[1] << 8;
-}
-
-static uint32_t read_le32(const unsigned char *bytes)
-{
-        return read_le16(bytes) | read_le16(bytes + 2) << 16;
-}
-
-static uint32_t read_be32(const unsigned char *bytes)
-{
-        return (uint32_t)bytes[0] << 24 | (uint32_t)bytes[1] << 16 | (uint32_t)bytes[2] << 8 |
-               (uint32_t)bytes[3];
-}
-
-int qgs_probe_parse_answer(const unsigned char *bytes, size_t n, char *ret_failure,
-                           size_t n_failure)
-{
-        uint32_t length, error;
-
-        if (n < 4)
-                return 1;
-        length = read_be32(bytes);
-        if (length < HEADER_SIZE || length > ANSWER_MAX - 4) {
-                (void)snprintf(ret_failure, n_failure, "its answer claims to have %u bytes",
-                               length);
-                return -EBADMSG;
-        }
-        if (n < 4 + (size_t)length)
-                return 1;
-        bytes += 4;
-        error = read_le32(bytes + 12);
-        /* The message has its size, too. QGS's own decoder insists on that and on the version. */
-        if (read_le16(bytes) != MAJOR_VERSION || read_le32(bytes + 8) != length ||
-            (!error && read_le32(bytes + 4) != PLATFORM_INFO_RESPONSE)) {
-                (void)snprintf(ret_failure, n_failure, "its answer is not one of QGS");
-                return -EBADMSG;
-        }
-        /* The type may be 5 or 1: QGS answers a request that it cannot decode as if it had asked
-         * for a quote. */
-        if (error) {
-                (void)snprintf(ret_failure, n_failure, "it answers with error 0x%x", error);
-                return -EBADMSG;
-        }
-        return 0;
-}
-
 /* ---- a connection ---- */
 
 struct answer {
         size_t n;
-        unsigned char bytes[ANSWER_MAX];
+        unsigned char bytes[QGS_PLATFORM_INFO_MAX];
 };
 
 /* --host-root may make a path too long for sun_path. Such a socket is reached through a descriptor
@@ -111,8 +57,6 @@ static int connect_to(int fd, const char *path)
 /* Connect and send the request in one piece: a new connection has room for 20 bytes. */
 static int ask(const char *path, gid_t group)
 {
-        static const unsigned char request[] = { 0, 0, 0,  16, 1, 0, 1, 0, 4, 0,
-                                                 0, 0, 16, 0,  0, 0, 0, 0, 0, 0 };
         _cleanup_(close) int fd = -1;
         struct vm_groups groups = VM_GROUPS_NULL;
         int r;
@@ -125,7 +69,8 @@ static int ask(const char *path, gid_t group)
         vm_groups_give_back(&groups);
         if (r < 0)
                 return r;
-        if (send(fd, request, sizeof(request), MSG_NOSIGNAL) != sizeof(request))
+        if (send(fd, qgs_platform_info_request, QGS_PLATFORM_INFO_REQUEST_SIZE, MSG_NOSIGNAL) !=
+            QGS_PLATFORM_INFO_REQUEST_SIZE)
                 return -EPIPE; /* QGS has just ended */
         return take_fd(&fd);
 }
@@ -153,6 +98,7 @@ static bool hear(int fd, struct answer *answer, bool was_silent, enum qgs_probe_
 {
         ssize_t n = recv(fd, answer->bytes + answer->n, sizeof(answer->bytes) - answer->n,
                          MSG_DONTWAIT);
+        uint32_t error;
         int r;
 
         if (n < 0 && (errno == EAGAIN || errno == EINTR))
@@ -167,7 +113,8 @@ static bool hear(int fd, struct answer *answer, bool was_silent, enum qgs_probe_
                 return true;
         }
         answer->n += (size_t)n;
-        r = qgs_probe_parse_answer(answer->bytes, answer->n, ret_failure, n_failure);
+        r = qgs_message_read_platform_info(answer->bytes, answer->n, &error, ret_failure,
+                                           n_failure);
         *ret = r < 0 ? QGS_PROBE_FAILING : QGS_PROBE_ANSWERED;
         return r <= 0;
 }
