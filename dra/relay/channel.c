@@ -7,6 +7,7 @@
 #include "base/timer.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <stdbool.h>
 #include <uv.h>
 
@@ -20,6 +21,7 @@ struct channel {
         struct timer *again;
         channel_on_message *on_message;
         channel_on_end *on_end;
+        channel_on_sent *on_sent; /* NULL: not watched */
         void *owner;
         bool wants_room; /* the poll waits for it */
         bool has_ended;
@@ -82,6 +84,8 @@ static void send_unsent(struct channel *channel)
                 drop(channel, first);
         }
         watch(channel, false);
+        if (channel->on_sent)
+                channel->on_sent(channel->owner);
 }
 
 static void on_again(void *owner)
@@ -98,12 +102,13 @@ static void end(struct channel *channel, int code)
         channel->on_end(channel->owner, code);
 }
 
-static void receive(struct channel *channel)
+/* False: the channel has ended or is freed. */
+static bool receive(struct channel *channel, unsigned n_max)
 {
         bool is_freed = false;
 
         channel->is_freed = &is_freed;
-        for (unsigned i = 0; i < AT_ONCE; ++i) {
+        for (unsigned i = 0; i < n_max; ++i) {
                 struct worker_message message;
                 int fd = -1;
                 int r = worker_message_receive(channel->fd, channel->peer, &message, &fd);
@@ -111,28 +116,30 @@ static void receive(struct channel *channel)
                 if (r == -EAGAIN)
                         break;
                 if (r && r != -EMFILE) {
+                        channel->is_freed = NULL;
                         end(channel, r == 1 ? 0 : r);
-                        return;
+                        return false;
                 }
                 channel->on_message(channel->owner, &message, fd);
                 if (is_freed)
-                        return;
+                        return false;
         }
         channel->is_freed = NULL;
+        return true;
 }
 
+/* With an error, such as the reset that a dying peer leaves, libuv has stopped the poll. What the
+ * peer said before is still there. */
 static void on_ready(void *owner, int status, int events)
 {
         struct channel *channel = owner;
 
-        if (status < 0) {
-                end(channel, status);
-                return;
-        }
         if (events & UV_WRITABLE)
                 send_unsent(channel);
-        if (events & UV_READABLE)
-                receive(channel);
+        if (status == 0 && (events & UV_READABLE))
+                (void)receive(channel, AT_ONCE);
+        else if (status < 0 && receive(channel, UINT_MAX))
+                end(channel, status);
 }
 
 struct channel *channel_new(uv_loop_t *loop, int fd, enum worker_side peer,
@@ -151,6 +158,11 @@ struct channel *channel_new(uv_loop_t *loop, int fd, enum worker_side peer,
         if (!channel->poll || poll_start(channel->poll, UV_READABLE) < 0)
                 abort(); /* cannot fail: it is a socket, and nothing else polls it */
         return channel;
+}
+
+void channel_watch_sent(struct channel *channel, channel_on_sent *on_sent)
+{
+        channel->on_sent = on_sent;
 }
 
 void channel_free(struct channel *channel)

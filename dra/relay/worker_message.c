@@ -136,9 +136,11 @@ int worker_message_receive(int fd, enum worker_side from, struct worker_message 
         bool is_lost;
         ssize_t n;
 
+        /* A reset (the peer died with messages of ours unread) is told once, before the messages
+         * that the peer had sent. */
         do
                 n = recvmsg(fd, &header, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
-        while (n < 0 && errno == EINTR);
+        while (n < 0 && (errno == EINTR || errno == ECONNRESET));
         if (n < 0)
                 return -errno;
         if (n == 0)
