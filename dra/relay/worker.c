@@ -197,10 +197,13 @@ struct worker *worker_new(uv_loop_t *loop, int channel_fd, unsigned n_descriptor
 
 void worker_free(struct worker *worker)
 {
-        probe_free(worker->probe);
+        if (worker->probe)
+                probe_stop(worker->probe);
         vms_free(worker->vms);
-        doors_free(take_ptr(worker->doors));
+        /* Exchanges that were abandoned still have their turns, which the next two own. */
         exchanges_free(worker->exchanges);
+        probe_free(worker->probe);
+        doors_free(worker->doors);
         channel_free(worker->serving.channel);
         free(worker);
 }
