@@ -237,7 +237,7 @@ static inline void rig_start_with(const struct worker_limits *limits, unsigned n
         struct worker_message message = message_of(WORKER_LIMITS, 0);
         int pair[2];
 
-        (void)snprintf(rig.directory, sizeof(rig.directory), "/tmp/test-relay.XXXXXX");
+        (void)snprintf(rig.directory, sizeof(rig.directory), "/tmp/test-relay-worker.XXXXXX");
         ck_assert_ptr_nonnull(mkdtemp(rig.directory));
         ck_assert_int_eq(uv_loop_init(&rig.loop), 0);
         ck_assert_int_eq(
