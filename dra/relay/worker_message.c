@@ -36,11 +36,18 @@ static bool is_td(const struct relay_td *td)
         return td->device < RELAY_DEVICES_MAX && td->path < RELAY_N_PATHS;
 }
 
+static bool are_limits(const struct worker_limits *limits)
+{
+        return limits->n_connections && limits->n_requests && limits->half_ms && limits->idle_ms &&
+               limits->retry_ms && limits->answer_ms > limits->retry_ms && limits->probe_ms > 1 &&
+               limits->server_ms > limits->probe_ms;
+}
+
 static bool has_possible_values(const struct worker_message *message)
 {
         switch (message->kind) {
         case WORKER_LIMITS:
-                return message->limits.n_connections && message->limits.n_requests;
+                return are_limits(&message->limits);
         case WORKER_LISTEN:
                 return is_td(&message->listener.td);
         case WORKER_NOT_CONNECTED:

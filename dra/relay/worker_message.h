@@ -17,7 +17,8 @@
 
 #include <stdint.h>
 
-/* The defaults are in WORKER_LIMITS_DEFAULT. */
+/* None is 0; retry_ms < answer_ms, probe_ms < server_ms. The defaults are in WORKER_LIMITS_DEFAULT.
+ */
 struct worker_limits {
         uint32_t n_connections; /* of VMs, open at a time for each TD */
         uint32_t n_requests;    /* at QGS at a time for each TD */
@@ -82,7 +83,8 @@ enum worker_qgs_result {
         WORKER_QGS_CLOSED,   /* it closed without a whole reply */
         WORKER_QGS_ERROR,    /* it answered a probe with an error; code */
         WORKER_QGS_GARBLED,  /* what it replied is not of its format */
-        WORKER_QGS_SILENT,   /* no reply in time. A late end of the connection is not told */
+        WORKER_QGS_SILENT,   /* no reply to a probe in probe_ms / 2, to a request in probe_ms. How a
+                              * probe ends later is told, too */
         WORKER_QGS_N_RESULTS
 };
 
