@@ -12,6 +12,7 @@
 #include "device.h"
 #include "host/kubelet.h"
 #include "host/qgs_path.h"
+#include "host/relay_message.h"
 #include "rpc/listener.h"
 
 #include <errno.h>
@@ -157,6 +158,17 @@ static int parse_attestation(const struct option *option, const char *value, voi
         return option_invalid(option, value, "one of from-kubevirt, enforced, optional", err);
 }
 
+static int parse_qgs(const struct option *option, const char *value, void *field,
+                     struct error *err)
+{
+        bool is_relaying = strcmp(value, "relay") == 0;
+
+        if (!is_relaying && strcmp(value, "direct") != 0)
+                return option_invalid(option, value, "direct or relay", err);
+        *(bool *)field = is_relaying;
+        return 0;
+}
+
 static int parse_listen(const struct option *option, const char *value, void *field,
                         struct error *err)
 {
@@ -198,6 +210,9 @@ static const struct option rows[] = {
 
         { .meaning = "Attestation" },
         { "attestation", "POLICY", "from-kubevirt", "enforced: place no new VM here while QGS does not answer; optional: always place VMs; from-kubevirt: do what the KubeVirt CR says", parse_attestation, field(attestation) },
+        { "qgs", "direct|relay", "direct", "how a VM reaches QGS: direct, by QGS's own socket; relay, by a socket of its own that tdx-quote-relay keeps through every restart of QGS (direct where no relay runs)", parse_qgs, field(is_relaying) },
+        { "relay-dir", "DIR", RELAY_DIRECTORY, "tdx-quote-relay's directory", option_parse_string, field(relay_dir) },
+        { "quote-log", "FILE|journal", NULL, "with the relay: write a line of JSON for each request of a VM (time, node, device, namespace, pod, outcome, latency, SHA-256 of the report data)", option_parse_string, field(quote_log) },
         { "qgs-socket", "PATH", NULL, "socket of the Quote Generation Service (QGS) on the host; default: the KubeVirt CR's, or " QGS_PATH_DEFAULT ". The driver asks QGS for PLATFORM_INFO every 8 s, which starts a socket-activated QGS", option_parse_string, field(qgs_socket) },
         { "vm-qgs-socket", "PATH", NULL, "path of that socket in the VM's container, where QEMU connects to it; default: as for --qgs-socket", option_parse_string, field(vm_qgs_socket) },
 
@@ -340,10 +355,27 @@ static int check_names(const struct config *config, struct error *err)
                          config->qgs_socket, vm);
 }
 
+/* The relay connects to QGS wherever it is, and VMs see the relay's directories alone. */
+static int check_relayed_sockets(const struct config *config, struct error *err)
+{
+        int r = 0;
+
+        if (config->relay_dir[0] != '/')
+                return error_set(err, -EINVAL, "--relay-dir: %s is not an absolute path",
+                                 config->relay_dir);
+        if (config->qgs_socket)
+                r = qgs_path_check_form("--qgs-socket", config->qgs_socket, err);
+        if (!r && config->vm_qgs_socket)
+                r = qgs_path_check_form("--vm-qgs-socket", config->vm_qgs_socket, err);
+        return r;
+}
+
 int config_check_sockets(const struct config *config, struct error *err)
 {
         int r = 0;
 
+        if (config->is_relaying)
+                return check_relayed_sockets(config, err);
         if (config->qgs_socket)
                 r = config_check_qgs_socket(config, "--qgs-socket", config->qgs_socket, err);
         if (!r && config->vm_qgs_socket)
@@ -385,6 +417,8 @@ void config_deinit(struct config *config)
         free(config->kubelet_dir);
         free(config->device_plugin_dir);
         free(config->cdi_dir);
+        free(config->relay_dir);
+        free(config->quote_log);
         free(config->qgs_socket);
         free(config->vm_qgs_socket);
         free(config->misc_capacity);

@@ -29,6 +29,9 @@ struct config {
         char *cdi_dir;
 
         enum config_attestation attestation;
+        bool is_relaying;    /* VMs reach QGS through the quote relay, where one runs */
+        char *relay_dir;     /* the relay's directory, the same on the host and in the container */
+        char *quote_log;     /* a file, or "journal": a line for each request of a VM; NULL: none */
         char *qgs_socket;    /* on the host; NULL: follow the KubeVirt CR */
         char *vm_qgs_socket; /* inside the VM's container; NULL: follow the KubeVirt CR */
 

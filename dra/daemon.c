@@ -155,8 +155,11 @@ static const struct misc_tree *read_running(void *owner, uint64_t *ret_now_ms)
 static void read_capacity(struct daemon *daemon)
 {
         read_module(daemon);
-        if (capacity_read(&daemon->total))
+        if (capacity_read(&daemon->total)) {
+                /* First the mounts, then who may have them. */
+                attestation_set_devices(daemon->attestation, daemon->total.tds);
                 node_set_total(daemon->node, daemon->total.tds);
+        }
         node_measure(daemon->node);
 }
 
@@ -384,6 +387,7 @@ static void set_up_attestation(struct daemon *daemon)
                                                      .config = config,
                                                      .api = daemon->api,
                                                      .on_changed = on_attestation_changed,
+                                                     .on_event = on_event,
                                                      .owner = daemon };
         const struct device_health_options device_health_options = { .loop = &daemon->loop,
                                                                      .server = daemon->server,

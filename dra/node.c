@@ -5,6 +5,7 @@
 #include "base/error.h"
 #include "base/log.h"
 #include "base/memory.h"
+#include "cdi/spec.h"
 #include "claims/prepare.h"
 #include "claims/rebuild.h"
 #include "claims/reconcile.h"
@@ -201,9 +202,10 @@ static int on_allocating(void *owner, unsigned n, struct error *err)
 
 static void put_attestation_in_force(struct node *node)
 {
-        const struct attestation_facts *attestation = &node->attestation;
+        struct cdi_mount mount = injection_mount(&node->attestation);
 
-        plugin_set_mount(node->plugin, attestation->host_directory, attestation->vm_directory);
+        plugin_set_mount(node->plugin, &mount);
+        free((char *)mount.container_path);
         close_plugin(node);
         if (!node->is_active)
                 return;

@@ -82,6 +82,9 @@ struct qgs_verdict_state {
 
 struct qgs_verdict {
         char socket[108];
+        /* Set after qgs_verdict_init(): the quote relay connects for the VMs, so what a VM could
+         * open itself does not matter. */
+        bool is_relayed;
         bool is_seen;
         struct qgs_sight sight;
         unsigned n_sockets; /* seen so far */

@@ -7,7 +7,7 @@
 #include "base/memory.h"
 #include "base/poll.h"
 #include "base/timer.h"
-#include "relay/connection.h"
+#include "host/relay_connection.h"
 #include "relay/outcomes.h"
 
 #include <errno.h>

@@ -4,7 +4,7 @@
 #include "base/log.h"
 #include "base/memory.h"
 #include "base/timer.h"
-#include "relay/connection.h"
+#include "host/relay_connection.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "relay/connection.h"
+#include "host/relay_connection.h"
 
 #include "base/error.h"
 #include "base/list.h"
