@@ -96,7 +96,7 @@ START_TEST(what_the_other_side_never_sends_is_refused_and_its_descriptor_closed)
         for (size_t i = 0; i < array_size(rows); ++i)
                 rows[i] = listen_message(5, RELAY_CLAIM);
         /* [0]: right but for the side that it is said to come from. [1]: without its descriptor. */
-        rows[2].listener.td.device = WORKER_DEVICES_MAX;
+        rows[2].listener.td.device = RELAY_DEVICES_MAX;
         rows[3].listener.td.path = RELAY_N_PATHS;
         rows[4].kind = 0;
         rows[5].kind = WORKER_PING; /* with a descriptor */

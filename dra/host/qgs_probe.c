@@ -4,15 +4,14 @@
 #include "base/memory.h"
 #include "base/poll.h"
 #include "base/timer.h"
+#include "host/qgs_connect.h"
 #include "host/qgs_message.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <poll.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/un.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -23,73 +22,17 @@ struct answer {
         unsigned char bytes[QGS_PLATFORM_INFO_MAX];
 };
 
-/* --host-root may make a path too long for sun_path. Such a socket is reached through a descriptor
- * of its directory. */
-static int shorten(const char *path, char *ret, size_t n_ret, int *ret_directory_fd)
-{
-        const char *slash = strrchr(path, '/');
-        _cleanup_(free) char *directory = NULL;
-        int n;
-
-        if (strlen(path) < n_ret) {
-                memcpy(ret, path, strlen(path) + 1);
-                return 0;
-        }
-        directory = xstrndup(path, (size_t)(slash - path));
-        *ret_directory_fd = open(directory, O_PATH | O_DIRECTORY | O_CLOEXEC);
-        if (*ret_directory_fd < 0)
-                return -errno;
-        n = snprintf(ret, n_ret, "/proc/self/fd/%d%s", *ret_directory_fd, slash);
-        return n < (int)n_ret ? 0 : -ENAMETOOLONG;
-}
-
-static int connect_to(int fd, const char *path)
-{
-        struct sockaddr_un address = { .sun_family = AF_UNIX };
-        _cleanup_(close) int directory_fd = -1;
-        int r = shorten(path, address.sun_path, sizeof(address.sun_path), &directory_fd);
-
-        if (r < 0)
-                return r;
-        return connect(fd, (struct sockaddr *)&address, sizeof(address)) < 0 ? -errno : 0;
-}
-
 /* Connect and send the request in one piece: a new connection has room for 20 bytes. */
 static int ask(const char *path, gid_t group)
 {
-        _cleanup_(close) int fd = -1;
-        struct vm_groups groups = VM_GROUPS_NULL;
-        int r;
+        _cleanup_(close) int fd = qgs_connect(path, group);
 
-        fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
         if (fd < 0)
-                return -errno;
-        (void)vm_groups_take(group, &groups);
-        r = connect_to(fd, path);
-        vm_groups_give_back(&groups);
-        if (r < 0)
-                return r;
+                return fd;
         if (send(fd, qgs_platform_info_request, QGS_PLATFORM_INFO_REQUEST_SIZE, MSG_NOSIGNAL) !=
             QGS_PLATFORM_INFO_REQUEST_SIZE)
                 return -EPIPE; /* QGS has just ended */
         return take_fd(&fd);
-}
-
-static enum qgs_probe_result classify(int code)
-{
-        switch (-code) {
-        case ECONNREFUSED:
-                return QGS_PROBE_REFUSED;
-        case EAGAIN:
-                return QGS_PROBE_FULL;
-        case EACCES:
-        case EPERM:
-                return QGS_PROBE_NOT_ALLOWED;
-        case EPIPE:
-                return QGS_PROBE_FAILING;
-        default:
-                return QGS_PROBE_OURS;
-        }
 }
 
 /* Read what has arrived. False: the answer is incomplete. */
@@ -178,7 +121,7 @@ struct qgs_probe *qgs_probe_start(uv_loop_t *loop, const char *socket, gid_t gro
         int fd = ask(socket, group);
 
         if (fd < 0) {
-                on_told(owner, classify(fd), strerror(-fd), true);
+                on_told(owner, qgs_connect_result(fd), strerror(-fd), true);
                 return NULL;
         }
         probe = xcalloc(1, sizeof(*probe));
@@ -251,7 +194,7 @@ static enum qgs_probe_result probe_once(const char *path, gid_t group, char *ret
 
         if (fd < 0) {
                 (void)snprintf(ret_failure, n_failure, "%s", strerror(-fd));
-                return classify(fd);
+                return qgs_connect_result(fd);
         }
         if (wait_for(fd, &answer, asked_ms + QGS_PROBE_SILENCE_MS, false, &result, ret_failure,
                      n_failure))

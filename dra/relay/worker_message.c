@@ -8,24 +8,6 @@
 #include <string.h>
 #include <sys/socket.h>
 
-const char *relay_path_name(enum relay_path path)
-{
-        static const char *const names[] = { [RELAY_CLAIM] = "claim", [RELAY_PLUGIN] = "plugin" };
-
-        return names[path];
-}
-
-const char *relay_outcome_name(enum relay_outcome outcome)
-{
-        static const char *const names[] = {
-                [RELAY_DELIVERED] = "delivered",       [RELAY_QGS_ERROR] = "qgs-error",
-                [RELAY_GAVE_UP] = "gave-up",           [RELAY_MALFORMED] = "malformed",
-                [RELAY_REFUSED_TYPE] = "refused-type", [RELAY_LEFT] = "left",
-        };
-
-        return names[outcome];
-}
-
 /* ---- what is a message ---- */
 
 static const struct {
@@ -51,7 +33,7 @@ static const struct {
 
 static bool is_td(const struct relay_td *td)
 {
-        return td->device < WORKER_DEVICES_MAX && td->path < RELAY_N_PATHS;
+        return td->device < RELAY_DEVICES_MAX && td->path < RELAY_N_PATHS;
 }
 
 static bool are_limits(const struct worker_limits *limits)

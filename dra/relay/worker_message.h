@@ -13,19 +13,9 @@
  */
 #pragma once
 
+#include "host/relay_message.h"
+
 #include <stdint.h>
-
-#define WORKER_DEVICES_MAX 4096 /* tdx0 to tdx4095 */
-
-enum relay_path { RELAY_CLAIM, RELAY_PLUGIN, RELAY_N_PATHS };
-
-const char *relay_path_name(enum relay_path path); /* "claim", "plugin"; static */
-
-/* A TD of one path, "claim-tdx5". The same number on the other path is another VM's. */
-struct relay_td {
-        uint32_t device; /* < WORKER_DEVICES_MAX */
-        uint32_t path;   /* enum relay_path */
-};
 
 /* None is 0; retry_ms < answer_ms, probe_ms < server_ms. The defaults are in WORKER_LIMITS_DEFAULT.
  */
@@ -75,23 +65,6 @@ struct worker_listener {
         uint32_t id;
         struct relay_td td;
 };
-
-enum relay_outcome {
-        RELAY_DELIVERED, /* a quote, written to the VM */
-        RELAY_QGS_ERROR, /* QGS's error reply, passed on; code. Any VM can provoke one by a report
-                          * that is none, so it tells nothing of QGS */
-        RELAY_GAVE_UP,   /* cause: of the last attempt; -EBUSY: its turn never came; -ETIMEDOUT: QGS
-                          * was silent; -ECONNRESET: it closed without a reply; -EBADMSG: what it
-                          * replied is no reply; -ENOTCONN: the holder is gone; or connect(2)'s */
-        RELAY_MALFORMED, /* not a whole request of QGS's format in time */
-        RELAY_REFUSED_TYPE, /* not a request for a quote */
-        RELAY_LEFT,         /* the VM closed before its reply */
-        RELAY_N_OUTCOMES
-};
-
-const char *relay_outcome_name(enum relay_outcome outcome); /* "delivered", "qgs-error", ... */
-
-#define RELAY_DIGEST_SIZE 32
 
 struct worker_outcome {
         struct relay_td td;

@@ -1,0 +1,125 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "host/qgs_connect.h"
+
+#include "base/file.h"
+#include "base/memory.h"
+#include "host/qgs_path.h"
+#include "host/vm_groups.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+
+/* --host-root may make a path too long for sun_path. Such a socket is reached through a descriptor
+ * of its directory. */
+static int shorten(const char *path, char *ret, size_t n_ret, int *ret_directory_fd)
+{
+        const char *slash = strrchr(path, '/');
+        _cleanup_(free) char *directory = NULL;
+        int n;
+
+        if (strlen(path) < n_ret) {
+                memcpy(ret, path, strlen(path) + 1);
+                return 0;
+        }
+        directory = xstrndup(path, (size_t)(slash - path));
+        *ret_directory_fd = open(directory, O_PATH | O_DIRECTORY | O_CLOEXEC);
+        if (*ret_directory_fd < 0)
+                return -errno;
+        n = snprintf(ret, n_ret, "/proc/self/fd/%d%s", *ret_directory_fd, slash);
+        return n < (int)n_ret ? 0 : -ENAMETOOLONG;
+}
+
+static int connect_to(int fd, const char *path)
+{
+        struct sockaddr_un address = { .sun_family = AF_UNIX };
+        _cleanup_(close) int directory_fd = -1;
+        int r = shorten(path, address.sun_path, sizeof(address.sun_path), &directory_fd);
+
+        if (r < 0)
+                return r;
+        return connect(fd, (struct sockaddr *)&address, sizeof(address)) < 0 ? -errno : 0;
+}
+
+int qgs_connect(const char *path, gid_t group)
+{
+        struct vm_groups groups = VM_GROUPS_NULL;
+        _cleanup_(close) int fd = -1;
+        int r;
+
+        fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+        if (fd < 0)
+                return -errno;
+        (void)vm_groups_take(group, &groups);
+        r = connect_to(fd, path);
+        vm_groups_give_back(&groups);
+        return r < 0 ? r : take_fd(&fd);
+}
+
+/* Root's group is no VM's, nor needed by root. */
+static gid_t group_of(const struct stat *file)
+{
+        return file->st_gid ? file->st_gid : VM_GROUPS_NONE;
+}
+
+/* Where the socket is, as this process sees it, and what it is; looked for with the directory's
+ * group, because the directory may be closed to others. */
+static int find(const char *root, const char *socket, gid_t directory_group, char **ret_path,
+                struct stat *ret)
+{
+        struct vm_groups groups = VM_GROUPS_NULL;
+        _cleanup_(free) char *real = NULL;
+        int r;
+
+        (void)vm_groups_take(directory_group, &groups);
+        r = qgs_path_resolve(root, socket, &real);
+        if (!r) {
+                _cleanup_(free) char *path = qgs_path_seen(root, real);
+
+                r = lstat(path, ret) < 0 ? -errno : 0;
+                if (!r)
+                        *ret_path = take_ptr(path);
+        }
+        vm_groups_give_back(&groups);
+        return r;
+}
+
+int qgs_connect_on_host(const char *root, const char *socket)
+{
+        _cleanup_(free) char *named = file_directory_of(socket);
+        _cleanup_(free) char *directory = NULL, *seen = NULL, *path = NULL;
+        struct stat above, file;
+        int r;
+
+        r = qgs_path_resolve(root, *named ? named : "/", &directory);
+        if (r < 0)
+                return r;
+        seen = qgs_path_seen(root, *directory ? directory : "/");
+        if (stat(seen, &above) < 0)
+                return -errno;
+        r = find(root, socket, group_of(&above), &path, &file);
+        if (r < 0)
+                return r;
+        return qgs_connect(path, group_of(file.st_mode & S_IWOTH ? &above : &file));
+}
+
+enum qgs_probe_result qgs_connect_result(int code)
+{
+        switch (-code) {
+        case ECONNREFUSED:
+                return QGS_PROBE_REFUSED;
+        case EAGAIN:
+                return QGS_PROBE_FULL;
+        case EACCES:
+        case EPERM:
+                return QGS_PROBE_NOT_ALLOWED;
+        case EPIPE:
+                return QGS_PROBE_FAILING;
+        default:
+                return QGS_PROBE_OURS;
+        }
+}
