@@ -97,8 +97,5 @@ static inline void cleanup_config(struct config *config)
         config_deinit(config);
 }
 
-#define CONFIG_HELP_INDENT 26  /* column at which the meanings start */
-#define CONFIG_HELP_WIDTH  100 /* columns a line may have */
-
 /* The flags in groups, each with its meaning, default and variable. */
 void config_describe_flags(struct text *text);

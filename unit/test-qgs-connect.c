@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "base/memory.h"
 #include "host/qgs_connect.h"
+#include "host/qgs_verdict.h"
 #include "unit/suite.h"
 
 #include <errno.h>
@@ -105,10 +106,10 @@ START_TEST(what_keeps_a_connect_from_qgs_is_told)
         ck_assert_int_eq(remove(directory), 0);
         ck_assert_int_eq(try_connect(), -ENOENT);
 
-        ck_assert_int_eq(qgs_connect_result(-ECONNREFUSED), QGS_PROBE_REFUSED);
-        ck_assert_int_eq(qgs_connect_result(-EAGAIN), QGS_PROBE_FULL);
-        ck_assert_int_eq(qgs_connect_result(-EACCES), QGS_PROBE_NOT_ALLOWED);
-        ck_assert_int_eq(qgs_connect_result(-EMFILE), QGS_PROBE_OURS);
+        ck_assert_int_eq(qgs_probe_result_of_connect(-ECONNREFUSED), QGS_PROBE_REFUSED);
+        ck_assert_int_eq(qgs_probe_result_of_connect(-EAGAIN), QGS_PROBE_FULL);
+        ck_assert_int_eq(qgs_probe_result_of_connect(-EACCES), QGS_PROBE_NOT_ALLOWED);
+        ck_assert_int_eq(qgs_probe_result_of_connect(-EMFILE), QGS_PROBE_OURS);
 }
 END_TEST
 

@@ -106,20 +106,3 @@ int qgs_connect_on_host(const char *root, const char *socket)
                 return r;
         return qgs_connect(path, group_of(file.st_mode & S_IWOTH ? &above : &file));
 }
-
-enum qgs_probe_result qgs_connect_result(int code)
-{
-        switch (-code) {
-        case ECONNREFUSED:
-                return QGS_PROBE_REFUSED;
-        case EAGAIN:
-                return QGS_PROBE_FULL;
-        case EACCES:
-        case EPERM:
-                return QGS_PROBE_NOT_ALLOWED;
-        case EPIPE:
-                return QGS_PROBE_FAILING;
-        default:
-                return QGS_PROBE_OURS;
-        }
-}

@@ -6,8 +6,6 @@
  */
 #pragma once
 
-#include "host/qgs_verdict.h"
-
 #include <sys/types.h>
 
 /* To a path as this process sees it, which may be longer than sun_path; group: VM_GROUPS_NONE or
@@ -18,6 +16,3 @@ int qgs_connect(const char *path, gid_t group);
  * are followed, and the group is that of the socket, or of its directory if anyone may write to the
  * socket. As above; -ENOENT: there is no socket. */
 int qgs_connect_on_host(const char *root, const char *socket);
-
-/* What a failed connect says of QGS; code: what the above returned, or -EPIPE. */
-enum qgs_probe_result qgs_connect_result(int code);

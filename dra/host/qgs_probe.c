@@ -121,7 +121,7 @@ struct qgs_probe *qgs_probe_start(uv_loop_t *loop, const char *socket, gid_t gro
         int fd = ask(socket, group);
 
         if (fd < 0) {
-                on_told(owner, qgs_connect_result(fd), strerror(-fd), true);
+                on_told(owner, qgs_probe_result_of_connect(fd), strerror(-fd), true);
                 return NULL;
         }
         probe = xcalloc(1, sizeof(*probe));
@@ -194,7 +194,7 @@ static enum qgs_probe_result probe_once(const char *path, gid_t group, char *ret
 
         if (fd < 0) {
                 (void)snprintf(ret_failure, n_failure, "%s", strerror(-fd));
-                return qgs_connect_result(fd);
+                return qgs_probe_result_of_connect(fd);
         }
         if (wait_for(fd, &answer, asked_ms + QGS_PROBE_SILENCE_MS, false, &result, ret_failure,
                      n_failure))

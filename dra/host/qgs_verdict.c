@@ -435,3 +435,20 @@ uint64_t qgs_verdict_next_expiry_ms(const struct qgs_verdict *verdict)
                 return UINT64_MAX;
         return verdict->refilled_ms + QGS_VERDICT_RECOVERY_MS;
 }
+
+enum qgs_probe_result qgs_probe_result_of_connect(int code)
+{
+        switch (-code) {
+        case ECONNREFUSED:
+                return QGS_PROBE_REFUSED;
+        case EAGAIN:
+                return QGS_PROBE_FULL;
+        case EACCES:
+        case EPERM:
+                return QGS_PROBE_NOT_ALLOWED;
+        case EPIPE:
+                return QGS_PROBE_FAILING;
+        default:
+                return QGS_PROBE_OURS;
+        }
+}

@@ -7,14 +7,26 @@
 #include "relay/connection.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
+#include <string.h>
+#include <sys/file.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <uv.h>
 
+#define LOCK          "relay.lock"
+#define TURN_RETRY_MS 20
+
 struct succession {
+        uv_loop_t *loop;
+        const char *directory;
+        int directory_fd;
         const struct succession_handlers *handlers;
         void *owner;
+        int lock_fd; /* held while starting */
+        struct timer *turn;
+        uint64_t begin_ms;
         struct connection *connection; /* NULL: the predecessor is gone */
         struct timer *patience;
         bool has_handover, is_taken;
@@ -27,7 +39,7 @@ static void fail(struct succession *succession, const char *reason)
 {
         timer_stop(succession->patience);
         connection_free(take_ptr(succession->connection));
-        succession->handlers->on_failed(succession->owner, reason);
+        succession->handlers->on_alone(succession->owner, reason);
 }
 
 static void check_taken(struct succession *succession)
@@ -118,25 +130,56 @@ static int connect_to(const char *directory)
 static const struct connection_handlers connection_handlers = { .on_message = on_message,
                                                                 .on_end = on_end };
 
-int succession_start(uv_loop_t *loop, const char *directory,
-                     const struct succession_handlers *handlers, void *owner,
-                     struct succession **ret)
+static void look(struct succession *succession)
 {
         static const struct relay_message succeed = { .kind = RELAY_SUCCEED };
-        int fd = connect_to(directory);
-        struct succession *succession;
+        int fd = connect_to(succession->directory);
 
-        if (fd < 0)
-                return fd;
-        succession = xcalloc(1, sizeof(*succession));
-        succession->handlers = handlers;
-        succession->owner = owner;
-        succession->connection = connection_new(loop, fd, &connection_handlers, succession);
-        succession->patience = timer_new(loop, on_impatient, succession);
+        if (fd < 0) {
+                succession->handlers->on_alone(
+                        succession->owner,
+                        fd == -ENOENT || fd == -ECONNREFUSED ? NULL : strerror(-fd));
+                return;
+        }
+        succession->connection =
+                connection_new(succession->loop, fd, &connection_handlers, succession);
         timer_start(succession->patience, SUCCESSION_PATIENCE_MS);
         connection_send(succession->connection, &succeed, -1);
-        *ret = succession;
+}
+
+/* ---- one at a time ---- */
+
+/* 0, -EWOULDBLOCK, or another -errno, which is worth a warning and no more. */
+static int take_lock(struct succession *succession)
+{
+        if (succession->lock_fd < 0)
+                succession->lock_fd = openat(succession->directory_fd, LOCK,
+                                             O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
+        if (succession->lock_fd < 0 || flock(succession->lock_fd, LOCK_EX | LOCK_NB) < 0)
+                return -errno;
         return 0;
+}
+
+static void on_turn(void *owner)
+{
+        struct succession *succession = owner;
+        int r = take_lock(succession);
+
+        if (r == -EWOULDBLOCK &&
+            uv_now(succession->loop) - succession->begin_ms < SUCCESSION_TURN_MS) {
+                timer_start(succession->turn, TURN_RETRY_MS);
+                return;
+        }
+        if (r < 0)
+                log_warn("starting although another relay may be starting, too",
+                         log_str("reason", strerror(-r)));
+        look(succession);
+}
+
+void succession_start(struct succession *succession)
+{
+        succession->begin_ms = uv_now(succession->loop);
+        on_turn(succession);
 }
 
 void succession_confirm(struct succession *succession)
@@ -145,6 +188,26 @@ void succession_confirm(struct succession *succession)
 
         if (succession->connection)
                 connection_send(succession->connection, &serving, -1);
+        cleanup_close(&succession->lock_fd);
+        succession->lock_fd = -1;
+}
+
+/* ---- the whole ---- */
+
+struct succession *succession_new(uv_loop_t *loop, const char *directory, int directory_fd,
+                                  const struct succession_handlers *handlers, void *owner)
+{
+        struct succession *succession = xcalloc(1, sizeof(*succession));
+
+        succession->loop = loop;
+        succession->directory = directory;
+        succession->directory_fd = directory_fd;
+        succession->handlers = handlers;
+        succession->owner = owner;
+        succession->lock_fd = -1;
+        succession->patience = timer_new(loop, on_impatient, succession);
+        succession->turn = timer_new(loop, on_turn, succession);
+        return succession;
 }
 
 void succession_free(struct succession *succession)
@@ -153,5 +216,7 @@ void succession_free(struct succession *succession)
                 return;
         connection_free(succession->connection);
         timer_free(succession->patience);
+        timer_free(succession->turn);
+        cleanup_close(&succession->lock_fd);
         free(succession);
 }

@@ -18,28 +18,29 @@ struct uv_loop_s;
 
 /* A predecessor that does not hand over within this time is hung; its sockets are bound again. */
 #define SUCCESSION_PATIENCE_MS 5000
+/* One relay starts at a time. One that does not come to its end within this time is passed by. */
+#define SUCCESSION_TURN_MS 10000
 
 struct succession_handlers {
         /* fd is the callee's. */
         void (*on_listener)(void *owner, const struct relay_listener *listener, int fd);
-        /* All listeners have come. NULL: the predecessor had none. */
+        /* All listeners have come. configuration NULL: the predecessor had none. */
         void (*on_taken)(void *owner, const struct relay_configuration *configuration);
-        /* Instead of on_taken: it is gone or hung. */
-        void (*on_failed)(void *owner, const char *reason);
-        /* Later. */
+        /* Instead of on_taken: there is no predecessor, or it is hung (reason, otherwise NULL). */
+        void (*on_alone)(void *owner, const char *reason);
+        /* The predecessor's quotes and counts, before on_taken and later. */
         void (*on_quote)(void *owner, const struct relay_quote *quote);
         void (*on_snapshot)(void *owner, const struct relay_snapshot *snapshot);
         /* So many of QGS's threads the predecessor needs; 0 when it is gone. */
         void (*on_remaining)(void *owner, uint32_t n);
 };
 
-/* 0: a predecessor is asked, and on_taken or on_failed follows; -ENOENT or -ECONNREFUSED: there is
- * none; another -errno: so is it, but something is odd. */
-int succession_start(struct uv_loop_s *loop, const char *directory,
-                     const struct succession_handlers *handlers, void *owner,
-                     struct succession **ret);
-/* This relay serves VMs and drivers. */
+/* Wait until no other relay starts, and look for a predecessor. on_taken or on_alone follows,
+ * perhaps at once. The arguments outlive it. */
+struct succession *succession_new(struct uv_loop_s *loop, const char *directory, int directory_fd,
+                                  const struct succession_handlers *handlers, void *owner);
+void succession_start(struct succession *succession);
+/* This relay serves VMs and drivers: another one may start. */
 void succession_confirm(struct succession *succession);
-/* Before on_taken or on_failed: neither is called. The predecessor, if it lives, accepts VMs again.
- * NULL is fine. */
+/* The predecessor, if it lives, accepts VMs again. NULL is fine. */
 void succession_free(struct succession *succession);
