@@ -444,7 +444,8 @@ START_TEST(vms_wait_where_descriptors_are_few_and_a_quote_still_finds_one)
         struct door doors[2];
         struct vm vms[6];
 
-        rig_start_with(&limits, 128 + 2 + 4); /* four VMs' */
+        rig_start_with(&limits, 64 + 8 + 2 + 4); /* kept, QGS's threads, two listeners, four VMs */
+        tell_threads(8);
         doors[0] = open_door(0, 5, RELAY_CLAIM);
         doors[1] = open_door(1, 6, RELAY_CLAIM);
         for (unsigned i = 0; i < 6; ++i) {
@@ -455,8 +456,6 @@ START_TEST(vms_wait_where_descriptors_are_few_and_a_quote_still_finds_one)
         tell(message_of(WORKER_PING, 3), -1);
         turn();
         ck_assert_uint_eq(rig.state.n_connections, 4);
-
-        tell_threads(8);
         /* The probe, two of the first TD and one of the second. */
         ck_assert_uint_eq(rig.n_qgs, 4);
         for (unsigned i = 0; i < 6; ++i)
