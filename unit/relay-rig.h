@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The relay's worker between a holder, VMs and a QGS that this program plays, all on one thread. No
- * test waits for real time: the clock is this program's. */
+ * test waits for real time: the clock is this program's. Include unit/suite.h before, or define the
+ * assertions that it has. */
 #pragma once
 
 #include "base/memory.h"
 #include "host/qgs_message.h"
 #include "relay/worker.h"
 #include "relay/worker_message.h"
-#include "unit/suite.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -36,9 +36,9 @@ __attribute__((visibility("default"))) int clock_gettime(clockid_t clock, struct
 
 /* ---- what there is ---- */
 
-#define EXCHANGES_MAX 256
+#define EXCHANGES_MAX 1024
 #define OUTCOMES_MAX  4096
-#define QGS_TOLD_MAX  64
+#define QGS_TOLD_MAX  1024
 
 /* A connection to QGS, in the order in which the worker asked for them. */
 struct at_qgs {
@@ -47,6 +47,7 @@ struct at_qgs {
         int kept_fd; /* the holder's own descriptor of the worker's end, until it is released */
         size_t n_got;
         unsigned n_reads; /* in which it came */
+        uint64_t since_ms;
         unsigned char got[2 * QGS_QUOTE_REQUEST_SIZE];
         bool is_closed; /* by the worker and the holder */
         bool is_released;
@@ -105,7 +106,9 @@ static inline void rig_connect(uint32_t ticket)
         ck_assert_uint_lt(rig.n_qgs, EXCHANGES_MAX);
         ck_assert_int_eq(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, pair),
                          0);
-        *made = (struct at_qgs){ .ticket = ticket, .fd = pair[0], .kept_fd = pair[1] };
+        *made = (struct at_qgs){
+                .ticket = ticket, .fd = pair[0], .kept_fd = pair[1], .since_ms = passed_ms
+        };
         ++rig.n_qgs;
         tell(message_of(WORKER_CONNECTED, ticket), pair[1]);
 }
@@ -227,6 +230,24 @@ static inline void advance(uint64_t ms)
         }
 }
 
+static inline void tell_threads(unsigned n)
+{
+        struct worker_message message = message_of(WORKER_THREADS, 0);
+
+        message.count = n;
+        tell(message, -1);
+        turn();
+}
+
+static inline void tell_accepting(bool is_accepting)
+{
+        struct worker_message message = message_of(WORKER_ACCEPTING, 0);
+
+        message.flag = is_accepting;
+        tell(message, -1);
+        turn();
+}
+
 static inline void rig_on_over(void *owner)
 {
         rig.is_over = true;
@@ -252,13 +273,10 @@ static inline void rig_start_with(const struct worker_limits *limits, unsigned n
 static inline void rig_start(void)
 {
         static const struct worker_limits limits = WORKER_LIMITS_DEFAULT;
-        struct worker_message threads = message_of(WORKER_THREADS, 0);
         static const unsigned char info[68] = { 0, 0, 0, 64, 1, 0, 1, 0, 5, 0, 0, 0, 64 };
 
         rig_start_with(&limits, 1024);
-        threads.count = 4;
-        tell(threads, -1);
-        turn();
+        tell_threads(4);
         ck_assert_uint_eq(rig.n_qgs, 1);
         ck_assert_int_eq(send(rig.qgs[0].fd, info, sizeof(info), MSG_NOSIGNAL), sizeof(info));
         qgs_close(0);
@@ -282,6 +300,8 @@ static inline void rig_stop(void)
         if (rig.fd >= 0)
                 close(rig.fd);
         (void)rmdir(rig.directory);
+        memset(&rig, 0, sizeof(rig));
+        rig.fd = -1;
 }
 
 /* ---- VMs ---- */

@@ -79,11 +79,27 @@ START_TEST(one_td_runs_no_more_than_its_limit_and_all_no_more_than_the_threads)
         wait_with(2, 1);
         ck_assert_ptr_null(turns_next(&turns));
 
-        /* It waited at its limit, and so is before those that came later. */
         turns_leave(&turns, first);
-        ck_assert_uint_eq(td_of(turns_next(&turns)), 0);
-        turns_leave(&turns, second);
         ck_assert_uint_eq(td_of(turns_next(&turns)), 2);
+        turns_leave(&turns, second);
+        ck_assert_uint_eq(td_of(turns_next(&turns)), 0);
+        ck_assert_ptr_null(turns_next(&turns));
+}
+END_TEST
+
+START_TEST(a_td_that_asks_once_waits_for_one_thread_and_not_for_a_round_of_busy_ones)
+{
+        struct turn *running[4];
+
+        start(4, 2);
+        for (unsigned i = 0; i < 4; ++i) {
+                wait_with(i, 8);
+                running[i] = turns_next(&turns);
+        }
+        wait_with(4, 1);
+        turns_leave(&turns, running[2]);
+
+        ck_assert_uint_eq(td_of(turns_next(&turns)), 4);
 }
 END_TEST
 
@@ -154,5 +170,6 @@ END_TEST
 SUITE("relay-turns", a_busy_td_does_not_put_its_requests_before_those_of_others,
       a_tds_requests_keep_their_order,
       one_td_runs_no_more_than_its_limit_and_all_no_more_than_the_threads,
+      a_td_that_asks_once_waits_for_one_thread_and_not_for_a_round_of_busy_ones,
       fewer_threads_end_nothing_and_start_nothing, who_leaves_while_waiting_is_not_called,
       in_any_order_of_events_limits_hold_and_nobody_starves);

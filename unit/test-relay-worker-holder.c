@@ -1,25 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What the worker does with what its holder tells it, and without a holder; and its own questions
  * to QGS. */
+#include "unit/suite.h"
+
 #include "unit/relay-rig.h"
-
-static void tell_accepting(bool is_accepting)
-{
-        struct worker_message message = message_of(WORKER_ACCEPTING, 0);
-
-        message.flag = is_accepting;
-        tell(message, -1);
-        turn();
-}
-
-static void tell_threads(unsigned n)
-{
-        struct worker_message message = message_of(WORKER_THREADS, 0);
-
-        message.count = n;
-        tell(message, -1);
-        turn();
-}
 
 /* ---- an update ---- */
 

@@ -1,4 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include "unit/suite.h"
+
 #include "unit/relay-rig.h"
 
 #include <sys/resource.h>
@@ -439,11 +441,11 @@ END_TEST
 START_TEST(vms_wait_where_descriptors_are_few_and_a_quote_still_finds_one)
 {
         static const struct worker_limits limits = WORKER_LIMITS_DEFAULT;
-        struct worker_message threads = message_of(WORKER_THREADS, 0);
         struct door doors[2];
         struct vm vms[6];
 
-        rig_start_with(&limits, 128 + 2 + 4); /* four VMs' */
+        rig_start_with(&limits, 64 + 8 + 2 + 4); /* kept, QGS's threads, two listeners, four VMs */
+        tell_threads(8);
         doors[0] = open_door(0, 5, RELAY_CLAIM);
         doors[1] = open_door(1, 6, RELAY_CLAIM);
         for (unsigned i = 0; i < 6; ++i) {
@@ -454,10 +456,6 @@ START_TEST(vms_wait_where_descriptors_are_few_and_a_quote_still_finds_one)
         tell(message_of(WORKER_PING, 3), -1);
         turn();
         ck_assert_uint_eq(rig.state.n_connections, 4);
-
-        threads.count = 8;
-        tell(threads, -1);
-        turn();
         /* The probe, two of the first TD and one of the second. */
         ck_assert_uint_eq(rig.n_qgs, 4);
         for (unsigned i = 0; i < 6; ++i)
@@ -732,6 +730,35 @@ START_TEST(a_vm_that_leaves_while_it_waits_costs_qgs_nothing)
 }
 END_TEST
 
+START_TEST(a_vm_that_has_sent_more_or_closed_its_half_is_seen_to_leave)
+{
+        struct door door;
+        struct vm vms[2];
+
+        rig_start();
+        tell_threads(0);
+        door = open_door(1, 5, RELAY_CLAIM);
+        for (unsigned i = 0; i < 2; ++i) {
+                vms[i] = vm_connect(&door);
+                vm_ask(&vms[i], 1);
+        }
+        vm_ask(&vms[0], 1);
+        ck_assert_int_eq(shutdown(vms[1].fd, SHUT_WR), 0);
+        turn();
+        ck_assert_int_ne(uv_backend_timeout(&rig.loop), 0);
+        for (unsigned i = 0; i < 2; ++i)
+                vm_close(&vms[i]);
+        turn();
+        tell(message_of(WORKER_PING, 1), -1);
+        turn();
+
+        ck_assert_uint_eq(rig.state.n_connections, 0);
+        ck_assert_uint_eq(rig.n_outcomes, 2);
+        close_door(&door);
+        rig_stop();
+}
+END_TEST
+
 START_TEST(a_silent_qgs_has_its_own_time_and_the_vm_an_answer_before_qemu_gives_up)
 {
         struct door door;
@@ -803,5 +830,6 @@ SUITE("relay-worker", a_quote_comes_byte_for_byte_and_is_told,
       after_25_seconds_the_vm_gets_an_error_reply, who_waits_for_another_attempt_holds_no_turn,
       a_reply_that_is_none_is_not_passed_on, a_vm_that_leaves_does_not_end_its_connection_to_qgs,
       a_vm_that_leaves_while_it_waits_costs_qgs_nothing,
+      a_vm_that_has_sent_more_or_closed_its_half_is_seen_to_leave,
       a_silent_qgs_has_its_own_time_and_the_vm_an_answer_before_qemu_gives_up,
       a_late_reply_still_comes_while_qemu_waits);

@@ -25,7 +25,8 @@ struct channel {
         void *owner;
         bool wants_room; /* the poll waits for it */
         bool has_ended;
-        bool *is_freed; /* a flag of the callback under way */
+        bool is_receiving; /* a callback may free it; then receive() frees its memory */
+        bool is_freed;
         struct list unsent;
         size_t n_unsent;
 };
@@ -102,30 +103,36 @@ static void end(struct channel *channel, int code)
         channel->on_end(channel->owner, code);
 }
 
+/* 0: there is no more; 1: there may be; or a code for end(). */
+static int receive_one(struct channel *channel)
+{
+        struct worker_message message;
+        int fd = -1;
+        int r = worker_message_receive(channel->fd, channel->peer, &message, &fd);
+
+        if (r == 0 || r == -EMFILE) {
+                channel->on_message(channel->owner, &message, fd);
+                return 1;
+        }
+        return r == -EAGAIN ? 0 : r == 1 ? -ENOTCONN : r;
+}
+
 /* False: the channel has ended or is freed. */
 static bool receive(struct channel *channel, unsigned n_max)
 {
-        bool is_freed = false;
+        int r = 1;
 
-        channel->is_freed = &is_freed;
-        for (unsigned i = 0; i < n_max; ++i) {
-                struct worker_message message;
-                int fd = -1;
-                int r = worker_message_receive(channel->fd, channel->peer, &message, &fd);
-
-                if (r == -EAGAIN)
-                        break;
-                if (r && r != -EMFILE) {
-                        channel->is_freed = NULL;
-                        end(channel, r == 1 ? 0 : r);
-                        return false;
-                }
-                channel->on_message(channel->owner, &message, fd);
-                if (is_freed)
-                        return false;
-        }
-        channel->is_freed = NULL;
-        return true;
+        channel->is_receiving = true;
+        for (unsigned i = 0; r > 0 && !channel->is_freed && i < n_max; ++i)
+                r = receive_one(channel);
+        channel->is_receiving = false;
+        if (channel->is_freed)
+                free(channel);
+        else if (r < 0)
+                end(channel, r == -ENOTCONN ? 0 : r);
+        else
+                return true;
+        return false;
 }
 
 /* With an error, such as the reset that a dying peer leaves, libuv has stopped the poll. What the
@@ -169,13 +176,13 @@ void channel_free(struct channel *channel)
 {
         if (!channel)
                 return;
-        if (channel->is_freed)
-                *channel->is_freed = true;
         drop_all(channel);
         poll_free(channel->poll);
         timer_free(channel->again);
         close(channel->fd);
-        free(channel);
+        channel->is_freed = true;
+        if (!channel->is_receiving)
+                free(channel);
 }
 
 void channel_send(struct channel *channel, const struct worker_message *message, int passed_fd)

@@ -15,9 +15,9 @@
 #include <sys/socket.h>
 #include <uv.h>
 
-/* Descriptors that are kept for what is not a VM: the loop, the channel, and connections to QGS,
- * which arrive as messages and would be closed if they found no room. */
-#define KEPT_DESCRIPTORS 128
+/* Descriptors that are kept for what is not a VM: the loop, the channel. Connections to QGS come on
+ * top: they arrive as messages, and would be closed if they found no room. */
+#define KEPT_DESCRIPTORS 64
 #define PAUSE_MS         100 /* after a failed accept */
 
 struct doors {
@@ -62,7 +62,9 @@ static void close_listener(struct listener *listener)
 
 static bool has_room(const struct doors *doors)
 {
-        return vms_n(doors->vms) + doors->n_listeners + KEPT_DESCRIPTORS < doors->n_descriptors;
+        return vms_n(doors->vms) + doors->n_listeners + doors->serving->most_threads +
+                       KEPT_DESCRIPTORS <
+               doors->n_descriptors;
 }
 
 static bool may_accept(const struct td *td)

@@ -22,6 +22,7 @@ struct serving {
         struct worker_limits limits;
         struct channel *channel; /* NULL: the holder is gone */
         bool is_accepting;
+        uint32_t most_threads;          /* that WORKER_THREADS has told */
         uint32_t n_lost;                /* outcomes that were not told */
         uint64_t heard_ms;              /* when QGS was last heard of, by the loop's clock */
         serving_on_changed *on_changed; /* counts that WORKER_STATE tells may have changed */

@@ -42,31 +42,41 @@ static void stop_waiting(struct turns *turns, struct turn *turn)
                 list_unlink(&turn->td->in_turns);
 }
 
-struct turn *turns_next(struct turns *turns)
+static bool is_before(const struct turns_td *a, const struct turns_td *b)
 {
+        return a->n_running < b->n_running ||
+               (a->n_running == b->n_running && a->last_served < b->last_served);
+}
+
+/* NULL: none may run. */
+static struct turns_td *next_td(const struct turns *turns)
+{
+        struct turns_td *next = NULL;
         struct list *position;
 
-        if (turns->n_running >= turns->n_threads)
-                return NULL;
         list_for_each (position, &turns->tds) {
                 struct turns_td *td = container_of(position, struct turns_td, in_turns);
-                struct turn *turn;
 
-                /* It keeps its place, and so is first when one of its own has ended. */
-                if (td->n_running >= turns->n_per_td)
-                        continue;
-                turn = container_of(td->waiting.next, struct turn, in_td);
-                stop_waiting(turns, turn);
-                if (!list_is_empty(&td->waiting)) {
-                        list_unlink(&td->in_turns);
-                        list_add_tail(&turns->tds, &td->in_turns);
-                }
-                turn->is_running = true;
-                ++td->n_running;
-                ++turns->n_running;
-                return turn;
+                if (td->n_running < turns->n_per_td && (!next || is_before(td, next)))
+                        next = td;
         }
-        return NULL;
+        return next;
+}
+
+struct turn *turns_next(struct turns *turns)
+{
+        struct turns_td *td = turns->n_running < turns->n_threads ? next_td(turns) : NULL;
+        struct turn *turn;
+
+        if (!td)
+                return NULL;
+        turn = container_of(td->waiting.next, struct turn, in_td);
+        stop_waiting(turns, turn);
+        td->last_served = ++turns->n_served;
+        turn->is_running = true;
+        ++td->n_running;
+        ++turns->n_running;
+        return turn;
 }
 
 void turns_leave(struct turns *turns, struct turn *turn)

@@ -3,21 +3,24 @@
  * Whose request goes to QGS next: pure.
  *
  * At most n_threads run at a time, because QGS has so many threads and serves first come, first
- * served: what waits there, a busy VM has put before the others. TDs take turns, each with at most
- * n_per_td running.
+ * served: what waits there, a busy VM has put before the others. Each TD has at most n_per_td
+ * running. Those with the fewest go first, and among equals the one that was served least recently:
+ * so a TD that asks once waits for one thread, and not for a round of busy TDs.
  */
 #pragma once
 
 #include "base/list.h"
 
 #include <stdbool.h>
+#include <stdint.h>
 
 struct turns {
         unsigned n_threads;
         unsigned n_per_td;
         unsigned n_running;
         unsigned n_waiting;
-        struct list tds; /* those with a waiting turn, the next one first */
+        uint64_t n_served; /* turns so far */
+        struct list tds;   /* those with a waiting turn */
 };
 
 /* One participant: a TD, or the worker's own questions. */
@@ -25,6 +28,7 @@ struct turns_td {
         struct list in_turns;
         struct list waiting; /* turns, in their order */
         unsigned n_running;
+        uint64_t last_served; /* which turn of all that was; 0: none yet */
 };
 
 struct turn {

@@ -45,7 +45,7 @@ struct vm {
         void *owner;
         int fd;
         struct poll *poll;
-        int events; /* that the poll waits for; 0: it is stopped */
+        int events; /* that the poll waits for */
         struct timer *timer;
         enum vm_state state;
         struct frame_request request;
@@ -73,10 +73,7 @@ static void watch(struct vm *vm, int events)
         if (vm->events == events)
                 return;
         vm->events = events;
-        if (events)
-                (void)poll_start(vm->poll, events);
-        else
-                poll_stop(vm->poll);
+        (void)poll_start(vm->poll, events);
 }
 
 static void free_vm(struct vm *vm)
@@ -356,8 +353,9 @@ static void read_request(struct vm *vm)
                                                                     : RELAY_MALFORMED });
 }
 
-/* It has closed, sent more than a request, or closed its half: only the first one matters now, and
- * the poll would tell the others again and again. */
+/* It has closed, sent more than a request, or closed its half: only the first one matters now. The
+ * others would be told again and again, so the poll then waits for what never comes over such a
+ * socket; a close is told always. */
 static void look_whether_it_left(struct vm *vm)
 {
         struct pollfd look = { .fd = vm->fd };
@@ -365,7 +363,7 @@ static void look_whether_it_left(struct vm *vm)
         if (poll(&look, 1, 0) > 0 && (look.revents & (POLLHUP | POLLERR)))
                 leave(vm);
         else
-                watch(vm, 0);
+                watch(vm, UV_PRIORITIZED);
 }
 
 static void on_ready(void *owner, int status, int events)

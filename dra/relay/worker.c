@@ -113,6 +113,8 @@ static void obey(struct worker *worker, const struct worker_message *message, in
 {
         switch (message->kind) {
         case WORKER_THREADS:
+                if (message->count > worker->serving.most_threads)
+                        worker->serving.most_threads = message->count;
                 exchanges_set_threads(worker->exchanges, message->count);
                 break;
         case WORKER_LISTEN:
