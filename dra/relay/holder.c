@@ -398,7 +398,7 @@ static void begin(struct holder *holder, const char *how)
             listeners_bind_named(holder->listeners, holder->configuration.n_devices,
                                  holder->configuration.vm_name, &error) < 0)
                 log_error("not every VM's socket could be bound", log_str("reason", error.text));
-        log_info("VMs can connect", log_str("sockets", how),
+        log_info("serving VMs", log_str("sockets", how),
                  log_int("n", listeners_count(holder->listeners)),
                  log_int("ms", (int64_t)((uv_hrtime() - holder->begin_ns) / 1000000)));
         supervisor_start(holder->supervisor);

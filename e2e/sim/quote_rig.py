@@ -147,7 +147,7 @@ class Rig:
     async def _serves(self, relay):
         if not relay.is_alive:
             raise Failed(f"{relay.name} ended: {relay.log.read_text()[-2000:]}")
-        return "VMs can connect" in relay.log.read_text() and await self.configure()
+        return "serving VMs" in relay.log.read_text() and await self.configure()
 
     async def configure(self):
         """As the driver does."""
