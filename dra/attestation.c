@@ -34,8 +34,8 @@ struct attestation {
         struct kubevirt_attestation written; /* content of the record; qgs_socket NULL: none */
         struct settings *settings;           /* NULL: the flags, or the defaults, decide alone */
         enum settings_news news;
-        char *news_text; /* NULL: no news yet */
-        char *source;    /* lent out by attestation_settings() */
+        char *news_text;                  /* NULL: no news yet */
+        char *source;                     /* lent out by attestation_settings() */
         struct kubevirt_attestation last; /* applied last */
         struct relaying *relaying;
         bool is_direct; /* the sockets were applied for VMs that mount QGS's own directory */
@@ -602,7 +602,7 @@ void attestation_facts(struct attestation *attestation, struct attestation_facts
         if (!attestation->is_direct)
                 give_relayed_mount(attestation, ret);
         else if (qgs_path_is_visible(attestation->options.config->host_root,
-                                attestation->seen_directory))
+                                     attestation->seen_directory))
                 ret->seen_directory = attestation->seen_directory;
         for (int means = 0; means < ATTESTATION_N_MEANS; ++means) {
                 ret->works[means] = works(attestation, state, (enum attestation_means)means);

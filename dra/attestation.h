@@ -31,7 +31,8 @@ struct attestation_options {
          * leave QGS alone, and do not wait for an API server that is unreachable. */
         bool only_asks;
         void (*on_changed)(void *owner); /* the result of attestation_facts() has changed */
-        /* What the quote relay says of VMs' requests: RELAY_QUOTE or RELAY_SNAPSHOT. NULL is fine. */
+        /* What the quote relay says of VMs' requests: RELAY_QUOTE or RELAY_SNAPSHOT. NULL is fine.
+         */
         void (*on_quote)(void *owner, const struct relay_message *message);
         void (*on_event)(void *owner, bool is_warning, const char *reason, const char *text);
         void *owner;

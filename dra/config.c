@@ -158,8 +158,7 @@ static int parse_attestation(const struct option *option, const char *value, voi
         return option_invalid(option, value, "one of from-kubevirt, enforced, optional", err);
 }
 
-static int parse_qgs(const struct option *option, const char *value, void *field,
-                     struct error *err)
+static int parse_qgs(const struct option *option, const char *value, void *field, struct error *err)
 {
         bool is_relaying = strcmp(value, "relay") == 0;
 

@@ -15,8 +15,8 @@
 #include "surroundings.h"
 
 #include <errno.h>
-#include <sys/stat.h>
 #include <string.h>
+#include <sys/stat.h>
 
 struct injection {
         struct injection_options options;

@@ -90,10 +90,11 @@ static void tell_mode(struct relaying *relaying, const char *trouble)
         _cleanup_(free) char *text = NULL;
 
         if (relaying->mode == RELAYING_DIRECT && trouble) {
-                text = xasprintf("VMs are given QGS's own socket, and a running VM loses attestation "
-                                 "for good when QGS's directory is recreated: %s; or set "
-                                 "--qgs=direct",
-                                 trouble);
+                text = xasprintf(
+                        "VMs are given QGS's own socket, and a running VM loses attestation "
+                        "for good when QGS's directory is recreated: %s; or set "
+                        "--qgs=direct",
+                        trouble);
                 relaying->is_direct_told = true;
                 tell(relaying, true, "TDXNoQuoteRelay", text);
         } else if (relaying->mode == RELAYING_RELAY && relaying->is_direct_told) {
@@ -146,12 +147,12 @@ struct relaying *relaying_new(const struct relaying_options *options)
         if (!options->config->is_relaying)
                 relaying->mode = RELAYING_DIRECT;
         else if (!options->only_asks)
-                relaying->client = relay_client_new(&(struct relay_client_options){
-                        .loop = options->loop,
-                        .directory = options->config->relay_dir,
-                        .on_state = on_state,
-                        .on_message = on_message,
-                        .owner = relaying });
+                relaying->client = relay_client_new(
+                        &(struct relay_client_options){ .loop = options->loop,
+                                                        .directory = options->config->relay_dir,
+                                                        .on_state = on_state,
+                                                        .on_message = on_message,
+                                                        .owner = relaying });
         return relaying;
 }
 
@@ -181,8 +182,7 @@ void relaying_set_devices(struct relaying *relaying, unsigned n)
         configure(relaying);
 }
 
-void relaying_set_sockets(struct relaying *relaying, const char *host_socket,
-                          const char *vm_socket)
+void relaying_set_sockets(struct relaying *relaying, const char *host_socket, const char *vm_socket)
 {
         const char *name = strrchr(vm_socket, '/') + 1;
 

@@ -24,8 +24,8 @@ enum relaying_mode {
 
 struct relaying_options {
         struct uv_loop_s *loop;
-        const struct config *config; /* outlives it */
-        bool only_asks;              /* leave the relay alone: decide by what is on disk */
+        const struct config *config;     /* outlives it */
+        bool only_asks;                  /* leave the relay alone: decide by what is on disk */
         void (*on_changed)(void *owner); /* relaying_mode() or relaying_trouble() */
         /* RELAY_QUOTE, RELAY_SNAPSHOT or RELAY_QGS. */
         void (*on_message)(void *owner, const struct relay_message *message);
@@ -43,7 +43,8 @@ void relaying_set_sockets(struct relaying *relaying, const char *host_socket,
                           const char *vm_socket);
 
 enum relaying_mode relaying_mode(const struct relaying *relaying);
-/* RELAYING_RELAY only: why VMs get no quotes now, with the remedy; NULL: nothing known. Borrowed. */
+/* RELAYING_RELAY only: why VMs get no quotes now, with the remedy; NULL: nothing known. Borrowed.
+ */
 const char *relaying_trouble(const struct relaying *relaying);
 /* The directory with a directory of each TD ("claim-tdx5"). Borrowed. */
 const char *relaying_directory(const struct relaying *relaying);

@@ -15,7 +15,8 @@ static const struct cdi_family dra[] = { { "dra-tdx", "claim-tdx" } };
 static const struct cdi_family both[] = { { "dra-tdx", "claim-tdx" },
                                           { "plugin-tdx", "plugin-tdx" } };
 
-static struct cdi_spec make_spec(const struct cdi_family *families, size_t n_families, size_t n_devices)
+static struct cdi_spec make_spec(const struct cdi_family *families, size_t n_families,
+                                 size_t n_devices)
 {
         return (struct cdi_spec){ .families = families,
                                   .n_families = n_families,
@@ -173,8 +174,8 @@ START_TEST(the_rules_of_the_go_library_hold)
                 check_device(device);
                 prefix = strncmp(json_string(json_get(device, "name")), "plugin", 6) == 0;
                 ck_assert_int_eq(
-                        sscanf(json_string(json_get(device, "name")) + strlen(both[prefix]), "%u",
-                               &index),
+                        sscanf(json_string(json_get(device, "name")) + strlen(both[prefix].name),
+                               "%u", &index),
                         1);
                 ck_assert_uint_lt(index, 4096);
                 ck_assert_uint_eq(is_seen[prefix * 4096 + index]++, 0);
@@ -240,7 +241,7 @@ START_TEST(the_largest_spec_is_built_in_a_blink)
 }
 END_TEST
 
-SUITE("cdi-spec", two_devices_are_these_bytes, a_device_may_mount_its_own_directory_or_a_file_in_it, without_devices_there_is_no_file,
-      the_rules_of_the_go_library_hold, paths_are_quoted_as_json_wants_them,
-      a_device_has_a_qualified_name, the_file_name_is_one_that_runtimes_read,
-      the_largest_spec_is_built_in_a_blink);
+SUITE("cdi-spec", two_devices_are_these_bytes, a_device_may_mount_its_own_directory_or_a_file_in_it,
+      without_devices_there_is_no_file, the_rules_of_the_go_library_hold,
+      paths_are_quoted_as_json_wants_them, a_device_has_a_qualified_name,
+      the_file_name_is_one_that_runtimes_read, the_largest_spec_is_built_in_a_blink);

@@ -76,9 +76,9 @@ static void on_told(void *owner, enum qgs_probe_result result, const char *failu
         if (is_outdated && !is_over)
                 return;
         if (watch->socket)
-                tell(watch, qgs_verdict_probed(&watch->verdict,
-                                               is_outdated ? QGS_PROBE_NONE : result, failure,
-                                               now(watch)));
+                tell(watch,
+                     qgs_verdict_probed(&watch->verdict, is_outdated ? QGS_PROBE_NONE : result,
+                                        failure, now(watch)));
         set_clock(watch);
 }
 
