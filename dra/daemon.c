@@ -581,6 +581,11 @@ int daemon_run(const struct config *config, struct error *err)
                         fail(daemon, r);
                 uv_run(&daemon->loop, UV_RUN_DEFAULT);
                 r = daemon->result;
+                /* Not even a socket can be made there: end, and be started again. */
+                if (r == -EROFS)
+                        error_prefix(err, "kubelet's directory is on a read-only disk, and no "
+                                          "claim can be prepared or unprepared until it is "
+                                          "writable; dmesg says why it is not");
         }
         kube_credentials_deinit(&daemon->credentials);
         kubelet_free(daemon->kubelet);

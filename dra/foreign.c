@@ -57,6 +57,7 @@ static void tell_foreign(const struct foreign *foreign, const struct misc_tree *
                          const unsigned *foreign_at, unsigned before)
 {
         unsigned now = foreign->measure.foreign.in_force;
+        unsigned n_withheld = foreign_withheld(foreign);
         _cleanup_(free) char *where = describe(tree, foreign_at);
         _cleanup_(free) char *text = NULL;
 
@@ -64,8 +65,8 @@ static void tell_foreign(const struct foreign *foreign, const struct misc_tree *
                 return;
         log_info("TDs that no claim or plugin device holds", log_int("tds", now),
                  log_int("leaked", foreign->measure.leaked.in_force),
-                 log_int("withheld", foreign_withheld(foreign)),
-                 log_int("reserve", foreign->reserve), log_str("where", where));
+                 log_int("withheld", n_withheld), log_int("reserve", foreign->reserve),
+                 log_str("where", where));
         /* No Event for a partial decrease: the warning about foreign TDs still holds. */
         if (foreign->is_ignoring || (now && now < before))
                 return;
@@ -74,9 +75,10 @@ static void tell_foreign(const struct foreign *foreign, const struct misc_tree *
                      "no TD runs on this node any more that no claim and no pod holds");
                 return;
         }
-        text = xasprintf("%u TDs run on this node that no claim and no pod holds (%s): besides the "
-                         "reserve of %u, %u TDs are not offered",
-                         now, where, foreign->reserve, foreign_withheld(foreign));
+        text = xasprintf("%u %s on this node that no claim and no pod holds (%s): besides the "
+                         "reserve of %u, %u %s not offered",
+                         now, now == 1 ? "TD runs" : "TDs run", where, foreign->reserve, n_withheld,
+                         n_withheld == 1 ? "TD is" : "TDs are");
         tell(foreign, true, "TDXForeign", text);
 }
 
@@ -96,10 +98,9 @@ static void tell_leaked(const struct foreign *foreign, const struct misc_tree *t
         log_warn("TDX key IDs are leaked: they stay charged after their VM has gone, and no VM "
                  "gets them before the host boots again; see dmesg for HKID",
                  log_int("leaked", now), log_str("where", where));
-        text = xasprintf("%u TDX key IDs of this node are leaked: they stay charged after their VM "
-                         "has gone (%s), and no VM gets them before the host boots again; see "
-                         "dmesg for HKID",
-                         now, where);
+        text = xasprintf("%u TDX key %s on this node: still charged although the VM has gone (%s), "
+                         "and usable by no VM before the host boots again; see dmesg for HKID",
+                         now, now == 1 ? "ID is leaked" : "IDs are leaked", where);
         tell(foreign, true, "TDXKeyIDsLeaked", text);
 }
 

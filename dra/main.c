@@ -8,6 +8,7 @@
 #include "base/text.h"
 #include "config.h"
 #include "daemon.h"
+#include "descriptors.h"
 #include "signals.h"
 
 #include <stdio.h>
@@ -25,7 +26,7 @@ static int run(const struct config *config)
 {
         struct error error = ERROR_NULL;
 
-        if (config_check(config, &error) < 0) {
+        if (config_check(config, &error) < 0 || descriptors_raise_limit(&error) < 0) {
                 log_error("cannot start", log_str("reason", error.text));
                 return 2;
         }
@@ -85,6 +86,12 @@ static const struct command *find_command(const char *name)
                         return &commands[i];
         return NULL;
 }
+
+/* In main() it is too late: constructors of shared libraries open files, and would get the numbers
+ * of closed standard descriptors. The dynamic loader runs this array of the program first (ELF
+ * gABI, DT_PREINIT_ARRAY). */
+__attribute__((section(".preinit_array"),
+               used)) static void (*const before_libraries)(void) = descriptors_open_standard;
 
 int main(int argc, char **argv)
 {

@@ -386,8 +386,7 @@ static void on_damaged(void *owner, const char *uid, const struct error *reason)
         struct node *node = owner;
 
         log_error("the record of a claim is not readable; the claim stays held until kubelet "
-                  "prepares "
-                  "or unprepares it, or until the next reboot",
+                  "prepares or unprepares it, or until the next reboot",
                   log_str("uid", uid), log_str("reason", reason->text));
         tell(node, true, "TDXCheckpointDamaged", reason->text);
 }
@@ -593,6 +592,7 @@ void node_status(const struct node *node, struct node_status *ret)
                 .n_usable = ledger_usable(node->ledger),
                 .n_claims = ledger_n_claims(node->ledger),
                 .n_waiting = prepare_n_waiting(node->prepare),
+                .record_trouble = prepare_record_trouble(node->prepare),
                 .is_attestation_known = node->attestation.is_known,
                 .is_attesting = node->attestation.works[ATTESTATION_CDI],
                 .attestation_state = node->attestation.state,

@@ -112,6 +112,8 @@ struct node_status {
         unsigned n_usable;   /* TDs of the total after the last two are deducted */
         size_t n_claims;
         size_t n_waiting;                    /* claims that wait for a TD */
+        const char *record_trouble;          /* why held claims are missing on disk; NULL: none are.
+                                                Borrowed until the next call of any function here */
         bool is_attestation_known;           /* the next two are known; for ATTESTATION_CDI */
         bool is_attesting;                   /* QGS answers a VM */
         const char *attestation_state;       /* of QGS, one word; static */

@@ -13,13 +13,15 @@ unsigned overcommit_excess(const struct overcommit_facts *facts)
 
 static char *describe(const struct overcommit_facts *facts)
 {
+        unsigned n_held = facts->n_claims + facts->n_pods;
+
         return xasprintf(
-                "%u TDs are held (%u by claims, %u by the device plugin's pods) and this "
+                "%u %s held (%u by claims, %u by the device plugin's pods) and this "
                 "node has %u: a VM may fail to start. Delete %u of the pods. If KubeVirt's "
                 "own plugin hands out TDs beside claims, keep its pods to one path "
                 "(README: Beside KubeVirt's own device plugin)",
-                facts->n_claims + facts->n_pods, facts->n_claims, facts->n_pods, facts->total,
-                overcommit_excess(facts));
+                n_held, n_held == 1 ? "TD is" : "TDs are", facts->n_claims, facts->n_pods,
+                facts->total, overcommit_excess(facts));
 }
 
 int overcommit_look(struct overcommit *overcommit, const struct overcommit_facts *facts,
@@ -36,7 +38,7 @@ int overcommit_look(struct overcommit *overcommit, const struct overcommit_facts
         }
         if (!n_told || excess)
                 return 0;
-        *ret_text = xasprintf("%u of %u TDs are held: no longer more than there are",
+        *ret_text = xasprintf("%u of %u TDs held: no longer more than there are",
                               facts->n_claims + facts->n_pods, facts->total);
         return OVERCOMMIT_OVER;
 }

@@ -2,10 +2,13 @@
 #include "surroundings.h"
 
 #include "base/directory.h"
+#include "base/file.h"
 #include "base/log.h"
 #include "base/memory.h"
 #include "config.h"
+#include "host/mount_table.h"
 
+#include <fcntl.h>
 #include <string.h>
 
 #define DIRECTORIES_MAX 6
@@ -13,8 +16,11 @@
 struct directory {
         char *path;
         char *other_way; /* usable instead of path while it exists; NULL: none */
-        bool is_removed; /* at the last look */
-        uint64_t removed_ms;
+        uint64_t mount_id;
+        char *root;     /* what that mount showed at the first look that found it; NULL: none has */
+        char *moved_to; /* what it shows now, if that differs; NULL: it does not */
+        bool is_gone;   /* at the last look: removed or renamed */
+        uint64_t gone_ms;
         bool is_problem;
 };
 
@@ -35,6 +41,47 @@ char *surroundings_other_cdi_dir(const struct config *config)
         return *config->host_root ? xasprintf("%s%s", config->host_root, config->cdi_dir) : NULL;
 }
 
+static void forget_mount(struct directory *directory)
+{
+        free(take_ptr(directory->root));
+        free(take_ptr(directory->moved_to));
+}
+
+/* The root of one mount changes only with a rename. Another mount (one that has been propagated
+ * here) is a new beginning. */
+static void look_at_mount(struct directory *directory, const char *table, size_t n)
+{
+        char *root;
+        uint64_t id;
+
+        if (mount_table_id(directory->path, &id) < 0)
+                return;
+        if (id != directory->mount_id)
+                forget_mount(directory);
+        directory->mount_id = id;
+        root = mount_table_root(table, n, id);
+        free(take_ptr(directory->moved_to));
+        if (!root)
+                return;
+        if (!directory->root)
+                directory->root = root;
+        else if (strcmp(directory->root, root) != 0)
+                directory->moved_to = root;
+        else
+                free(root);
+}
+
+static void look_at_mounts(struct surroundings *surroundings)
+{
+        _cleanup_(free) char *table = NULL;
+        size_t n;
+
+        if (file_read(AT_FDCWD, MOUNT_TABLE_FILE, MOUNT_TABLE_MAX, &table, &n, NULL) < 0)
+                return;
+        for (size_t i = 0; i < surroundings->n_directories; ++i)
+                look_at_mount(&surroundings->directories[i], table, n);
+}
+
 struct surroundings *surroundings_new(const struct config *config)
 {
         struct surroundings *surroundings = xcalloc(1, sizeof(*surroundings));
@@ -46,6 +93,7 @@ struct surroundings *surroundings_new(const struct config *config)
         add(surroundings, xstrdup(config->cdi_dir), surroundings_other_cdi_dir(config));
         if (*config->host_root)
                 add(surroundings, xasprintf("%s/var/run", config->host_root), NULL);
+        look_at_mounts(surroundings);
         return surroundings;
 }
 
@@ -56,35 +104,65 @@ void surroundings_free(struct surroundings *surroundings)
         for (size_t i = 0; i < surroundings->n_directories; ++i) {
                 free(surroundings->directories[i].path);
                 free(surroundings->directories[i].other_way);
+                forget_mount(&surroundings->directories[i]);
         }
         free(surroundings->problem);
         free(surroundings);
 }
 
-static void look_at(struct directory *directory, uint64_t now_ms)
+static void log_problem(const struct directory *directory)
 {
-        /* The CDI store can write through the other mount, so the directory is a problem only if
-         * both are gone. */
-        bool is_removed = directory_is_removed(directory->path) &&
-                          !(directory->other_way && directory_is_there(directory->other_way));
-        bool was_problem = directory->is_problem;
-
-        if (is_removed && !directory->is_removed)
-                directory->removed_ms = now_ms;
-        directory->is_removed = is_removed;
-        directory->is_problem =
-                is_removed && now_ms - directory->removed_ms >= SURROUNDINGS_PATIENCE_MS;
-        if (directory->is_problem && !was_problem)
+        if (directory->moved_to)
+                log_error("the host renamed a directory below this container's mount, which "
+                          "follows it; /healthz fails until kubelet has restarted the container",
+                          log_str("directory", directory->path),
+                          log_str("renamed_to", directory->moved_to));
+        else
                 log_error("the host removed a directory below this container's mount, which shows "
                           "the removed one from now on; /healthz fails until kubelet has restarted "
                           "the container",
                           log_str("directory", directory->path));
 }
 
+static void look_at(struct directory *directory, uint64_t now_ms)
+{
+        bool is_removed = directory_is_removed(directory->path);
+        bool was_problem = directory->is_problem, is_gone;
+
+        /* The kernel marks the root of a removed directory, so that it differs as well. */
+        if (is_removed)
+                free(take_ptr(directory->moved_to));
+        /* The CDI store can write through the other mount, so a removed directory is a problem only
+         * if both are gone. It does not avoid a renamed one. */
+        is_gone =
+                directory->moved_to ||
+                (is_removed && !(directory->other_way && directory_is_there(directory->other_way)));
+        if (is_gone && !directory->is_gone)
+                directory->gone_ms = now_ms;
+        directory->is_gone = is_gone;
+        directory->is_problem = is_gone && now_ms - directory->gone_ms >= SURROUNDINGS_PATIENCE_MS;
+        if (directory->is_problem && !was_problem)
+                log_problem(directory);
+}
+
+static char *describe(const struct directory *directory)
+{
+        static const char remedy[] = "restart the container (kubelet does), or delete the pod";
+
+        if (directory->moved_to)
+                return xasprintf("%s was renamed on the host, where it is %s now below the root of "
+                                 "its filesystem, and this container's mount follows it: %s",
+                                 directory->path, directory->moved_to, remedy);
+        return xasprintf("%s was removed on the host, and this container's mount still shows the "
+                         "removed directory: %s",
+                         directory->path, remedy);
+}
+
 void surroundings_look(struct surroundings *surroundings, uint64_t now_ms)
 {
         const struct directory *first = NULL;
 
+        look_at_mounts(surroundings);
         for (size_t i = 0; i < surroundings->n_directories; ++i) {
                 look_at(&surroundings->directories[i], now_ms);
                 if (surroundings->directories[i].is_problem && !first)
@@ -92,12 +170,7 @@ void surroundings_look(struct surroundings *surroundings, uint64_t now_ms)
         }
         free(surroundings->problem);
         /* Name only the first: one restart of the container cures them all. */
-        surroundings->problem =
-                first ? xasprintf("%s was removed on the host, and this container's mount still "
-                                  "shows the removed directory: restart the container (kubelet "
-                                  "does), or delete the pod",
-                                  first->path)
-                      : NULL;
+        surroundings->problem = first ? describe(first) : NULL;
 }
 
 const char *surroundings_problem(const struct surroundings *surroundings)

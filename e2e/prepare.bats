@@ -274,6 +274,23 @@ fill() {
         [ "$(cat "$spec")" = "$good" ]
 }
 
+@test "a claim that is refused for want of its CDI spec is logged as refused, not as prepared" {
+        driver --poll-interval 30s
+        local spec=$CDI/kubevirt.io-tdx.json
+        # The driver restores the spec at once, unless it finds a directory in its place.
+        kill -STOP "$(pid_of driver)"
+        rm "$spec"
+        mkdir -p "$spec/x"
+        kill -CONT "$(pid_of driver)"
+        api claim default/a tdx0
+        refused "$spec" kubelet prepare default/a
+        said driver "claim refused claim=a .*$spec"
+        if says driver "claim prepared"; then return 1; fi
+        rm -r "$spec"
+        kubelet prepare default/a
+        holds 1
+}
+
 @test "what the spec says passes CDI's rules, and a VM's side fetches a quote through the mount" {
         driver
         start qgs "$SIM/qgs-sim" --socket "$QGS" --control "$T/qgs.ctl"

@@ -131,3 +131,46 @@ signal.pause()' "$STATE/dra.sock"
         rm "$T/driver.pid"
         [ "$(grep -c 'stopping signal=' "$T/driver.log")" = 1 ]
 }
+
+@test "a scenario cannot lose a process by starting another of its name" {
+        start sleeper sleep 600
+        local first
+        first=$(pid_of sleeper)
+        run start sleeper sleep 600
+        [ "$status" -eq 1 ]
+        [[ $output == *"the sleeper with pid $first still runs"* ]]
+        [ "$(pid_of sleeper)" = "$first" ]
+        end sleeper || true
+        start sleeper sleep 600
+        # Once it has ended by itself, its name is free.
+        kill -KILL "$(pid_of sleeper)"
+        eventually 10 eval '! is_running sleeper'
+        start sleeper true
+}
+
+# The limits of a user namespace hold in it alone.
+driver_without() { # instances | watches
+        unshare --user --map-root-user true || skip "needs user namespaces"
+        local limit=$1
+        driver_flags
+        # shellcheck disable=SC2016
+        start driver unshare --user --map-root-user sh -c 'echo 0 >"/proc/sys/user/max_inotify_$1" && shift && exec "$@"' \
+                sh "$limit" "$DRIVER" run "${FLAGS[@]}"
+        kubelet wait-registered tdx.kubevirt.io 40s
+}
+
+@test "without inotify the driver serves at the pace of its poll, and says once which sysctl to raise" {
+        local limit
+        for limit in instances watches; do
+                driver_without $limit
+                said driver "cannot watch directories.* sysctl=fs.inotify.max_user_$limit "
+                api claim default/$limit tdx0
+                kubelet prepare default/$limit
+                kubelet unprepare default/$limit
+                rm "$REGISTRY/tdx.kubevirt.io-reg.sock"
+                said driver "a socket was gone, put back" 10
+                kubelet wait-registered tdx.kubevirt.io 40s
+                [ "$(grep -c 'cannot watch directories' "$T/driver.log")" = 1 ]
+                stop_driver
+        done
+}

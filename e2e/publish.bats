@@ -40,26 +40,6 @@ published() { api wait-devices "${1:-4}" 15s; }
         published
 }
 
-written() { # COUNT: PUTs of slices so far, at least
-        [ "$(api stats | sed -n 's/^update resourceslices //p')" -ge "$1" ]
-}
-@test "a client that undoes each write is answered less and less often, and an Event names it once" {
-        driver
-        published
-        api stats reset
-        api undo-slices meddler
-        printf 'tdx 5\n' >"$MISC"
-        # Three at once, then after 1, 2 and 4 s.
-        eventually 30 written 6
-        [ "$(api events | grep -c 'TDXSlicesContended.*field manager meddler')" -eq 1 ]
-        [ "$(grep -c "WARN .*the slices are contended" "$T/driver.log")" -eq 1 ]
-        api stats reset
-        sleep 3
-        if written 2; then false; fi
-        api undo-slices
-        published 5
-}
-
 @test "in steady state the API server sees one watch and no request" {
         driver
         published
@@ -168,6 +148,7 @@ certificates() (
                 --tls-cert "$T/server.crt" --tls-key "$T/server.key" --client-ca "$T/ca.crt"
         eventually 10 test -s "$T/tls.port"
         # shellcheck disable=SC2034  # read by driver_flags
+        # shellcheck disable=SC2034  # read by driver_flags
         API=https://127.0.0.1:$(cat "$T/tls.port")
         launch_driver driver --ca-file "$T/ca.crt" --client-cert "$T/client.crt" --client-key "$T/client.key"
         published
@@ -186,6 +167,7 @@ tls_api() { # CERTIFICATE: the API server with it; API is its address
         start api "$SIM/apiserver-sim" --control "$T/api.ctl" --port 0 --port-file "$T/tls.port" \
                 --tls-cert "$1" --tls-key "$T/server.key"
         eventually 10 test -s "$T/tls.port"
+        # shellcheck disable=SC2034  # read by driver_flags
         API=https://127.0.0.1:$(cat "$T/tls.port")
 }
 server_certificate() { # NAME DAYS SUBJECT_ALT_NAME: signed by the CA
@@ -215,17 +197,6 @@ server_certificate() { # NAME DAYS SUBJECT_ALT_NAME: signed by the CA
                 --api-server http://10.1.2.3:80
         [ "$status" -ne 0 ]
         [[ $output == *https* ]]
-}
-
-post_slice() { # NAME SPEC
-        /usr/bin/python3 - "$API" "$1" "$2" <<'PY'
-import json, sys, urllib.request
-body = {"apiVersion": "resource.k8s.io/v1", "kind": "ResourceSlice", "metadata": {"name": sys.argv[2]},
-        "spec": json.loads(sys.argv[3])}
-urllib.request.urlopen(urllib.request.Request(
-    sys.argv[1] + "/apis/resource.k8s.io/v1/resourceslices", json.dumps(body).encode(),
-    {"Content-Type": "application/json"}), timeout=10)
-PY
 }
 
 @test "a slice of this driver and node that cannot be read is removed, and an Event says so" {

@@ -55,7 +55,7 @@ refuses_another() {
         driver --serve dra
         refuses_another
         eventually 15 n_records 4
-        grep "records of claims are missing" "$T/driver.log" | grep -q "prepared 1 claims"
+        grep "records of claims are missing" "$T/driver.log" | grep -q "prepared 1 claim of"
         holds 4
 }
 

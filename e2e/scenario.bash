@@ -15,9 +15,19 @@ api() { "$SIM/ctl" "$T/api.ctl" "$@"; }
 kubelet() { "$SIM/ctl" "$T/kubelet.ctl" "$@"; }
 qgs() { "$SIM/ctl" "$T/qgs.ctl" "$@"; }
 
-# leave_node ends everything started here, by its pid.
+is_running() { # NAME: a process of that name was started here, and has not ended (a zombie has)
+        local pid
+        pid=$(cat "$T/$1.pid" 2>/dev/null) && [ -d "/proc/$pid" ] && ! grep -q '^State:.Z' "/proc/$pid/status"
+}
+
+# leave_node ends everything started here, by its pid. So a name serves one process at a time: the pid of the first
+# would be lost.
 start() { # NAME COMMAND...
         local name=$1
+        if is_running "$name"; then
+                echo "start $name: the $name with pid $(pid_of "$name") still runs; end it first, or take another name" >&2
+                return 1
+        fi
         shift
         "$@" >"$T/$name.log" 2>&1 3>&- 4>&- &
         echo $! >"$T/$name.pid"
@@ -150,7 +160,7 @@ inspect() {
 held() {
         driver_flags
         "$DRIVER" inspect "${FLAGS[@]}" --attestation optional --qgs-socket /run/none/qgs.socket \
-                --vm-qgs-socket /run/none/qgs.socket | sed -n 's/^held  *\([0-9]*\) TDs.*/\1/p'
+                --vm-qgs-socket /run/none/qgs.socket | sed -n 's/^held  *\([0-9]*\) TDs\{0,1\} by .*/\1/p'
 }
 holds() { [ "$(held)" = "$1" ]; }
 cdi_devices() { jq -r '.devices[].name' "$CDI/kubevirt.io-tdx.json" | wc -l; }
@@ -170,4 +180,16 @@ sys.exit(answer.status != 200)' "http://$address$1"
 }
 metric() { # SERIES VALUE [INSTANCE]: succeeds if the metrics have this series with this value
         page /metrics "${3:-driver}" | grep -qxF "$1 $2"
+}
+
+# A slice that another client writes.
+post_slice() { # NAME SPEC
+        /usr/bin/python3 - "$API" "$1" "$2" <<'PY'
+import json, sys, urllib.request
+body = {"apiVersion": "resource.k8s.io/v1", "kind": "ResourceSlice", "metadata": {"name": sys.argv[2]},
+        "spec": json.loads(sys.argv[3])}
+urllib.request.urlopen(urllib.request.Request(
+    sys.argv[1] + "/apis/resource.k8s.io/v1/resourceslices", json.dumps(body).encode(),
+    {"Content-Type": "application/json"}), timeout=10)
+PY
 }

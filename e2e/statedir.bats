@@ -25,17 +25,25 @@ refuses_another() {
         [[ $output == *"no TD is free"* ]]
 }
 
+unrecorded() { page /readyz | grep -q '^not ready: claims that are held cannot be recorded: .*plugins' && metric tdx_records_refused 1; }
+recorded() { page /readyz && metric tdx_records_refused 0; }
+
 @test "a state directory that cannot be created again costs no claim, is reported once, and is created as soon as possible" {
-        driver --serve dra
+        driver --serve dra --listen 127.0.0.1:0
+        recorded
         fill
         # The driver makes it again at once: a file gets there first, sooner or later.
         until rm -rf "$K/plugins" && (set -C; : >"$K/plugins") 2>/dev/null; do :; done
         said driver "the state directory is gone and cannot be recreated" 15
         refuses_another
         [ "$(grep -c "the state directory is gone" "$T/driver.log")" -eq 1 ]
+        eventually 15 unrecorded
+        # A restart would lose what only memory has.
+        page /healthz
         rm "$K/plugins"
         eventually 15 n_records 2
         said driver "every claim is recorded again"
+        eventually 15 recorded
         kill_driver
         driver --serve dra
         holds 2
@@ -106,4 +114,32 @@ refuses_another() {
         eventually 15 grep -q tdx "$STATE/plugin-devices"
         mv "$STATE" "$T/away"
         eventually 15 grep -q tdx "$STATE/plugin-devices"
+}
+
+@test "a read-only disk at the start: the driver says what it is and ends, and what was held is held when it is writable" {
+        [ "$(id -u)" = 0 ] || skip "needs root to mount"
+        mkdir -p "$K/plugins"
+        mount -t tmpfs -o size=1m tmpfs "$K/plugins" || skip "cannot mount"
+        driver --serve dra
+        fill
+        stop_driver
+        mount -o remount,ro "$K/plugins"
+        driver_flags
+        run "$DRIVER" run "${FLAGS[@]}"
+        [ "$status" -eq 1 ]
+        [[ $output == *"on a read-only disk, and no claim can be prepared or unprepared"*"Read-only file system"* ]]
+        mount -o remount,rw "$K/plugins"
+        driver --serve dra
+        holds 2
+        kubelet unprepare default/a
+        holds 1
+
+        # An empty one, too.
+        stop_driver
+        rm -rf "$STATE"
+        mount -o remount,ro "$K/plugins"
+        run "$DRIVER" run "${FLAGS[@]}"
+        [ "$status" -eq 1 ]
+        [[ $output == *"on a read-only disk"*"cannot create directory"* ]]
+        mount -o remount,rw "$K/plugins"
 }

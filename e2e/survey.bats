@@ -89,6 +89,7 @@ publishes() { [ "$(published_state)" = "$1" ]; }
         kill -STOP "$(pid_of qgs)"
         start check as_pod "$DRIVER" check "${FLAGS[@]}"
         said check "^FAIL  QGS  *hung: " 25
+        said check "^waiting up to [1-9][0-9]* s for QGS"
         kill -CONT "$(pid_of qgs)"
         wait "$(pid_of check)" && return 1 # it fails, and does not hang
         rm "$T/check.pid"

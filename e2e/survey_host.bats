@@ -151,7 +151,7 @@ capacity_fails() { # WORDS [FLAG...]
         run inspect
         echo "$output"
         grep -E "^  uid ${record##*/}  damaged, held as 3 TDs" <<<"$output"
-        grep -E "^held       3 TDs by 1 claims" <<<"$output"
+        grep -E "^held       3 TDs by 1 claim$" <<<"$output"
         [ "$(cat "$record")" = damaged ]
 }
 

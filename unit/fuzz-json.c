@@ -38,9 +38,23 @@ static void visit(const struct json *value, unsigned depth)
         assert(json_count(value) == n);
 }
 
+/* The same, but for members "a", which may be null. */
+static void compare(const struct json *value, const struct json *without)
+{
+        const struct json *b = json_first(without);
+
+        assert(json_count(value) == json_count(without));
+        assert(json_is_object(value) == json_is_object(without));
+        if (!json_first(value))
+                assert(json_is_array(value) == json_is_array(without));
+        for (const struct json *a = json_first(value); a; a = json_next(a), b = json_next(b))
+                if (!json_key(b) || strcmp(json_key(b), "a") != 0 || !json_is_null(b))
+                        compare(a, b);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n)
 {
-        _cleanup_(json) struct json *root = NULL, *again = NULL, *copy = NULL;
+        _cleanup_(json) struct json *root = NULL, *again = NULL, *copy = NULL, *without = NULL;
         _cleanup_(free) char *printed = NULL, *reprinted = NULL;
         struct error error = ERROR_NULL;
         int r;
@@ -48,9 +62,14 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n)
         r = json_parse((const char *)bytes, n, &root, &error);
         assert(r == 0 || r == -EBADMSG);
         assert(!r == !!root && !r == !error.text[0]);
-        if (r)
+        if (r) {
+                (void)json_parse_without((const char *)bytes, n, "a", &without, NULL);
                 return 0;
+        }
         visit(root, 0);
+        r = json_parse_without((const char *)bytes, n, "a", &without, &error);
+        assert(!r);
+        compare(root, without);
         printed = json_print(root);
         r = json_parse(printed, strlen(printed), &again, &error);
         assert(!r);

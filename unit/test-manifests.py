@@ -35,7 +35,7 @@ SLICES = "resource.k8s.io", "resourceslices"
 KUBEVIRTS = "kubevirt.io", "kubevirts"
 CALLS = {
     ("dra/claims/job.c", "kube_get"): {CLAIM},
-    ("dra/claims/reconcile.c", "kube_get"): {CLAIM},
+    ("dra/claims/reconcile.c", "kube_get"): {CLAIM, ("", "nodes", "get", None)},
     ("dra/claims/rebuild.c", "kube_get"): {CLAIM},
     ("dra/offer/publisher.c", "kube_get"): {("", "nodes", "get", None)},
     ("dra/admin/survey.c", "kube_get"): {("", "nodes", "get", None)},
@@ -49,7 +49,7 @@ CALLS = {
     ("dra/kube/watch.c", "kube_stream"): set(),
 }
 PATHS = {  # by file: which objects, so that a call for another kind does not go unnoticed
-    "dra/claims/job.c": {"kube_path_claim"}, "dra/claims/reconcile.c": {"kube_path_claim"},
+    "dra/claims/job.c": {"kube_path_claim"}, "dra/claims/reconcile.c": {"kube_path_claim", "kube_path_node"},
     "dra/claims/rebuild.c": {"kube_path_claim"},
     "dra/offer/publisher.c": {"kube_path_node", "kube_path_slice", "KUBE_PATH_SLICES"},
     "dra/admin/survey.c": {"kube_path_node"}, "dra/kube/event.c": {"kube_path_events"},
@@ -290,7 +290,7 @@ DISTRIBUTIONS = {
     "k0s": ("/var/lib/k0s/kubelet", f"{KUBELET}/device-plugins", "/var/run/cdi"),
     "k3s": (KUBELET, f"{KUBELET}/device-plugins", "/var/run/cdi"),
     "rke2": (KUBELET, f"{KUBELET}/device-plugins", "/var/run/cdi"),
-    "microk8s": (f"/var/snap/microk8s/common{KUBELET}", f"/var/snap/microk8s/common{KUBELET}/device-plugins",
+    "microk8s": (f"/var/snap/microk8s/common{KUBELET}", f"{KUBELET}/device-plugins",
                  "/var/run/cdi"),
     "talos": (KUBELET, f"{KUBELET}/device-plugins", "/var/cdi/dynamic"),
 }

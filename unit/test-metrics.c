@@ -62,6 +62,7 @@ START_TEST(counters_are_there_with_zero_before_anything_has_happened)
                 "tdx_log_lines_dropped_total 0",
                 "tdx_foreign_plugin 0",
                 "tdx_active 0",
+                "tdx_records_refused 0",
         };
 
         print(&(struct metrics){ .version = "1.2.3" });

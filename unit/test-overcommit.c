@@ -42,6 +42,9 @@ START_TEST(more_held_than_there_are_is_told_with_the_numbers_and_again_only_if_i
         ck_assert_ptr_nonnull(strstr(text, "3 of 3 TDs"));
         ck_assert_int_eq(look(3, 1, 2), 0);
         ck_assert_int_eq(look(3, 1, 3), OVERCOMMIT_WORSE);
+        ck_assert_int_eq(look(0, 0, 0), OVERCOMMIT_OVER);
+        ck_assert_int_eq(look(0, 1, 0), OVERCOMMIT_WORSE);
+        ck_assert_ptr_nonnull(strstr(text, "1 TD is held (1 by claims, 0 by"));
         free(text);
 }
 END_TEST

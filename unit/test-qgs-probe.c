@@ -324,10 +324,13 @@ START_TEST(a_person_is_told_of_silence_while_the_connection_stays)
         qgs_serve();
         ck_assert_uint_eq(qgs.n_open, 1);
         ck_assert_uint_eq(qgs.n_early, 0);
+        ck_assert_uint_gt(qgs_judge_pending_ms(), 0);
+        ck_assert_uint_le(qgs_judge_pending_ms(), QGS_PROBE_SERVER_TIMEOUT_MS);
 
         /* The answer, or QGS's own time, ends it. */
         qgs_wake(ANSWERS);
         qgs_judge_finish();
+        ck_assert_uint_eq(qgs_judge_pending_ms(), 0);
         ck_assert_uint_eq(qgs.n_early, 0);
         qgs_end();
 }

@@ -167,7 +167,7 @@ START_TEST(many_calls_at_once_are_all_answered)
 }
 END_TEST
 
-START_TEST(a_message_beyond_four_mebibytes_is_refused_and_the_next_call_served)
+START_TEST(a_message_beyond_the_limit_is_refused_and_the_next_call_served)
 {
         char *large = xmalloc(5000001);
 
@@ -330,7 +330,7 @@ END_TEST
 
 SUITE("rpc", a_call_is_answered, an_unknown_method_is_unimplemented_at_once,
       many_calls_at_once_are_all_answered,
-      a_message_beyond_four_mebibytes_is_refused_and_the_next_call_served,
+      a_message_beyond_the_limit_is_refused_and_the_next_call_served,
       a_caller_whose_time_is_up_is_noticed_and_may_still_be_answered,
       stopping_cuts_off_an_unanswered_call,
       a_socket_without_a_listener_is_an_error_at_once_that_names_it,

@@ -118,6 +118,15 @@ START_TEST(words_are_wrapped_at_the_width_and_indented)
 }
 END_TEST
 
-SUITE("text", words_are_wrapped_at_the_width_and_indented, text_grows_and_is_handed_over,
+START_TEST(one_thing_is_singular_and_none_or_more_are_plural)
+{
+        ck_assert_str_eq(text_plural(0), "s");
+        ck_assert_str_eq(text_plural(1), "");
+        ck_assert_str_eq(text_plural(2), "s");
+}
+END_TEST
+
+SUITE("text", one_thing_is_singular_and_none_or_more_are_plural,
+      words_are_wrapped_at_the_width_and_indented, text_grows_and_is_handed_over,
       only_valid_utf8_passes, dns_names_are_as_kubernetes_wants_them,
       an_error_carries_context_in_front_and_stays_utf8);

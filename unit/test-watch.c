@@ -221,6 +221,46 @@ START_TEST(a_continue_token_that_expired_begins_the_list_again)
 }
 END_TEST
 
+static const struct kube_watch_timing never = { .first_ms = 100000,
+                                                .cap_ms = 100000,
+                                                .short_ms = 100000 };
+
+START_TEST(a_list_whose_pages_do_not_end_is_cut)
+{
+        static const struct stub_answer answers[] = { PAGE("10", "again", "[" ITEM("a") "]") };
+
+        set_up_timed(answers, 1, &never);
+        run_until_told(1);
+
+        ck_assert_str_eq(story.bytes, "trouble(try again) ");
+        ck_assert_uint_eq(server.n_requests, 101);
+        tear_down();
+}
+END_TEST
+
+START_TEST(a_list_that_would_take_too_much_memory_is_cut)
+{
+        static const size_t n = 1900000;
+        static const char head[] = "{\"kind\":\"ResourceSliceList\",\"metadata\":{"
+                                   "\"resourceVersion\":\"10\",\"continue\":\"t\"},\"items\":[";
+        _cleanup_(free) char *dense = xcalloc(1, n), *wide = xcalloc(1, n);
+        const struct stub_answer answers[] = { { 200, NULL, dense }, { 200, NULL, wide } };
+
+        /* 150,000 values, and one string of 1.9 MB. */
+        for (size_t at = (size_t)snprintf(dense, n, "%s", head); at < 300000; at += 2)
+                memcpy(dense + at, "1,", 2);
+        strcat(dense, "1]}");
+        memset(wide + snprintf(wide, n, "%s\"", head), 'x', n - sizeof(head) - 8);
+        strcat(wide, "\"]}");
+        set_up_timed(answers, 2, &never);
+        run_until_told(1);
+
+        ck_assert_str_eq(story.bytes, "trouble(try again) ");
+        ck_assert_uint_eq(server.n_requests, 4);
+        tear_down();
+}
+END_TEST
+
 START_TEST(a_watch_that_ends_goes_on_from_the_last_version)
 {
         static const struct stub_answer answers[] = {
@@ -328,9 +368,6 @@ START_TEST(a_version_that_is_gone_is_listed_again_at_once)
                 LIST("20", "[" ITEM("a") "]"),
                 STREAM(LINE("ADDED", "b", "21")),
         };
-        static const struct kube_watch_timing never = { .first_ms = 100000,
-                                                        .cap_ms = 100000,
-                                                        .short_ms = 100000 };
 
         set_up_timed(answers, 4, &never);
         run_until_told(3);
@@ -665,6 +702,7 @@ END_TEST
 SUITE("watch", a_list_is_followed_by_a_watch_from_its_version,
       the_server_is_asked_to_end_a_watch_in_30_to_60_minutes, a_list_without_items_is_an_empty_one,
       pages_are_reported_as_one_list, a_continue_token_that_expired_begins_the_list_again,
+      a_list_whose_pages_do_not_end_is_cut, a_list_that_would_take_too_much_memory_is_cut,
       a_watch_that_ends_goes_on_from_the_last_version,
       a_standing_watch_that_breaks_is_resumed_without_a_word,
       watches_that_end_at_once_are_retried_with_backoff_and_never_listed_again,

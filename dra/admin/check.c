@@ -5,6 +5,7 @@
 #include "base/error.h"
 #include "base/file.h"
 #include "base/memory.h"
+#include "base/text.h"
 #include "cdi/conflict.h"
 #include "config.h"
 #include "host/qgs_path.h"
@@ -111,11 +112,13 @@ static bool check_capacity(const struct config *config, const struct survey *sur
                 return report(false, "capacity", capacity->reason);
         if (held->error.code)
                 return report(false, "capacity", held->error.text);
-        snprintf(text, sizeof(text),
-                 "%u TDs left to offer: %llu of the host (%s), %u reserved, %u held by %u claims, "
-                 "%u by plain pods, %u run by others besides the reserve",
-                 survey->n_left, (unsigned long long)capacity->n_host, capacity->source,
-                 config->reserve, held->by_claims, held->n_claims, held->by_plugin, held->withheld);
+        snprintf(
+                text, sizeof(text),
+                "%u TD%s left to offer: %llu of the host (%s), %u reserved, %u held by %u claim%s, "
+                "%u by plain pods, %u run by others besides the reserve",
+                survey->n_left, text_plural(survey->n_left), (unsigned long long)capacity->n_host,
+                capacity->source, config->reserve, held->by_claims, held->n_claims,
+                text_plural(held->n_claims), held->by_plugin, held->withheld);
         return report(survey->n_left, "capacity", text);
 }
 

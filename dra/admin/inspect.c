@@ -8,6 +8,7 @@
 #include "base/json.h"
 #include "base/memory.h"
 #include "base/socket.h"
+#include "base/text.h"
 #include "cdi/spec.h"
 #include "claims/record.h"
 #include "claims/records.h"
@@ -65,13 +66,15 @@ static void print_certain(const struct ledger_claim *claim)
 static void print_claim(const struct ledger_claim *claim, int r, const struct error *reason)
 {
         if (r)
-                printf("  uid %s  %s, held as %u TDs until kubelet mentions it: %s\n", claim->uid,
+                printf("  uid %s  %s, held as %u TD%s until kubelet mentions it: %s\n", claim->uid,
                        r == CLAIMS_RECORD_NEWER ? "newer" : "damaged", ledger_claim_weight(claim),
-                       reason->text);
+                       text_plural(ledger_claim_weight(claim)), reason->text);
         else if (claim->is_uncertain)
-                printf("  uid %s  its record was unreadable, held as %u TDs until kubelet mentions "
+                printf("  uid %s  its record was unreadable, held as %u TD%s until kubelet "
+                       "mentions "
                        "it\n",
-                       claim->uid, ledger_claim_weight(claim));
+                       claim->uid, ledger_claim_weight(claim),
+                       text_plural(ledger_claim_weight(claim)));
         else
                 print_certain(claim);
 }
@@ -83,8 +86,9 @@ static void print_held(const struct survey *survey)
         if (held->error.code)
                 printf("held       not known: %s\n", held->error.text);
         else
-                printf("held       %u TDs by %u claims\n", held->by_claims, held->n_claims);
-        printf("left       %u TDs to offer\n", survey->n_left);
+                printf("held       %u TD%s by %u claim%s\n", held->by_claims,
+                       text_plural(held->by_claims), held->n_claims, text_plural(held->n_claims));
+        printf("left       %u TD%s to offer\n", survey->n_left, text_plural(survey->n_left));
 }
 
 static void print_plugin(const struct config *config, const struct survey *survey)
@@ -92,8 +96,8 @@ static void print_plugin(const struct config *config, const struct survey *surve
         _cleanup_(free) char *foreign =
                 xasprintf("%s/" PLUGIN_SERVICE_FOREIGN, config->device_plugin_dir);
 
-        printf("plugin     %u devices held or lingering, as last recorded\n",
-               survey->held.by_plugin);
+        printf("plugin     %u device%s held or lingering, as last recorded\n",
+               survey->held.by_plugin, text_plural(survey->held.by_plugin));
         if (socket_is_served(foreign))
                 printf("           another plugin serves " PLUGIN_SERVICE_RESOURCE
                        " (%s): ours stays unregistered, and\n"

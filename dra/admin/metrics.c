@@ -166,6 +166,10 @@ static void print_claims(const struct metrics *metrics, struct text *page)
 {
         print_one(page, "tdx_claims", "gauge", metrics->n_claims,
                   "ResourceClaims prepared on this node.");
+        print_one(page, "tdx_records_refused", "gauge", metrics->is_unrecorded,
+                  "1 while the disk refuses the records of claims that are held, which are in "
+                  "memory alone until it takes them: do not restart the driver, but make room in "
+                  "or repair its state directory; /readyz and the log say what is wrong with it.");
         print_one(page, "tdx_waiting_claims", "gauge", metrics->n_waiting,
                   "ResourceClaims that wait for a free TD. If seldom 0, the node is full and the "
                   "scheduler does not know it.");

@@ -56,6 +56,7 @@ struct metrics {
         uint64_t refused_starts; /* by a misc.max */
 
         size_t n_claims;
+        bool is_unrecorded; /* the disk refuses records of claims that are held */
         size_t n_waiting;
         uint64_t prepares[METRICS_N_RESULTS];
         uint64_t unprepares[METRICS_N_RESULTS];

@@ -3,6 +3,7 @@
 
 #include "base/error.h"
 #include "base/memory.h"
+#include "base/text.h"
 #include "capacity.h"
 #include "config.h"
 #include "device.h"
@@ -40,12 +41,13 @@ void running_print(const struct config *config, const struct capacity_sight *cap
                 printf("running    not known: %s\n", error.text);
                 return;
         }
-        printf("running    %u TDs on this host, with or without a holder%s\n", tree.total,
-               config->is_ignoring_foreign ? " (--foreign=ignore)" : "");
+        printf("running    %u TD%s on this host, with or without a holder%s\n", tree.total,
+               text_plural(tree.total), config->is_ignoring_foreign ? " (--foreign=ignore)" : "");
         for (size_t i = 0; i < tree.n_places; ++i)
                 print_place(&tree.places[i]);
         if (tree.n_refused)
-                printf("  %llu starts refused by misc.max\n", (unsigned long long)tree.n_refused);
+                printf("  %llu start%s refused by misc.max\n", (unsigned long long)tree.n_refused,
+                       text_plural(tree.n_refused));
         if (*tree.impossible)
                 printf("  a count cannot be right: %s\n", tree.impossible);
 }

@@ -108,6 +108,7 @@ static void measure_node(const struct node_status *node, struct metrics *metrics
         metrics->free = node->n_usable > held ? node->n_usable - held : 0;
         metrics->overcommitted = held > metrics->capacity ? held - metrics->capacity : 0;
         metrics->n_claims = node->n_claims;
+        metrics->is_unrecorded = node->record_trouble != NULL;
         metrics->n_waiting = node->n_waiting;
         measure_plugin(&node->plugin, metrics);
 }
@@ -184,11 +185,17 @@ static unsigned print_readyz(void *owner, struct text *page)
         const char *reason = why_not_ready(status);
         struct node_status node;
 
+        node_status(status->options.node, &node);
         if (reason) {
                 text_addf(page, "not ready: %s\n", reason);
                 return HTTP_SERVICE_UNAVAILABLE;
         }
-        node_status(status->options.node, &node);
+        /* Not in /healthz: a restart would lose what only memory has. */
+        if (node.record_trouble) {
+                text_addf(page, "not ready: claims that are held cannot be recorded: %s\n",
+                          node.record_trouble);
+                return HTTP_SERVICE_UNAVAILABLE;
+        }
         text_add(page, node.is_active ? "ok\n" : "ok, standing by\n");
         return HTTP_OK;
 }

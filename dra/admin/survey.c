@@ -304,10 +304,23 @@ void survey_make(const struct config *config, const struct survey_options *optio
         ret->n_left = left(ret);
 }
 
+/* The output is complete: say why the command does not end. */
+static void finish_with_qgs(void)
+{
+        uint64_t ms = qgs_judge_pending_ms();
+
+        if (ms)
+                fprintf(stderr,
+                        "waiting up to %llu s for QGS to answer or to close the connection: QGS up "
+                        "to 1.25 may crash if it is closed before\n",
+                        (unsigned long long)((ms + 999) / 1000));
+        qgs_judge_finish();
+}
+
 void survey_deinit(struct survey *survey)
 {
         fflush(stdout);
-        qgs_judge_finish();
+        finish_with_qgs();
         free(survey->settings.host_socket);
         free(survey->settings.vm_socket);
         *survey = (struct survey){ 0 };

@@ -66,7 +66,7 @@ struct survey {
 void survey_make(const struct config *config, const struct survey_options *options,
                  struct survey *ret);
 /* Call it after printing: flushes stdout, then waits up to 30 s for QGS to answer a pending
- * request, because closing a connection early harms QGS up to 1.25. */
+ * request (and says so on stderr), because closing a connection early harms QGS up to 1.25. */
 void survey_deinit(struct survey *survey);
 static inline void cleanup_survey(struct survey *survey)
 {

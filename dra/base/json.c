@@ -3,6 +3,7 @@
 
 #include "base/error.h"
 #include "base/memory.h"
+#include "base/text.h"
 
 #include <assert.h>
 #include <cjson/cJSON.h>
@@ -11,8 +12,11 @@
 #include <string.h>
 
 #define DEPTH_MAX  64
-#define VALUES_MAX 500000U            /* 64 bytes each */
-#define EXACT_MAX  9007199254740992.0 /* 2^53: the integers a double holds exactly */
+#define VALUES_MAX 200000U /* with VALUE_MEMORY each: 16 MB */
+/* glibc gives a value 80 bytes, and a string about 24 more than it has characters. */
+#define VALUE_MEMORY  80U
+#define STRING_MEMORY 24U
+#define EXACT_MAX     9007199254740992.0 /* 2^53: the integers a double holds exactly */
 
 /* struct json is cJSON under another name, so that no other file can reach cJSON's loose look-ups.
  */
@@ -170,6 +174,62 @@ int json_parse(const char *bytes, size_t n, struct json **ret_root, struct error
         return 0;
 }
 
+/* Past the string that begins at that byte. */
+static size_t skip_string(const char *bytes, size_t at, size_t n)
+{
+        for (++at; at < n && bytes[at] != '"'; ++at)
+                if (bytes[at] == '\\')
+                        ++at;
+        return at < n ? at + 1 : n;
+}
+
+/* Past the value that begins at that byte, or past what a parser will refuse anyway. */
+static size_t skip_value(const char *bytes, size_t at, size_t n)
+{
+        size_t depth = 0;
+
+        while (at < n) {
+                char c = bytes[at];
+
+                if (!depth && strchr(",]} \t\r\n", c))
+                        return at;
+                depth += c == '{' || c == '[';
+                depth -= c == '}' || c == ']';
+                at = c == '"' ? skip_string(bytes, at, n) : at + 1;
+                if (!depth && strchr("\"]}", c))
+                        return at;
+        }
+        return n;
+}
+
+int json_parse_without(const char *bytes, size_t n, const char *key, struct json **ret_root,
+                       struct error *err)
+{
+        _cleanup_(text) struct text kept = TEXT_NULL;
+        size_t n_key = strlen(key), from = 0, at = 0;
+
+        while (at < n) {
+                size_t begin = at;
+
+                if (bytes[at] != '"') {
+                        ++at;
+                        continue;
+                }
+                at = skip_string(bytes, at, n);
+                if (at - begin != n_key + 2 || memcmp(bytes + begin + 1, key, n_key) != 0)
+                        continue;
+                at = skip_space(bytes, at, n);
+                if (at == n || bytes[at] != ':')
+                        continue;
+                at = skip_space(bytes, at + 1, n);
+                text_add_bytes(&kept, bytes + from, at - from);
+                text_add(&kept, "null");
+                from = at = skip_value(bytes, at, n);
+        }
+        text_add_bytes(&kept, bytes + from, n - from);
+        return json_parse(kept.bytes, kept.n, ret_root, err);
+}
+
 void json_free(struct json *root)
 {
         cJSON_Delete(in_mutable(root));
@@ -278,6 +338,17 @@ struct json *json_new_int(int64_t value)
 struct json *json_new_bool(bool value)
 {
         return out_or_abort(cJSON_CreateBool(value));
+}
+
+size_t json_memory(const struct json *value)
+{
+        const char *string = json_string(value), *key = json_key(value);
+        size_t n = VALUE_MEMORY + (string ? strlen(string) + STRING_MEMORY : 0) +
+                   (key ? strlen(key) + STRING_MEMORY : 0);
+
+        for (const struct json *child = json_first(value); child; child = json_next(child))
+                n += json_memory(child);
+        return n;
 }
 
 struct json *json_copy(const struct json *value)

@@ -3,7 +3,7 @@
  * JSON, read strictly and written compactly. Only json.c knows cJSON.
  *
  * Reading: keys are compared case-sensitively; duplicate keys, text after the value and nesting
- * beyond 64 levels are errors, as are more than 500,000 values, which would take 32 MB; integers
+ * beyond 64 levels are errors, as are more than 200,000 values, which would take 16 MB; integers
  * must be exact (|n| <= 2^53). Values belong to their tree: free the root. Every reader accepts
  * NULL or a value of another type and then reports "not there", so that look-ups chain:
  *
@@ -22,6 +22,10 @@ struct json;
 /* Parse n bytes. 0, or -EBADMSG with the reason and the byte offset in err. The tree is the
  * caller's. */
 int json_parse(const char *bytes, size_t n, struct json **ret_root, struct error *err);
+/* The same, but with null as the value of each member of that name, at any depth: what the caller
+ * does not read costs no memory, whatever it is. key: without characters that JSON escapes. */
+int json_parse_without(const char *bytes, size_t n, const char *key, struct json **ret_root,
+                       struct error *err);
 void json_free(struct json *root);
 DEFINE_CLEANUP(struct json, json, json_free);
 
@@ -50,6 +54,8 @@ struct json *json_new_string(const char *value);
 struct json *json_new_int(int64_t value);
 struct json *json_new_bool(bool value);
 struct json *json_copy(const struct json *value);
+/* About how many bytes of memory a copy takes. */
+size_t json_memory(const struct json *value);
 
 /* Add a member / an element; the container takes value over. The key is copied and must be new. */
 void json_add(struct json *object, const char *key, struct json *value);

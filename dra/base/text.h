@@ -4,6 +4,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 /* A growing string. TEXT_NULL is empty; bytes is NULL or NUL-terminated. */
 struct text {
@@ -37,6 +38,12 @@ size_t text_utf8_prefix(const char *bytes, size_t n);
 /* Replace every byte that is not part of valid UTF-8 by '?', in place, because protobuf peers
  * refuse invalid strings. */
 void text_make_utf8(char *string);
+
+/* "" or "s", for a count of things: "1 TD", "2 TDs". */
+static inline const char *text_plural(uint64_t n)
+{
+        return n == 1 ? "" : "s";
+}
 
 /* Kubernetes names: DNS-1123 label (<= 63) and subdomain (<= 253), as apimachinery validates them.
  */

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "claims/job.h"
 
-#include "base/brake.h"
 #include "base/error.h"
 #include "base/log.h"
 #include "base/memory.h"

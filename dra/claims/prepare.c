@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "claims/prepare.h"
 
+#include "base/error.h"
 #include "base/memory.h"
 #include "base/table.h"
 #include "claims/job.h"
@@ -9,6 +10,7 @@
 #include "ledger.h"
 
 #include <assert.h>
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -104,14 +106,37 @@ static struct job *find_job(struct prepare *prepare, const struct prepare_claim_
         return node ? container_of(node, struct job, node) : job_new(prepare, id);
 }
 
+/* A UID has one claim. If it is in use for another name, the request must not share that one's
+ * answer. A record that cannot be read has no name. */
+static int check_name(const struct prepare *prepare, const struct prepare_claim_id *id,
+                      struct error *err)
+{
+        const struct table_node *node = table_find(&prepare->jobs, id->uid);
+        const struct job *job = node ? container_of(node, struct job, node) : NULL;
+        const struct ledger_claim *held = ledger_find(prepare->options.ledger, id->uid);
+        const char *namespace_ = job ? job->namespace_ : held ? held->namespace_ : "";
+        const char *name = job ? job->name : held ? held->name : "";
+
+        if (!*name || (strcmp(namespace_, id->namespace_) == 0 && strcmp(name, id->name) == 0))
+                return 0;
+        return error_set(err, -EINVAL, "UID %s is the one of claim %s/%s, not of %s/%s", id->uid,
+                         namespace_, name, id->namespace_, id->name);
+}
+
 void prepare_claim(struct prepare *prepare, struct prepare_request *request,
                    const struct prepare_claim_id *id, uint64_t patience_ms)
 {
-        struct job *job = find_job(prepare, id);
+        struct job *job;
+        struct error error = ERROR_NULL;
         /* Answer before the caller's deadline: after it kubelet reports a bare timeout, not the
          * holders. */
         uint64_t wait_ms = patience_ms > ANSWER_MARGIN_MS ? patience_ms - ANSWER_MARGIN_MS : 0;
 
+        if (check_name(prepare, id, &error) < 0) {
+                request->on_done(request->owner, NULL, &error);
+                return;
+        }
+        job = find_job(prepare, id);
         if (wait_ms > prepare->options.wait_ms)
                 wait_ms = prepare->options.wait_ms;
         request->deadline_ms = uv_now(prepare->options.loop) + wait_ms;

@@ -6,6 +6,7 @@
 #include "base/list.h"
 #include "base/log.h"
 #include "base/memory.h"
+#include "base/text.h"
 #include "base/timer.h"
 #include "cdi/spec.h"
 #include "claims/allocation.h"
@@ -374,13 +375,14 @@ static void ask_for_new(struct rebuild *rebuild)
 
 static void tell_found(struct rebuild *rebuild, unsigned n_found_before)
 {
+        unsigned n = rebuild->n_found - n_found_before;
         _cleanup_(free) char *text = NULL;
 
-        if (rebuild->n_found == n_found_before)
+        if (!n)
                 return;
-        text = xasprintf("kubelet has prepared %u claims of which this driver has no readable "
-                         "record%s; they are held again, by what kubelet and the API server say",
-                         rebuild->n_found - n_found_before,
+        text = xasprintf("kubelet has prepared %u claim%s of which this driver has no readable "
+                         "record%s; held again, by what kubelet and the API server say",
+                         n, text_plural(n),
                          rebuild->had_no_record
                                  ? ", and there is no record at all: the state directory was "
                                    "emptied, or is not the one it was"

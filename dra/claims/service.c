@@ -8,7 +8,6 @@
 #include "claims/prepare.h"
 #include "claims/record.h"
 #include "claims/records.h"
-#include "device.h"
 #include "dra.pb-c.h"
 #include "ledger.h"
 
@@ -20,8 +19,8 @@
 #define ERROR_MAX 400
 
 /* Most claims in one request; kubelet sends those of one pod. A larger request would delay all
- * other callers. */
-#define CLAIMS_MAX DEVICE_INDEX_MAX
+ * other callers, and take memory: about 20 KiB a claim while it is prepared. */
+#define CLAIMS_MAX 512
 
 struct batch;
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "host/dirwatch.h"
 
+#include "base/log.h"
 #include "base/memory.h"
 
 #include <stdbool.h>
@@ -59,9 +60,25 @@ struct dirwatch *dirwatch_new(uv_loop_t *loop, const char *path, void (*on_chang
         return dirwatch_new_for(loop, path, NULL, on_change, owner);
 }
 
+/* Both limits are per user, and root's are shared by the whole host. Once for all directories: what
+ * to do about it is the same. */
+static void tell_exhausted(const struct dirwatch *watch, int r)
+{
+        static bool is_told;
+
+        if (!is_told)
+                log_warn("cannot watch directories: changes in them are noticed at each "
+                         "--poll-interval only. Raise the host's sysctl",
+                         log_str("sysctl", r == UV_ENOSPC ? "fs.inotify.max_user_watches"
+                                                          : "fs.inotify.max_user_instances"),
+                         log_str("directory", watch->path));
+        is_told = true;
+}
+
 void dirwatch_check(struct dirwatch *watch)
 {
         struct stat now;
+        int r;
 
         if (stat(watch->path, &now) < 0) {
                 watch->is_watching = false;
@@ -72,7 +89,10 @@ void dirwatch_check(struct dirwatch *watch)
                 return;
         uv_fs_event_stop(&watch->event);
         /* If inotify watches run out, the slow timer that calls this still notices changes. */
-        watch->is_watching = uv_fs_event_start(&watch->event, on_event, watch->path, 0) == 0;
+        r = uv_fs_event_start(&watch->event, on_event, watch->path, 0);
+        if (r == UV_EMFILE || r == UV_ENOSPC)
+                tell_exhausted(watch, r);
+        watch->is_watching = r == 0;
         watch->device = now.st_dev;
         watch->inode = now.st_ino;
 }

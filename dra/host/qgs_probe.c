@@ -242,6 +242,16 @@ void qgs_judge_once(const char *root, const char *socket, struct qgs_verdict_sta
         qgs_judge_vm_once(&place, ret);
 }
 
+uint64_t qgs_judge_pending_ms(void)
+{
+        uint64_t now = monotonic_ms(), most_ms = 0;
+
+        for (size_t i = 0; i < n_unanswered; ++i)
+                if (unanswered[i].until_ms > now + most_ms)
+                        most_ms = unanswered[i].until_ms - now;
+        return most_ms;
+}
+
 void qgs_judge_finish(void)
 {
         while (n_unanswered) {

@@ -16,6 +16,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 #include <uv.h>
 
 /* After this time without an answer QGS counts as hung. */
@@ -51,3 +52,5 @@ void qgs_judge_vm_once(const struct qgs_place *place, struct qgs_verdict_state *
 /* Wait for the connections that the above have left open, each until QGS_PROBE_SERVER_TIMEOUT_MS
  * after its request. */
 void qgs_judge_finish(void);
+/* How long that may take; 0: no connection is left open. */
+uint64_t qgs_judge_pending_ms(void);

@@ -3,7 +3,8 @@
  * Requests to the Kubernetes API, with answers classified by what a caller can do about them.
  *
  * Sources: kubernetes.io/docs "Kubernetes API Concepts"; apimachinery metav1.Status for errors.
- * Limits: 2 MiB per reply, 10 s per call. Loop thread only; callbacks come from the loop only.
+ * Limits: 2 MiB per reply, 10 s per call. The value of a member "parameters" is left out of
+ * replies. Loop thread only; callbacks come from the loop only.
  */
 #pragma once
 

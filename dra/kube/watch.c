@@ -13,11 +13,13 @@
 
 /* The biggest objects are slices, which have up to 100 kB: a page must fit in KUBE_REPLY_MAX. */
 #define PAGE_LIMIT 16U
-/* Beyond it the server's continue tokens go in circles: 4096 TDs are 32 slices. */
-#define N_PAGES_MAX    100U
-#define WATCH_MIN_S    1800U
-#define WATCH_MAX_S    3600U
-#define WATCH_GRACE_MS 60000U /* after timeoutSeconds, before we consider the server stuck */
+/* Beyond either the server's continue tokens go in circles: 4096 TDs are 64 slices, of about
+ * 130 KiB of memory each. */
+#define N_PAGES_MAX     100U
+#define LIST_MEMORY_MAX 16777216U
+#define WATCH_MIN_S     1800U
+#define WATCH_MAX_S     3600U
+#define WATCH_GRACE_MS  60000U /* after timeoutSeconds, before we consider the server stuck */
 
 enum state {
         STOPPED,
@@ -49,6 +51,7 @@ struct kube_watch {
         char *continue_token;
         struct json *items; /* of the pages so far, if there are several */
         unsigned n_pages;
+        size_t items_memory; /* bytes */
         struct watch_lines lines;
         struct backoff backoff;
         bool was_gone;        /* got a 410 since a watch last lasted */
@@ -97,6 +100,7 @@ static void forget_pages(struct kube_watch *watch)
         watch->continue_token = NULL;
         watch->items = NULL;
         watch->n_pages = 0;
+        watch->items_memory = 0;
 }
 
 /* Last in its caller: the callback may stop or free the watch. */
@@ -137,6 +141,7 @@ static void fail(struct kube_watch *watch, enum kube_outcome outcome, const stru
         /* If the server fails or does not answer, the version is still good. */
         if (outcome != KUBE_TRY_AGAIN)
                 forget_version(watch);
+        forget_pages(watch);
         if (outcome == KUBE_NOT_SERVED) {
                 watch->state = WAITING;
                 arm(watch, watch->timing.not_served_ms);
@@ -199,6 +204,12 @@ static void deliver_list(struct kube_watch *watch, const struct json *items)
                 begin_watch(watch);
 }
 
+static bool is_too_long(struct kube_watch *watch, const struct json *items)
+{
+        watch->items_memory += json_memory(items);
+        return ++watch->n_pages > N_PAGES_MAX || watch->items_memory > LIST_MEMORY_MAX;
+}
+
 static void on_page(void *owner, const struct kube_reply *reply)
 {
         struct kube_watch *watch = owner;
@@ -217,13 +228,13 @@ static void on_page(void *owner, const struct kube_reply *reply)
                 fail(watch, reply->outcome, &reply->error, reply->retry_after_ms);
                 return;
         }
-        ++watch->n_pages;
         if (!version || !*version || (items && !json_is_array(items) && !json_is_null(items)))
                 error_set(&error, -EBADMSG, "the list at %s has no %s", watch->path,
                           version && *version ? "array of items" : "resourceVersion");
-        else if (watch->n_pages > N_PAGES_MAX)
-                error_set(&error, -EBADMSG, "the list at %s does not end after %u pages",
-                          watch->path, N_PAGES_MAX);
+        else if (is_too_long(watch, items))
+                error_set(&error, -EBADMSG,
+                          "the list at %s is too long: %u pages so far, of %zu kB", watch->path,
+                          watch->n_pages, watch->items_memory / 1000);
         if (error.code) {
                 fail(watch, KUBE_TRY_AGAIN, &error, 0);
                 return;

@@ -7,7 +7,6 @@
 #include "base/json.h"
 #include "base/log.h"
 #include "base/memory.h"
-#include "base/parse.h"
 #include "base/timer.h"
 #include "config.h"
 #include "device.h"
@@ -46,9 +45,9 @@ struct publisher {
         bool is_listed; /* observed is complete; false until the first list, and after a write with
                            unknown outcome */
         bool was_complete;
-        bool has_news;       /* what we want has changed since it was complete */
         int64_t completed_s; /* Unix time */
         struct contention contention;
+        bool is_yielding; /* pause runs because others undo our writes */
 
         struct kube_call *call;     /* the one request in flight; NULL: none */
         struct sliceplan_step step; /* what call does */
@@ -58,6 +57,9 @@ struct publisher {
         struct timer *pause;
         enum kube_outcome trouble; /* logged last; KUBE_OK: none since the last success */
 };
+
+static_assert(DEVICE_INDEX_MAX / WANTED_SLICE_DEVICES <= CONTENTION_SLICES,
+              "contention knows each of our slices");
 
 static void work(struct publisher *publisher);
 
@@ -78,20 +80,6 @@ static struct json *build(const struct publisher *publisher, unsigned index, int
                                                     .generation = generation,
                                                     .count = count,
                                                     .resource_version = resource_version });
-}
-
-/* The index of the slice that we give that name; UINT_MAX: none. */
-static unsigned index_of(const struct publisher *publisher, const char *name)
-{
-        const char *dash = strrchr(name, '-');
-        _cleanup_(free) char *wanted = NULL;
-        uint64_t index;
-
-        if (!dash || parse_u64(dash + 1, strlen(dash + 1), &index) < 0 ||
-            index >= DEVICE_INDEX_MAX / WANTED_SLICE_DEVICES)
-                return UINT_MAX;
-        wanted = slice_name(publisher->options.node_name, DRIVER_NAME, (unsigned)index);
-        return strcmp(wanted, name) == 0 ? (unsigned)index : UINT_MAX;
 }
 
 /* ---- the observed slices ---- */
@@ -213,7 +201,9 @@ static void observe(struct publisher *publisher, const struct json *object)
         observed->slice = slice;
         slice = (struct slice)SLICE_NULL;
         observed->object = json_copy(object);
-        observed->index = r == SLICE_ODD ? UINT_MAX : index_of(publisher, observed->slice.name);
+        observed->index = r == SLICE_ODD ? UINT_MAX
+                                         : wanted_index_of(publisher->options.node_name,
+                                                           observed->slice.name);
         compare_with_wanted(publisher, observed);
 }
 
@@ -228,16 +218,27 @@ static void on_list(void *owner, const struct json *items)
         work(publisher);
 }
 
+/* Our own new slices are wanted. */
+static void note_addition(struct publisher *publisher, const struct json *object)
+{
+        const char *name = json_string(json_get(json_get(object, "metadata"), "name"));
+        size_t at = find(publisher, name ? name : "");
+
+        if (at < publisher->n_observed && publisher->observed[at].index >= n_wanted(publisher))
+                contention_note_intruder(&publisher->contention);
+}
+
 static void on_event(void *owner, enum kube_watch_type type, const struct json *object)
 {
         const char *uid = json_string(json_get(json_get(object, "metadata"), "uid"));
         struct publisher *publisher = owner;
 
-        contention_see(&publisher->contention, object, HTTP_USER_AGENT);
         if (type != KUBE_DELETED)
                 observe(publisher, object);
         else if (uid && forget_uid(publisher, uid))
                 doubt_node(publisher);
+        if (type == KUBE_ADDED)
+                note_addition(publisher, object);
         work(publisher);
 }
 
@@ -277,7 +278,10 @@ static const struct kube_watch_callbacks callbacks = { .on_list = on_list,
 
 static void on_pause_over(void *owner)
 {
-        work(owner);
+        struct publisher *publisher = owner;
+
+        publisher->is_yielding = false;
+        work(publisher);
 }
 
 static void try_later(struct publisher *publisher, const struct kube_reply *reply)
@@ -290,25 +294,42 @@ static void try_later(struct publisher *publisher, const struct kube_reply *repl
 
 static void tell_contention(struct publisher *publisher)
 {
-        _cleanup_(free) char *text = contention_describe(&publisher->contention);
+        const struct sliceplan_step *step = &publisher->step;
+        const struct json *object =
+                step->verb == SLICEPLAN_CREATE ? NULL : publisher->observed[step->observed].object;
+        _cleanup_(free) char *text = contention_describe(object, HTTP_USER_AGENT);
 
         log_warn("the slices are contended", log_str("detail", text));
         publisher->options.on_event(publisher->options.owner, true, "TDXSlicesContended", text);
 }
 
-/* The slices were all there, and are not any more, though we want the same. True: wait first. */
+/* Before the planned write. True: wait first. */
 static bool yield_to_others(struct publisher *publisher)
 {
+        const struct sliceplan_step *step = &publisher->step;
+        unsigned index = step->verb == SLICEPLAN_DELETE ? publisher->observed[step->observed].index
+                                                        : step->index;
         uint64_t delay_ms;
         bool is_news;
 
-        delay_ms = contention_undone(&publisher->contention, uv_now(publisher->options.loop),
-                                     &is_news);
+        delay_ms = contention_delay(&publisher->contention,
+                                    index < n_wanted(publisher) ? index : UINT_MAX,
+                                    uv_now(publisher->options.loop), &is_news);
         if (is_news)
                 tell_contention(publisher);
+        publisher->is_yielding = delay_ms;
         if (delay_ms)
                 timer_start(publisher->pause, delay_ms);
         return delay_ms;
+}
+
+/* There is something to write that no other client is to blame for. */
+static void stop_yielding(struct publisher *publisher)
+{
+        contention_forget_writes(&publisher->contention);
+        if (publisher->is_yielding)
+                timer_stop(publisher->pause);
+        publisher->is_yielding = false;
 }
 
 /* ---- writing ---- */
@@ -333,6 +354,8 @@ static void on_written(void *owner, const struct kube_reply *reply)
         struct publisher *publisher = owner;
 
         publisher->call = NULL;
+        if (reply->outcome != KUBE_OK && publisher->step.verb != SLICEPLAN_DELETE)
+                contention_note_failed(&publisher->contention, publisher->step.index);
         switch (reply->outcome) {
         case KUBE_OK:
                 if (publisher->step.verb == SLICEPLAN_DELETE) {
@@ -342,13 +365,15 @@ static void on_written(void *owner, const struct kube_reply *reply)
                         look_for_dropped_taints(publisher, reply->object);
                 }
                 if (publisher->step.verb != SLICEPLAN_DELETE &&
-                    slice_differs(publisher->sent, reply->object))
+                    slice_differs(publisher->sent, reply->object)) {
                         /* The server, or an admission webhook, changed what we wrote: do not write
                          * in a tight loop. */
+                        contention_note_failed(&publisher->contention, publisher->step.index);
                         timer_start(publisher->pause,
                                     backoff_next_ms(&publisher->backoff, 0, backoff_random()));
-                else
+                } else {
                         backoff_reset(&publisher->backoff);
+                }
                 publisher->trouble = KUBE_OK;
                 work(publisher);
                 return;
@@ -383,6 +408,7 @@ static void write_slice(struct publisher *publisher)
 
         json_free(publisher->sent);
         publisher->sent = object;
+        contention_note_write(&publisher->contention, step->index);
         if (slice)
                 publisher->call =
                         kube_replace(publisher->options.api, path, object, on_written, publisher);
@@ -435,10 +461,8 @@ static void note_completion(struct publisher *publisher, bool is_complete)
                          log_int("slices", n_wanted(publisher)),
                          log_int("generation", publisher->observed[0].slice.generation));
         publisher->was_complete = is_complete;
-        if (!is_complete)
-                return;
-        publisher->has_news = false;
-        publisher->completed_s = (int64_t)time(NULL);
+        if (is_complete)
+                publisher->completed_s = (int64_t)time(NULL);
 }
 
 static void on_node(void *owner, const struct kube_reply *reply)
@@ -469,8 +493,6 @@ static void on_node(void *owner, const struct kube_reply *reply)
 /* The one place that decides what to do next; every change ends up here. */
 static void work(struct publisher *publisher)
 {
-        bool is_complete, is_undone;
-
         if (!publisher->wanted.terms.is_known || publisher->call ||
             timer_is_running(publisher->pause))
                 return;
@@ -487,14 +509,12 @@ static void work(struct publisher *publisher)
         if (!publisher->is_listed)
                 return;
         plan(publisher);
-        is_complete = publisher->step.verb == SLICEPLAN_NOTHING;
-        is_undone = publisher->was_complete && !is_complete && !publisher->has_news;
-        note_completion(publisher, is_complete);
-        if (is_undone && yield_to_others(publisher))
+        note_completion(publisher, publisher->step.verb == SLICEPLAN_NOTHING);
+        if (publisher->step.verb == SLICEPLAN_NOTHING || yield_to_others(publisher))
                 return;
         if (publisher->step.verb == SLICEPLAN_DELETE)
                 delete_slice(publisher);
-        else if (publisher->step.verb != SLICEPLAN_NOTHING)
+        else
                 write_slice(publisher);
 }
 
@@ -533,22 +553,7 @@ void publisher_free(struct publisher *publisher)
         free(publisher->node_uid);
         json_free(publisher->sent);
         free(publisher->deleting_uid);
-        contention_deinit(&publisher->contention);
         free(publisher);
-}
-
-/* Whether a slice has the same devices in both inventories: most changes affect one slice of many.
- */
-static bool is_same_slice(const struct inventory *a, const struct inventory *b, unsigned index)
-{
-        size_t first = (size_t)index * WANTED_SLICE_DEVICES;
-        size_t n_a = a->n_devices > first ? a->n_devices - first : 0;
-        size_t n_b = b->n_devices > first ? b->n_devices - first : 0;
-
-        n_a = n_a < WANTED_SLICE_DEVICES ? n_a : WANTED_SLICE_DEVICES;
-        n_b = n_b < WANTED_SLICE_DEVICES ? n_b : WANTED_SLICE_DEVICES;
-        return n_a == n_b && (!n_a || memcmp(a->devices + first, b->devices + first,
-                                             n_a * sizeof(*a->devices)) == 0);
 }
 
 void publisher_set(struct publisher *publisher, const struct inventory *inventory)
@@ -559,12 +564,12 @@ void publisher_set(struct publisher *publisher, const struct inventory *inventor
         if (!inventory->terms.is_known || inventory_equal(inventory, &before))
                 return;
         inventory_copy(inventory, &publisher->wanted);
-        publisher->has_news = true;
+        stop_yielding(publisher);
         for (size_t i = 0; i < publisher->n_observed; ++i) {
                 struct observed *observed = &publisher->observed[i];
 
                 if (!inventory_same_terms(&before, inventory) ||
-                    !is_same_slice(&before, inventory, observed->index))
+                    !wanted_is_same_slice(&before, inventory, observed->index))
                         compare_with_wanted(publisher, observed);
         }
         inventory_deinit(&before);
@@ -586,6 +591,6 @@ void publisher_resync(struct publisher *publisher)
 {
         if (!publisher->wanted.terms.is_known)
                 return;
-        publisher->has_news = true; /* what kubelet deletes is no fight */
+        stop_yielding(publisher);
         look_again(publisher);
 }

@@ -2,10 +2,16 @@
 #include "offer/wanted.h"
 
 #include "base/json.h"
+#include "base/memory.h"
+#include "base/parse.h"
 #include "config.h"
 #include "device.h"
 #include "kube/slice.h"
 #include "offer/inventory.h"
+
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
 
 unsigned wanted_n_slices(const struct inventory *wanted)
 {
@@ -13,6 +19,31 @@ unsigned wanted_n_slices(const struct inventory *wanted)
 
         return n ? (unsigned)n
                  : 1; /* an empty slice says that the driver is present and has no devices */
+}
+
+unsigned wanted_index_of(const char *node_name, const char *name)
+{
+        const char *dash = strrchr(name, '-');
+        _cleanup_(free) char *wanted = NULL;
+        uint64_t index;
+
+        if (!dash || parse_u64(dash + 1, strlen(dash + 1), &index) < 0 ||
+            index >= DEVICE_INDEX_MAX / WANTED_SLICE_DEVICES)
+                return UINT_MAX;
+        wanted = slice_name(node_name, DRIVER_NAME, (unsigned)index);
+        return strcmp(wanted, name) == 0 ? (unsigned)index : UINT_MAX;
+}
+
+bool wanted_is_same_slice(const struct inventory *a, const struct inventory *b, unsigned index)
+{
+        size_t first = (size_t)index * WANTED_SLICE_DEVICES;
+        size_t n_a = a->n_devices > first ? a->n_devices - first : 0;
+        size_t n_b = b->n_devices > first ? b->n_devices - first : 0;
+
+        n_a = n_a < WANTED_SLICE_DEVICES ? n_a : WANTED_SLICE_DEVICES;
+        n_b = n_b < WANTED_SLICE_DEVICES ? n_b : WANTED_SLICE_DEVICES;
+        return n_a == n_b && (!n_a || memcmp(a->devices + first, b->devices + first,
+                                             n_a * sizeof(*a->devices)) == 0);
 }
 
 /* {"attestation": {"bool": true}, ...}: attributes that a request may select on. They contain no

@@ -112,7 +112,7 @@ static void on_done(struct rpc_tag *tag, bool is_ok)
 
         list_unlink(&unary->link);
         if (unary->status == GRPC_STATUS_OK) {
-                reply = rpc_wire_unpack(unary->reply_kind, unary->reply);
+                reply = rpc_wire_unpack(unary->reply_kind, unary->reply, false);
                 if (!reply)
                         error_set(&error, -EIO, "%s: the answer is not a valid protobuf message",
                                   unary->path);

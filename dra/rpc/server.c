@@ -224,7 +224,7 @@ static void call_serve(struct rpc_call *call)
                 rpc_call_fail(call, RPC_UNIMPLEMENTED, "this driver does not serve that method");
                 return;
         }
-        request = rpc_wire_unpack(slot->method->request, call->request);
+        request = rpc_wire_unpack(slot->method->request, call->request, true);
         if (!request) {
                 /* The message is garbage, or the peer reset the stream before sending it. */
                 rpc_call_fail(call, RPC_INVALID_ARGUMENT,
@@ -282,15 +282,40 @@ static void accept_next(struct rpc_server *server, const struct slot *slot)
                                          &call->accepted);
 }
 
-/* kubelet keeps one idle connection for days and pings at its own pace. Never answer that with
- * GOAWAY, because after half a minute without a connection kubelet deletes our ResourceSlices. */
+/* Bounds for a peer that misbehaves, so that the process stays below the manifest's memory limit.
+ *
+ * gRPC 1.51 cannot bound calls that are reset at once (it queues what we have not accepted yet,
+ * some 13 KB each), a header field without end, and a peer that never acknowledges our settings.
+ * Only processes with root's uid connect (SO_PEERCRED), which could kill us as well. */
+
+/* Streams of a connection, up to 15 KB each. Each pod that waits for a TD has one: there must be
+ * more than a node has pods, or kubelet would queue the Unprepare that frees a TD behind them. */
+#define STREAMS_MAX 512
+/* kubelet's largest message names each of 4096 devices twice, in about 100 KB. An empty submessage
+ * of two bytes takes a hundred in memory. */
+#define MESSAGE_MAX_BYTES (256 * 1024)
+/* gRPC's default, which it does not promise. kubelet sends a few hundred bytes. */
+#define METADATA_MAX_BYTES 8192
+
 static const grpc_arg channel_arguments[] = {
+        /* kubelet keeps one idle connection for days and pings at its own pace. Never answer that
+         * with GOAWAY, because after half a minute without a connection kubelet deletes our
+         * ResourceSlices. */
         { .type = GRPC_ARG_INTEGER,
           .key = (char *)GRPC_ARG_HTTP2_MAX_PING_STRIKES,
           .value.integer = 0 },
         { .type = GRPC_ARG_INTEGER,
           .key = (char *)GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS,
           .value.integer = 0 },
+        { .type = GRPC_ARG_INTEGER,
+          .key = (char *)GRPC_ARG_MAX_CONCURRENT_STREAMS,
+          .value.integer = STREAMS_MAX },
+        { .type = GRPC_ARG_INTEGER,
+          .key = (char *)GRPC_ARG_MAX_RECEIVE_MESSAGE_LENGTH,
+          .value.integer = MESSAGE_MAX_BYTES },
+        { .type = GRPC_ARG_INTEGER,
+          .key = (char *)GRPC_ARG_MAX_METADATA_SIZE,
+          .value.integer = METADATA_MAX_BYTES },
         { .type = GRPC_ARG_INTEGER, .key = (char *)GRPC_ARG_ENABLE_CHANNELZ, .value.integer = 0 },
 };
 

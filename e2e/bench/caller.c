@@ -85,7 +85,7 @@ static ProtobufCMessage *caller_call(struct caller *caller, const char *method,
         (void)r;
         grpc_completion_queue_next(caller->queue, never, NULL);
         if (status == GRPC_STATUS_OK)
-                reply = rpc_wire_unpack(reply_kind, received);
+                reply = rpc_wire_unpack(reply_kind, received, false);
         *ret_ns = uv_hrtime() - begin_ns;
         if (received)
                 grpc_byte_buffer_destroy(received);
@@ -178,7 +178,7 @@ static void time_list(struct caller *caller)
         ProtobufCMessage *reply;
 
         call = open_stream(caller, &initial, &list);
-        reply = rpc_wire_unpack(&deviceplugin__list_and_watch_response__descriptor, list);
+        reply = rpc_wire_unpack(&deviceplugin__list_and_watch_response__descriptor, list, false);
         if (!reply)
                 fail("ListAndWatch brought no list");
         printf("list %" PRIu64 "\n", uv_hrtime() - begin_ns);

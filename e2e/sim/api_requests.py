@@ -9,7 +9,7 @@ import urllib.parse
 
 import api_status
 from api_status import ApiError
-from api_store import CLAIMS, KINDS, Selector, encode
+from api_store import CLAIMS, KINDS, SLICES, Selector, encode
 from http_server import Hangup, Response
 
 BOOKMARK_INTERVAL = 60
@@ -109,7 +109,7 @@ class Requests:
         self.forbidden = set()  # kinds that no client has permission for
         self.token = ""
         self.wants_certificate = False
-        self.on_written = lambda kind, entry: None
+        self.meddler = None  # hears of each write and deletion by a client
 
     def is_known(self, request):
         if request.has_certificate or not (self.token or self.wants_certificate):
@@ -225,21 +225,26 @@ class Requests:
     def _manager(request):
         return request.headers.get("user-agent", "unknown").partition("/")[0]
 
+    def _meddle(self, kind, entry, is_deleted=False):
+        if self.meddler and kind == SLICES:
+            self.meddler(entry, is_deleted)
+
     def _create(self, request, route):
         thing = self._body(request, route)
         entry = self.store.create(route.kind, route.namespace, thing, self._manager(request))
-        self.on_written(route.kind, entry)
+        self._meddle(route.kind, entry)
         return Response(201, entry.whole)
 
     def _update(self, request, route):
         thing = self._body(request, route)
         entry = self.store.update(route.kind, route.key, thing, self._manager(request))
-        self.on_written(route.kind, entry)
+        self._meddle(route.kind, entry)
         return Response(200, entry.whole)
 
     def _delete(self, request, route):
         options = json.loads(request.body) if request.body else {}
         entry = self.store.delete(route.kind, route.key, options.get("preconditions"))
+        self._meddle(route.kind, entry, is_deleted=True)
         return Response(200, entry.whole)
 
     def _deletecollection(self, request, route):

@@ -103,9 +103,14 @@ unsigned disk_claimed(void)
 
         list_for_each (position, &records)
                 n += record_at(position)->weight;
-        list_for_each (position, &orders)
-                if (record_at(position)->bytes && !find(&records, record_at(position)->uid))
-                        n += record_at(position)->weight;
+        /* Several orders may write one record: the first of them counts. */
+        list_for_each (position, &orders) {
+                const struct record *order = record_at(position);
+
+                if (order->bytes && !find(&records, order->uid) &&
+                    find(&orders, order->uid) == order)
+                        n += order->weight;
+        }
         return n;
 }
 
