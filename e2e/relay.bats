@@ -98,6 +98,7 @@ teardown() { leave_host; }
         start_qgs --version 1.25
         relay
         configure 1
+        eventually 20 qgs_is answered
         qgs slow 2s
         keep_vm claim-tdx0
         echo >&9
