@@ -60,6 +60,22 @@ kept_vm_attests() {
 }
 
 leave_host() {
+        [ "${BATS_TEST_COMPLETED:-}" = 1 ] || tail -n 40 "$T"/*.log
         exec 9>&-
         leave_node
 }
+
+# VMs of these TDs ask for one quote after another, until end_loop, which fails if any got none.
+start_loop() { # TD...
+        local sockets=("${@/#/$DIR/qgs/}")
+        start loop "$SIM/vm-loop" "${sockets[@]/%//qgs.socket}"
+        said loop "the first quote" 20
+}
+end_loop() { end loop || { cat "$T/loop.log"; return 1; }; cat "$T/loop.log"; }
+# Quotes that came through this relay since the call.
+serves_vms() { # RELAY
+        local n
+        n=$(grep -c 'outcome=delivered' "$T/$1.log")
+        eventually 20 delivered_more_than "$1" "$n"
+}
+delivered_more_than() { [ "$(grep -c 'outcome=delivered' "$T/$1.log")" -gt "$2" ]; } # RELAY N

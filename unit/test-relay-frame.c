@@ -107,9 +107,12 @@ START_TEST(a_reply_is_kept_byte_for_byte)
         for (size_t i = 0; i < array_size(sizes) * array_size(pieces); ++i) {
                 size_t size = sizes[i / array_size(pieces)], read = 0;
                 struct frame_reply reply = FRAME_REPLY_NULL;
+                size_t n_piece = pieces[i % array_size(pieces)];
                 uint32_t error = 1;
 
-                (void)read_reply(size, (uint32_t)size - 4, pieces[i % array_size(pieces)], &reply);
+                if (size / n_piece > 100000)
+                        continue;
+                (void)read_reply(size, (uint32_t)size - 4, n_piece, &reply);
 
                 ck_assert_uint_eq(reply.n, size);
                 ck_assert_int_eq(qgs_message_read_quote_reply(reply.bytes, reply.n, &read, &error),

@@ -440,6 +440,7 @@ static const char *status_of(const char *key)
 
 START_TEST(a_worker_has_no_user_no_capability_and_no_descriptor_but_its_own)
 {
+        unsigned long long ignored;
         unsigned ids[4];
         char path[64];
         struct stat file;
@@ -464,6 +465,8 @@ START_TEST(a_worker_has_no_user_no_capability_and_no_descriptor_but_its_own)
         ck_assert_ptr_nonnull(strstr(status_of("CapAmb"), "0000000000000000"));
         ck_assert_ptr_nonnull(strstr(status_of("NoNewPrivs"), "1"));
         ck_assert_ptr_nonnull(strstr(status_of("Seccomp"), "2"));
+        ck_assert_int_eq(sscanf(status_of("SigIgn"), "%llx", &ignored), 1);
+        ck_assert_uint_eq(ignored & (1U << (SIGTERM - 1)), 1U << (SIGTERM - 1));
         for (unsigned i = 20; i < 40; ++i) {
                 (void)snprintf(path, sizeof(path), "/proc/%d/fd/%u", process.pid, i);
                 ck_assert_int_eq(lstat(path, &file), -1);

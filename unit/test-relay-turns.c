@@ -144,7 +144,7 @@ START_TEST(in_any_order_of_events_limits_hold_and_nobody_starves)
 
         srand(7);
         start(3, 2);
-        for (unsigned step = 0; step < 20000; ++step) {
+        for (unsigned step = 0; step < 5000; ++step) {
                 unsigned td = (unsigned)rand() % N_TDS, k = (unsigned)rand() % N_TURNS;
                 struct turn *next;
 

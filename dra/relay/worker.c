@@ -13,6 +13,7 @@
 #include "relay/vm.h"
 
 #include <errno.h>
+#include <signal.h>
 #include <string.h>
 #include <uv.h>
 
@@ -217,6 +218,16 @@ static void on_over(void *owner)
         uv_stop(owner);
 }
 
+/* A signal to the whole process group is the holder's to act on: the worker ends with it. */
+static void ignore_signals(void)
+{
+        struct sigaction ignore = { .sa_handler = SIG_IGN };
+
+        sigaction(SIGHUP, &ignore, NULL);
+        sigaction(SIGINT, &ignore, NULL);
+        sigaction(SIGTERM, &ignore, NULL);
+}
+
 _Noreturn void worker_run(unsigned uid, unsigned gid)
 {
         struct error error = ERROR_NULL;
@@ -225,6 +236,7 @@ _Noreturn void worker_run(unsigned uid, unsigned gid)
         uv_loop_t loop;
         int r;
 
+        ignore_signals();
         sandbox_close_others(CHANNEL_FD);
         r = uv_loop_init(&loop);
         if (r < 0)

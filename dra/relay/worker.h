@@ -20,5 +20,5 @@ struct worker *worker_new(struct uv_loop_s *loop, int channel_fd, unsigned n_des
 void worker_free(struct worker *worker);
 
 /* The process: enter the sandbox (relay/sandbox) as this user and group, and serve the channel at
- * descriptor 3 until the worker is over. */
+ * descriptor 3 until the worker is over, which no SIGTERM hastens. */
 _Noreturn void worker_run(unsigned uid, unsigned gid);
