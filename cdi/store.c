@@ -238,14 +238,14 @@ static int make_path(const char *path)
         return r ? r : make_one(path);
 }
 
-int cdi_ensure_mount_source(const char *host_path, struct error *err)
+int cdi_ensure_mount_source(const char *path, const char *host_path, struct error *err)
 {
         struct stat file;
         int r;
 
-        if (stat(host_path, &file) < 0) {
-                r = make_path(host_path);
-                if (!r && stat(host_path, &file) < 0)
+        if (stat(path, &file) < 0) {
+                r = make_path(path);
+                if (!r && stat(path, &file) < 0)
                         r = -errno;
                 if (r < 0)
                         return error_set(

@@ -39,5 +39,6 @@ int cdi_store_set(struct cdi_store *store, const char *bytes, size_t n, struct e
 int cdi_store_verify(struct cdi_store *store, struct error *err);
 
 /* Create the missing parts of a mount's source directory (0755, regardless of the umask): a
- * container fails to start if a CDI mount's source is missing. */
-int cdi_ensure_mount_source(const char *host_path, struct error *err);
+ * container fails to start if a CDI mount's source is missing. path: as this process sees it;
+ * host_path: its name on the host, for the error's text. */
+int cdi_ensure_mount_source(const char *path, const char *host_path, struct error *err);

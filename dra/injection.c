@@ -51,11 +51,6 @@ void injection_free(struct injection *injection)
         free(injection);
 }
 
-struct cdi_store *injection_store(struct injection *injection)
-{
-        return injection->store;
-}
-
 /* Log each new text, but call on_changed only when the code changes: the offer depends on the code
  * alone. */
 static void set_error(struct injection *injection, struct error *known, const struct error *now)
@@ -134,14 +129,15 @@ bool injection_has_plugin_devices(const struct injection *injection)
 
 void injection_verify(struct injection *injection)
 {
-        const char *directory = injection->options.attestation->seen_directory;
+        const struct attestation_facts *attestation = injection->options.attestation;
         struct error spec_error = ERROR_NULL, mount_error = ERROR_NULL;
 
         if (cdi_store_verify(injection->store, &spec_error) == CDI_STORE_WRITTEN)
                 log_warn("the CDI spec was missing or changed, restored",
                          log_str("directory", injection->options.config->cdi_dir));
-        if (directory)
-                (void)cdi_ensure_mount_source(directory, &mount_error);
+        if (attestation->seen_directory)
+                (void)cdi_ensure_mount_source(attestation->seen_directory,
+                                              attestation->host_directory, &mount_error);
         set_error(injection, &injection->spec_error, &spec_error);
         set_error(injection, &injection->mount_error, &mount_error);
 }

@@ -12,7 +12,6 @@
 
 #include <stdbool.h>
 
-struct cdi_store;
 struct config;
 struct error;
 struct injection;
@@ -29,8 +28,6 @@ struct injection_options {
 
 struct injection *injection_new(const struct injection_options *options);
 void injection_free(struct injection *injection); /* NULL is fine */
-
-struct cdi_store *injection_store(struct injection *injection);
 
 /* Write the spec for devices with indexes below n. is_for_plugin: include the device plugin's. Once
  * included, the plugin's devices stay in every later spec. */

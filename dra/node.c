@@ -133,11 +133,21 @@ static void on_event(void *owner, bool is_warning, const char *reason, const cha
         tell(owner, is_warning, reason, text);
 }
 
-static void on_spec_restored(void *owner)
+/* Can a container be given its devices by their CDI names? */
+static int verify_injection(struct node *node, struct error *err)
 {
-        struct node *node = owner;
+        const struct error *error;
 
         injection_verify(node->injection);
+        error = injection_obstacle(node->injection, ATTESTATION_CDI);
+        if (error)
+                *err = *error;
+        return error ? error->code : 0;
+}
+
+static int on_answering(void *owner, struct error *err)
+{
+        return verify_injection(owner, err);
 }
 
 /* One device for every TD, and one for each that is still in use from when the total was larger: a
@@ -179,17 +189,12 @@ static void write_cdi_spec(struct node *node)
 static int on_allocating(void *owner, unsigned n, struct error *err)
 {
         struct node *node = owner;
-        const struct error *error;
 
         if (!node->options.config->is_injecting_cdi)
                 return 0;
         if (n > injection_n_devices(node->injection))
                 injection_set(node->injection, n, true);
-        injection_verify(node->injection);
-        error = injection_obstacle(node->injection, ATTESTATION_CDI);
-        if (error)
-                *err = *error;
-        return error ? error->code : 0;
+        return verify_injection(node, err);
 }
 
 /* ---- attestation ---- */
@@ -198,7 +203,6 @@ static void put_attestation_in_force(struct node *node)
 {
         const struct attestation_facts *attestation = &node->attestation;
 
-        prepare_set_mount_source(node->prepare, attestation->seen_directory);
         plugin_set_mount(node->plugin, attestation->host_directory, attestation->vm_directory);
         close_plugin(node);
         if (!node->is_active)
@@ -525,13 +529,12 @@ struct node *node_new(const struct node_options *options)
         set_up_injection(node);
         prepare_options = (struct prepare_options){ .loop = options->loop,
                                                     .ledger = node->ledger,
-                                                    .cdi = injection_store(node->injection),
                                                     .api = options->api,
                                                     .pool = config->node_name,
                                                     .wait_ms = config->prepare_wait_ms,
                                                     .on_held_changed = on_claims_changed,
                                                     .on_released = on_claim_released,
-                                                    .on_spec_restored = on_spec_restored,
+                                                    .on_answering = on_answering,
                                                     .owner = node };
         node->prepare = prepare_new(&prepare_options);
         set_up_plugin(node);

@@ -2,22 +2,17 @@
 # SPDX-License-Identifier: Apache-2.0
 # Where the path of QGS's socket leads: /run and /var/run, the pod's view of the host, and mounts that cannot be made.
 
+export RIGHTS=manifest
+
 setup() { load scenario; load qgs; load kubevirt; enter_node 4; chmod 711 "$T"; }
 teardown() { leave_node; }
 
-# The host is below $T/host. In a pod the driver sees of it what is mounted at /host, on a read-only root: /var/run.
-pod_driver() { # [FLAG...]
-        mkdir -p "$T/pod/var/run" "$T/host/run"
-        plain_flags
-        start driver unshare -m --propagation private bash -c 'mount --bind "$0/pod" "$0/pod"
-                mount -o remount,bind,ro "$0/pod" && mount --bind "$0/host/run" "$0/pod/var/run" && exec "$@"' \
-                "$T" "$DRIVER" run "${FLAGS[@]}" --host-root "$T/pod" "$@"
-        registered
-}
+# The host is below $T/host, and the pod sees its /run as manifests/ mount it: at /host/var/run.
+pod_driver() { RUN_IS_HOSTS=yes plain_driver "$@"; } # [FLAG...]
 # On the host itself, where /var/run is a link to /run.
 on_host() { unshare -m --propagation private bash -c 'mount --bind "$0/host/run" /run && exec "$@"' "$T" "$@"; }
 host_driver() { # [FLAG...]
-        plain_flags
+        RIGHTS=root plain_flags
         start driver unshare -m --propagation private bash -c 'mount --bind "$0/host/run" /run && exec "$@"' \
                 "$T" "$DRIVER" run "${FLAGS[@]}" "$@"
         registered
@@ -68,19 +63,21 @@ attests_at() { # PATH TD: as QEMU in the VM's container, on the host
         cr '{"enforced":false,"qgsSocketPath":"'$path'/qgs.socket"}'
         pod_driver --serve dra
         becomes "open, attesting not"
-        said driver "cannot see the host's $path: mount $path at $T/pod$path" 10
+        said driver "cannot see the host's $path: mount $path at /host$path" 10
         prepare one tdx0
         jq -e --arg path "$path" '.devices[0].containerEdits.mounts[0].hostPath == $path' "$CDI/kubevirt.io-tdx.json"
         if says driver "VMs cannot be given their devices"; then false; fi
         cr '{"enforced":true,"qgsSocketPath":"'$path'/qgs.socket"}'
         becomes "tainted not-seen, attesting not"
-        eventually 10 has_event "TDXNotSchedulable.*mount $path at $T/pod$path"
+        eventually 10 has_event "TDXNotSchedulable.*mount $path at /host$path"
 }
 
 # ---- mounts that cannot be made ----
 
 # A file where the way to the directory should be, after the settings were taken.
 block() { rm -rf "$1" && touch "$1"; }
+block_spec() { mkdir -p "$CDI/kubevirt.io-tdx.json/in-the-way"; }
+unblock_spec() { rmdir "$CDI/kubevirt.io-tdx.json/in-the-way"; } # the driver clears an empty directory away
 
 @test "while the directory that VMs would mount cannot be created, no VM is placed; then they are" {
         local parent=$T/host/run/parent
@@ -102,12 +99,11 @@ block() { rm -rf "$1" && touch "$1"; }
 }
 
 @test "while the CDI spec cannot be written, no VM is placed by a claim; then they are" {
-        CDI=$T/blocked/cdi
-        touch "$T/blocked"
+        block_spec
         plain_driver --serve dra
         becomes "tainted no-mount, attesting not"
         eventually 10 has_event "TDXNotSchedulable.*cannot write the CDI spec $CDI/kubevirt.io-tdx.json"
-        rm "$T/blocked"
+        unblock_spec
         becomes "open, attesting not"
         prepare one tdx0
         [ -f "$CDI/kubevirt.io-tdx.json" ]
@@ -115,11 +111,10 @@ block() { rm -rf "$1" && touch "$1"; }
 
 @test "where the API server keeps no taints, devices whose mount cannot be made are withdrawn" {
         api drop-fields taints
-        CDI=$T/blocked/cdi
-        touch "$T/blocked"
+        block_spec
         plain_driver --serve dra
         becomes withdrawn
-        rm "$T/blocked"
+        unblock_spec
         becomes "open, attesting not"
 }
 
@@ -128,8 +123,7 @@ block() { rm -rf "$1" && touch "$1"; }
         KUBELET_DEVICES=yes enter_node 4
         healthy_are() { [ "$(kubelet devices | grep -c ' Healthy')" = "$1" ]; }
         local parent=$T/host/run/parent
-        CDI=$T/blocked/cdi
-        touch "$T/blocked"
+        block_spec
         cr '{"enforced":false,"qgsSocketPath":"'"$parent"'/qgs/qgs.socket"}'
         plain_driver --serve both
         becomes "tainted no-mount, attesting not"
@@ -143,6 +137,6 @@ block() { rm -rf "$1" && touch "$1"; }
         plain_driver --serve both --plugin-inject cdi
         kubelet wait-listed 30s >/dev/null
         eventually 20 healthy_are 0
-        rm "$T/blocked"
+        unblock_spec
         eventually 20 healthy_are 4
 }

@@ -40,6 +40,26 @@ published() { api wait-devices "${1:-4}" 15s; }
         published
 }
 
+written() { # COUNT: PUTs of slices so far, at least
+        [ "$(api stats | sed -n 's/^update resourceslices //p')" -ge "$1" ]
+}
+@test "a client that undoes each write is answered less and less often, and an Event names it once" {
+        driver
+        published
+        api stats reset
+        api undo-slices meddler
+        printf 'tdx 5\n' >"$MISC"
+        # Three at once, then after 1, 2 and 4 s.
+        eventually 30 written 6
+        [ "$(api events | grep -c 'TDXSlicesContended.*field manager meddler')" -eq 1 ]
+        [ "$(grep -c "WARN .*the slices are contended" "$T/driver.log")" -eq 1 ]
+        api stats reset
+        sleep 3
+        ! written 2
+        api undo-slices
+        published 5
+}
+
 @test "in steady state the API server sees one watch and no request" {
         driver
         published
@@ -157,7 +177,37 @@ certificates() (
         stop_driver
         openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=other -keyout "$T/other.key" -out "$T/other.crt" 2>/dev/null
         launch_driver driver --ca-file "$T/other.crt" --client-cert "$T/client.crt" --client-key "$T/client.key"
-        said driver "cannot publish.*certificate" 15
+        said driver "cannot publish.*--ca-file must name the CA" 15
+}
+
+tls_api() { # CERTIFICATE: the API server with it; API is its address
+        end api
+        rm -f "$T/tls.port"
+        start api "$SIM/apiserver-sim" --control "$T/api.ctl" --port 0 --port-file "$T/tls.port" \
+                --tls-cert "$1" --tls-key "$T/server.key"
+        eventually 10 test -s "$T/tls.port"
+        API=https://127.0.0.1:$(cat "$T/tls.port")
+}
+server_certificate() { # NAME DAYS SUBJECT_ALT_NAME: signed by the CA
+        openssl x509 -req -in "$T/server.csr" -CA "$T/ca.crt" -CAkey "$T/ca.key" -CAcreateserial -days "$2" \
+                -out "$T/$1.crt" -extfile <(echo "subjectAltName=$3") 2>/dev/null
+}
+
+@test "the words for a server's certificate that is not accepted have the remedy that helps" {
+        certificates
+        server_certificate expired -1 IP:127.0.0.1
+        tls_api "$T/expired.crt"
+        launch_driver driver --ca-file "$T/ca.crt"
+        said driver "certificate has expired; renew it, or set this node's clock right" 15
+        stop_driver
+        server_certificate renamed 2 DNS:elsewhere
+        tls_api "$T/renamed.crt"
+        launch_driver driver --ca-file "$T/ca.crt"
+        said driver "--api-server must name the API server as its certificate does" 15
+        stop_driver
+        tls_api "$T/server.crt"
+        launch_driver driver --ca-file "$T/client.crt"
+        said driver "--ca-file must name the CA that signed it" 15
 }
 
 @test "plain http goes to this machine only" {

@@ -29,6 +29,7 @@ end() { # NAME [SIGNAL]
         local pid
         pid=$(cat "$T/$1.pid" 2>/dev/null) || return 0
         kill "-${2:-TERM}" "$pid" 2>/dev/null
+        kill -CONT "$pid" 2>/dev/null # a scenario that failed may have left it stopped
         wait "$pid" 2>/dev/null
         local status=$?
         rm -f "$T/$1.pid"
@@ -110,14 +111,16 @@ driver_flags() { # [from-cluster]: without QGS's socket, which then comes from K
 
 # Runs the driver with the rights in RIGHTS. root: the caller's; manifest: exactly those of manifests/, over the
 # play's directories; manifest-CAPABILITY: without that one. POD_GROUPS adds its pod's supplementalGroups.
+# RUN_IS_HOSTS=yes: the pod sees the play's /run as the host's /var/run, not by its place in the play.
 as_pod() { # DRIVER ARGUMENT... in place of this shell
         case ${RIGHTS:-root} in
         root) exec "$@" ;;
         manifest*)
-                local without=${RIGHTS#manifest} group groups=()
+                local without=${RIGHTS#manifest} group groups=() run=--host
+                [ "${RUN_IS_HOSTS:-no}" = no ] || run=--behind
                 for group in ${POD_GROUPS:-}; do groups+=(--group "$group"); done
                 exec "$SIM/pod-run" --overlay both ${without:+--without "${without#-}"} "${groups[@]}" --host "/var/lib/kubelet=$K" \
-                        --host "/var/run/cdi=$CDI" --host "/var/run=$T/host/run" --host "/sys/fs/cgroup=$T/cgroup" -- "$@"
+                        --host "/var/run/cdi=$CDI" "$run" "/var/run=$T/host/run" --host "/sys/fs/cgroup=$T/cgroup" -- "$@"
                 ;;
         esac
 }

@@ -2,6 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 # check and inspect say what run would do: the same settings, socket and probe (survey_host.bats has the rest).
 
+export RIGHTS=manifest
+
 setup() {
         load scenario
         enter_node 4
@@ -10,9 +12,10 @@ setup() {
 }
 teardown() { leave_node; }
 
+as_pod_once() { (as_pod "$DRIVER" "$@"); } # COMMAND [FLAG...]: as kubectl exec does
 check() { # [FLAG...]
         driver_flags
-        "$DRIVER" check "${FLAGS[@]}" "$@"
+        as_pod_once check "${FLAGS[@]}" "$@"
 }
 
 # ---- settings and QGS ----
@@ -26,15 +29,14 @@ enter_cr() { # [FIELD=VALUE...]
         qgs mode 0666
         api kubevirt on
         api kubevirt-set kubevirt/kubevirt qgs="$QGS" "$@"
-        FLAGS=(--node-name "$NODE" --kubelet-dir "$K" --cdi-dir "$CDI" --misc-capacity "$MISC" --api-server "$API"
-                --log-level debug)
+        driver_flags from-cluster
 }
 cr_driver() {
-        start driver "$DRIVER" run "${FLAGS[@]}" --serve dra --poll-interval 200ms
+        start driver as_pod "$DRIVER" run "${FLAGS[@]}" --serve dra
         kubelet wait-registered tdx.kubevirt.io 15s >/dev/null || { cat "$T/driver.log"; return 1; }
 }
-cr_check() { run "$DRIVER" check "${FLAGS[@]}"; }
-cr_inspect() { run "$DRIVER" inspect "${FLAGS[@]}"; }
+cr_check() { run as_pod_once check "${FLAGS[@]}"; }
+cr_inspect() { run as_pod_once inspect "${FLAGS[@]}"; }
 
 # "answering", or the taint's word: what the driver itself has published.
 published_state() {
@@ -85,7 +87,7 @@ publishes() { [ "$(published_state)" = "$1" ]; }
 @test "check reports a hung QGS before QGS has answered, and closes no connection early" {
         enter_cr enforced=true
         kill -STOP "$(pid_of qgs)"
-        start check "$DRIVER" check "${FLAGS[@]}"
+        start check as_pod "$DRIVER" check "${FLAGS[@]}"
         said check "^FAIL  QGS  *hung: " 25
         kill -CONT "$(pid_of qgs)"
         wait "$(pid_of check)" && return 1 # it fails, and does not hang
@@ -131,6 +133,7 @@ publishes() { [ "$(published_state)" = "$1" ]; }
 @test "check and inspect write nothing" {
         local before
         enter_cr enforced=true
+        mkdir -p "$STATE" # as the pod's mount does
         before=$(find "$STATE" "$CDI" 2>/dev/null | sort) || true
         cr_check
         [ "$status" -eq 0 ]
@@ -141,12 +144,13 @@ publishes() { [ "$(published_state)" = "$1" ]; }
 # ---- what run would not start with ----
 
 @test "without an API server check fails, unless the device plugin alone is served" {
-        FLAGS=(--node-name "$NODE" --kubelet-dir "$K" --cdi-dir "$CDI" --misc-capacity "$MISC" --attestation optional)
-        run "$DRIVER" check "${FLAGS[@]}"
+        FLAGS=(--node-name "$NODE" --kubelet-dir "$K" --device-plugin-dir "$K/device-plugins" --cdi-dir "$CDI"
+                --misc-capacity "/host$MISC" --host-root /host --attestation optional)
+        run as_pod_once check "${FLAGS[@]}"
         echo "$output"
         [ "$status" -eq 1 ]
         grep -E '^FAIL  API server +not running in a pod and no --api-server given$' <<<"$output"
-        run "$DRIVER" check "${FLAGS[@]}" --serve plugin
+        run as_pod_once check "${FLAGS[@]}" --serve plugin
         echo "$output"
         [ "$status" -eq 0 ]
         grep -E '^ok    API server .*--serve=plugin works without' <<<"$output"
@@ -161,7 +165,7 @@ publishes() { [ "$(published_state)" = "$1" ]; }
                 grep -E "^FAIL  flags +--qgs-socket: .*\"$socket\"" <<<"$output"
                 grep -E '^ok    capacity' <<<"$output"
                 driver_flags
-                run "$DRIVER" inspect "${FLAGS[@]}" --qgs-socket "$socket"
+                run as_pod_once inspect "${FLAGS[@]}" --qgs-socket "$socket"
                 echo "$output"
                 [ "$status" -eq 0 ]
                 grep -E "^attest .*refuses a setting.*--qgs-socket: .*\"$socket\"" <<<"$output"

@@ -309,7 +309,7 @@ START_TEST(a_full_directory_in_the_files_place_is_an_error_and_stays)
 
         enter();
         inside = xasprintf("%s/precious", spec);
-        ck_assert_int_eq(cdi_ensure_mount_source(inside, &error), 0);
+        ck_assert_int_eq(cdi_ensure_mount_source(inside, inside, &error), 0);
 
         ck_assert_int_lt(set("one", &error), 0);
         ck_assert_ptr_nonnull(strstr(error.text, spec));
@@ -329,7 +329,7 @@ START_TEST(only_our_own_temporaries_are_swept)
         struct error error = ERROR_NULL;
 
         enter();
-        ck_assert_int_eq(cdi_ensure_mount_source(cdi, &error), 0);
+        ck_assert_int_eq(cdi_ensure_mount_source(cdi, cdi, &error), 0);
         for (size_t i = 0; i < array_size(names); ++i) {
                 _cleanup_(free) char *path = xasprintf("%s/%s", cdi, names[i]);
 
@@ -376,7 +376,7 @@ START_TEST(an_unwritable_directory_is_named_with_the_remedy)
 
         enter();
         ck_assert_int_eq(chmod(directory, 0755), 0);
-        ck_assert_int_eq(cdi_ensure_mount_source(cdi, &error), 0);
+        ck_assert_int_eq(cdi_ensure_mount_source(cdi, cdi, &error), 0);
         if (geteuid())
                 ck_assert_int_eq(chmod(cdi, 0555), 0);
 
@@ -414,7 +414,7 @@ START_TEST(a_mount_source_is_made_once_and_searchable_to_all)
         above = xasprintf("%s/tdx", directory);
         source = xasprintf("%s/qgs", above);
         old_mask = umask(077);
-        ck_assert_int_eq(cdi_ensure_mount_source(source, &error), 0);
+        ck_assert_int_eq(cdi_ensure_mount_source(source, source, &error), 0);
         umask(old_mask);
 
         ck_assert_int_eq(stat(above, &file), 0);
@@ -422,7 +422,7 @@ START_TEST(a_mount_source_is_made_once_and_searchable_to_all)
         ck_assert_int_eq(stat(source, &file), 0);
         ck_assert_uint_eq(file.st_mode & 07777, 0755);
         ck_assert_int_eq(chmod(source, 0711), 0);
-        ck_assert_int_eq(cdi_ensure_mount_source(source, &error), 0);
+        ck_assert_int_eq(cdi_ensure_mount_source(source, source, &error), 0);
         ck_assert_int_eq(stat(source, &file), 0);
         ck_assert_uint_eq(file.st_mode & 07777,
                           0711); /* an existing directory keeps the mode that its creator chose */
@@ -442,12 +442,12 @@ START_TEST(a_mount_source_that_is_not_a_directory_is_named)
         ck_assert_int_eq(mknod(source, S_IFSOCK | 0600, 0), 0);
         ck_assert_int_eq(symlink("/nowhere/at/all", link), 0);
 
-        ck_assert_int_eq(cdi_ensure_mount_source(source, &error), -ENOTDIR);
+        ck_assert_int_eq(cdi_ensure_mount_source(source, source, &error), -ENOTDIR);
         ck_assert_ptr_nonnull(strstr(error.text, source));
         ck_assert_ptr_nonnull(strstr(error.text, "is not a directory"));
-        ck_assert_int_eq(cdi_ensure_mount_source(below, &error), -ENOTDIR);
+        ck_assert_int_eq(cdi_ensure_mount_source(below, below, &error), -ENOTDIR);
         ck_assert_ptr_nonnull(strstr(error.text, below));
-        ck_assert_int_eq(cdi_ensure_mount_source(link, &error), -ENOENT);
+        ck_assert_int_eq(cdi_ensure_mount_source(link, link, &error), -ENOENT);
         leave();
 }
 END_TEST
@@ -457,7 +457,7 @@ START_TEST(the_error_for_a_mount_source_that_cannot_be_created_has_a_specific_re
 {
         struct error error = ERROR_NULL;
 
-        ck_assert_int_lt(cdi_ensure_mount_source("/sys/tdx-qgs", &error), 0);
+        ck_assert_int_lt(cdi_ensure_mount_source("/sys/tdx-qgs", "/sys/tdx-qgs", &error), 0);
         ck_assert_ptr_nonnull(strstr(error.text, "the directory /sys/tdx-qgs, which VMs mount"));
         ck_assert_ptr_nonnull(strstr(error.text, "--qgs-socket"));
         ck_assert_ptr_null(strstr(error.text, "--cdi-dir"));

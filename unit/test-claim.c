@@ -123,8 +123,8 @@ START_TEST(what_is_wrong_is_named)
         static const struct {
                 const char *text, *reason;
         } table[] = {
-                { "[]", "metadata: not an object" },
-                { "{}", "metadata: not an object" },
+                { "[]", "a claim without metadata" },
+                { "{}", "a claim without metadata" },
                 { "{\"metadata\":{\"namespace\":\"ns\",\"name\":\"n\"}}",
                   "metadata.uid: not a string" },
                 { "{\"metadata\":{\"uid\":\"\",\"namespace\":\"ns\",\"name\":\"n\"}}",

@@ -51,6 +51,29 @@ START_TEST(deep_nesting_is_refused_before_it_is_parsed)
 }
 END_TEST
 
+START_TEST(more_values_than_memory_allows_are_refused_before_they_are_parsed)
+{
+        const size_t n = 2 << 20;
+        char *dense = xmalloc(n);
+        struct error error = ERROR_NULL;
+        struct json *root = NULL;
+
+        for (size_t i = 0; i + 1 < n; i += 2)
+                memcpy(dense + i, "1,", 2);
+        dense[0] = '[';
+        dense[n - 1] = ']';
+        ck_assert_int_eq(json_parse(dense, n, &root, &error), -EBADMSG);
+        ck_assert_ptr_nonnull(strstr(error.text, "more than 500000 values"));
+        /* Commas inside a string are no values. */
+        memset(dense, ',', n);
+        memcpy(dense, "[\"", 2);
+        memcpy(dense + n - 2, "\"]", 2);
+        ck_assert_int_eq(json_parse(dense, n, &root, &error), 0);
+        json_free(root);
+        free(dense);
+}
+END_TEST
+
 START_TEST(look_ups_chain_and_keep_types_and_case_apart)
 {
         static const char text[] =
@@ -123,6 +146,7 @@ START_TEST(a_string_with_a_nul_is_refused_and_one_that_only_looks_like_it_is_not
 END_TEST
 
 SUITE("json", what_is_not_strict_json_is_refused_with_a_reason,
-      deep_nesting_is_refused_before_it_is_parsed, look_ups_chain_and_keep_types_and_case_apart,
-      what_is_built_prints_and_compares,
+      deep_nesting_is_refused_before_it_is_parsed,
+      more_values_than_memory_allows_are_refused_before_they_are_parsed,
+      look_ups_chain_and_keep_types_and_case_apart, what_is_built_prints_and_compares,
       a_string_with_a_nul_is_refused_and_one_that_only_looks_like_it_is_not);

@@ -11,6 +11,7 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
+#include <sys/xattr.h>
 #include <time.h>
 
 static char directory[32];
@@ -266,9 +267,41 @@ START_TEST(an_adopted_socket_is_not_bound_again)
 }
 END_TEST
 
+/* Without SELinux the attribute is an ordinary one of root's. */
+START_TEST(where_the_directory_has_a_label_vms_get_one_that_lets_them_in)
+{
+        static const char *const names[] = { "qgs/claim-tdx0", "qgs/claim-tdx0/qgs.socket",
+                                             "qgs/plugin-tdx0/qgs.socket" };
+        static const char var_run[] = "system_u:object_r:var_run_t:s0";
+        struct listeners *listeners;
+
+        make_directory();
+        if (lsetxattr(directory, "security.selinux", var_run, sizeof(var_run), 0) < 0) {
+                ck_assert_msg(errno == ENOTSUP || errno == EPERM, "%s", strerror(errno));
+                remove_directory();
+                return;
+        }
+        listeners = open_listeners();
+        ck_assert_int_eq(listeners_bind_named(listeners, 1, "qgs.socket", NULL), 0);
+
+        for (size_t i = 0; i < array_size(names); ++i) {
+                _cleanup_(free) char *path = xasprintf("%s/%s", directory, names[i]);
+                char label[128] = "";
+
+                ck_assert_msg(lgetxattr(path, "security.selinux", label, sizeof(label) - 1) > 0,
+                              "%s: %s", path, strerror(errno));
+                ck_assert_str_eq(label, "system_u:object_r:container_file_t:s0");
+        }
+        listeners_free(listeners);
+        remove_directory();
+}
+END_TEST
+
 SUITE("relay-listeners", each_td_has_a_directory_and_a_socket_for_each_path,
       another_name_is_added_and_none_is_taken_away,
       after_a_kill_all_sockets_are_bound_again_in_the_same_directories_at_once,
       what_is_not_ours_in_the_directories_is_left_alone,
       one_td_that_cannot_be_bound_does_not_keep_others_from_it, names_are_bounded,
-      a_name_too_long_for_a_socket_is_refused_with_its_path, an_adopted_socket_is_not_bound_again);
+      a_name_too_long_for_a_socket_is_refused_with_its_path,
+      where_the_directory_has_a_label_vms_get_one_that_lets_them_in,
+      an_adopted_socket_is_not_bound_again);

@@ -14,7 +14,7 @@ START_TEST(without_a_crd_the_defaults_are_known_and_reported_once)
 
         ck_assert_str_eq(story.bytes, "<not served> " DEFAULTS);
         ck_assert(settings_is_known(settings));
-        ck_assert_str_eq(server.targets[0], "GET /apis/kubevirt.io/v1/kubevirts?limit=500");
+        ck_assert_str_eq(server.targets[0], "GET /apis/kubevirt.io/v1/kubevirts?limit=16");
         tear_down();
 }
 END_TEST

@@ -10,115 +10,6 @@
 
 #include <errno.h>
 
-/* ---- the parser of lines ---- */
-
-static int note_line(void *owner, const char *line, size_t n)
-{
-        struct text *seen = owner;
-
-        text_addf(seen, "<%.*s>", (int)n, line);
-        return n == 4 && memcmp(line, "stop", 4) == 0 ? 7 : 0;
-}
-
-START_TEST(lines_are_the_same_however_they_are_cut)
-{
-        static const char bytes[] = "one\ntwo\r\n\n\r\nthree, longer\nrest";
-
-        for (size_t n_piece = 1; n_piece < sizeof(bytes); ++n_piece) {
-                _cleanup_(text) struct text seen = TEXT_NULL;
-                struct watch_lines lines = WATCH_LINES_NULL;
-
-                for (size_t at = 0; at < sizeof(bytes) - 1; at += n_piece) {
-                        size_t left = sizeof(bytes) - 1 - at;
-
-                        ck_assert_int_eq(watch_lines_feed(&lines, bytes + at,
-                                                          left < n_piece ? left : n_piece,
-                                                          note_line, &seen, NULL),
-                                         0);
-                }
-                ck_assert_str_eq(seen.bytes, "<one><two><three, longer>");
-                watch_lines_reset(&lines);
-        }
-}
-END_TEST
-
-START_TEST(a_line_may_stop_the_feeding)
-{
-        _cleanup_(text) struct text seen = TEXT_NULL;
-        struct watch_lines lines = WATCH_LINES_NULL;
-
-        ck_assert_int_eq(watch_lines_feed(&lines, "a\nstop\nb\n", 9, note_line, &seen, NULL), 7);
-
-        ck_assert_str_eq(seen.bytes, "<a><stop>");
-        watch_lines_reset(&lines);
-}
-END_TEST
-
-START_TEST(a_line_beyond_the_limit_is_an_error)
-{
-        _cleanup_(free) char *bytes = xmalloc(WATCH_LINE_MAX + 1);
-        _cleanup_(text) struct text seen = TEXT_NULL;
-        struct watch_lines lines = WATCH_LINES_NULL;
-
-        memset(bytes, 'x', WATCH_LINE_MAX + 1);
-        ck_assert_int_eq(watch_lines_feed(&lines, bytes, WATCH_LINE_MAX, note_line, &seen, NULL),
-                         0);
-        ck_assert_int_eq(watch_lines_feed(&lines, "\n", 1, note_line, &seen, NULL), 0);
-        ck_assert_uint_eq(seen.n, WATCH_LINE_MAX + 2);
-
-        ck_assert_int_eq(
-                watch_lines_feed(&lines, bytes, WATCH_LINE_MAX + 1, note_line, &seen, NULL),
-                -EMSGSIZE);
-        watch_lines_feed(&lines, bytes, 1, note_line, &seen, NULL);
-        ck_assert_int_eq(watch_lines_feed(&lines, bytes, WATCH_LINE_MAX, note_line, &seen, NULL),
-                         -EMSGSIZE);
-        watch_lines_reset(&lines);
-}
-END_TEST
-
-START_TEST(a_line_is_read_or_refused)
-{
-        static const struct {
-                const char *text;
-                int result;
-                enum watch_line_type type;
-                const char *resource_version;
-        } table[] = {
-                { "{\"type\":\"ADDED\",\"object\":{\"metadata\":{\"resourceVersion\":\"5\"}}}", 0,
-                  WATCH_LINE_ADDED, "5" },
-                { "{\"type\":\"DELETED\",\"object\":{\"metadata\":{\"resourceVersion\":\"6\"}}}", 0,
-                  WATCH_LINE_DELETED, "6" },
-                { "{\"type\":\"BOOKMARK\",\"object\":{\"metadata\":{\"resourceVersion\":\"7\"}}}",
-                  0, WATCH_LINE_BOOKMARK, "7" },
-                { "{\"type\":\"ERROR\",\"object\":{\"code\":410}}", 0, WATCH_LINE_ERROR, NULL },
-                { "{\"type\":\"NEWER\",\"object\":{}}", 0, WATCH_LINE_OTHER, NULL },
-                { "{\"type\":\"ADDED\",\"object\":{\"metadata\":{}}}", -EBADMSG },
-                { "{\"type\":\"MODIFIED\",\"object\":{\"metadata\":{\"resourceVersion\":\"\"}}}",
-                  -EBADMSG },
-                { "{\"type\":\"BOOKMARK\",\"object\":{\"metadata\":{\"resourceVersion\":5}}}",
-                  -EBADMSG },
-                { "{\"type\":\"ADDED\",\"object\":[]}", -EBADMSG },
-                { "{\"type\":\"ADDED\"}", -EBADMSG },
-                { "{\"object\":{}}", -EBADMSG },
-                { "[]", -EBADMSG },
-                { "<html>", -EBADMSG },
-        };
-
-        for (size_t i = 0; i < array_size(table); ++i) {
-                struct watch_line line = WATCH_LINE_NULL;
-                int r = watch_line_parse(table[i].text, strlen(table[i].text), &line, NULL);
-
-                ck_assert_msg(r == table[i].result, "%s: %d", table[i].text, r);
-                if (r == 0)
-                        ck_assert_int_eq(line.type, table[i].type);
-                ck_assert_pstr_eq(line.resource_version, table[i].resource_version);
-                watch_line_deinit(&line);
-        }
-}
-END_TEST
-
-/* ---- against a server ---- */
-
 static uv_loop_t loop;
 static struct stub_server server;
 static struct http *http;
@@ -255,7 +146,7 @@ START_TEST(a_list_is_followed_by_a_watch_from_its_version)
         run_until_told(4);
 
         ck_assert_str_eq(story.bytes, "list[a,b] added(c) modified(a) deleted(b) ");
-        ck_assert_str_eq(server.targets[0], "GET /apis/resource.k8s.io/v1/resourceslices?limit=500"
+        ck_assert_str_eq(server.targets[0], "GET /apis/resource.k8s.io/v1/resourceslices?limit=16"
                                             "&fieldSelector=spec.driver%3Dd%2Cspec.nodeName%3Dn");
         ck_assert_ptr_nonnull(strstr(server.targets[1], "?watch=1&allowWatchBookmarks=true&"));
         ck_assert_ptr_nonnull(strstr(server.targets[1], "&resourceVersion=10&fieldSelector=spec."));
@@ -308,7 +199,7 @@ START_TEST(pages_are_reported_as_one_list)
         stub_run_until_requests(&server, 4);
 
         ck_assert_str_eq(story.bytes, "list[a,b,c] ");
-        ck_assert_ptr_nonnull(strstr(server.targets[1], "?limit=500&continue=t%3D1&"));
+        ck_assert_ptr_nonnull(strstr(server.targets[1], "?limit=16&continue=t%3D1&"));
         ck_assert_ptr_nonnull(strstr(server.targets[2], "&continue=t2&"));
         tear_down();
 }
@@ -390,25 +281,62 @@ START_TEST(watches_that_end_at_once_are_retried_with_backoff_and_never_listed_ag
 }
 END_TEST
 
+/* A proxy may end each watch right after an event: an event must not make up for that. */
+START_TEST(watches_that_end_right_after_an_event_are_retried_with_backoff)
+{
+        static const struct stub_answer answers[] = { LIST("10", "[]"),
+                                                      { 200, NULL, LINE("BOOKMARK", "", "11") } };
+        static const struct kube_watch_timing slow = { .first_ms = 40,
+                                                       .cap_ms = 80,
+                                                       .short_ms = 100000 };
+        uint64_t began, took;
+
+        set_up_timed(answers, 2, &slow);
+        stub_run_until_requests(&server, 2);
+        began = uv_hrtime();
+        stub_run_until_requests(&server, 5);
+        took = uv_hrtime() - began;
+
+        /* At least half of 40 + 80 + 80. */
+        ck_assert_uint_ge(took, 95000000);
+        tear_down();
+}
+END_TEST
+
+START_TEST(a_version_that_is_gone_right_after_an_event_again_and_again_is_not_hammered)
+{
+        static const struct stub_answer answers[] = {
+                LIST("10", "[]"), STREAM(LINE("ADDED", "a", "11") GONE_LINE),
+                LIST("20", "[]"), STREAM(LINE("ADDED", "b", "21") GONE_LINE),
+                LIST("30", "[]"), STREAM(LINE("ADDED", "c", "31")),
+        };
+
+        set_up(answers, 6);
+        run_until_told(8);
+
+        ck_assert_str_eq(story.bytes, "list[] added(a) list[] added(b) trouble(gone) list[] "
+                                      "recovered added(c) ");
+        tear_down();
+}
+END_TEST
+
 START_TEST(a_version_that_is_gone_is_listed_again_at_once)
 {
         static const struct stub_answer answers[] = {
                 LIST("10", "[]"),
                 { 410, NULL, "{\"kind\":\"Status\",\"code\":410}" },
-                LIST("20", "[]"),
-                STREAM(LINE("ADDED", "a", "21") GONE_LINE),
-                LIST("30", "[" ITEM("b") "]"),
-                STREAM(LINE("ADDED", "c", "31")),
+                LIST("20", "[" ITEM("a") "]"),
+                STREAM(LINE("ADDED", "b", "21")),
         };
         static const struct kube_watch_timing never = { .first_ms = 100000,
                                                         .cap_ms = 100000,
                                                         .short_ms = 100000 };
 
-        set_up_timed(answers, 6, &never);
-        run_until_told(5);
+        set_up_timed(answers, 4, &never);
+        run_until_told(3);
 
-        ck_assert_str_eq(story.bytes, "list[] list[] added(a) list[b] added(c) ");
-        ck_assert_ptr_nonnull(strstr(server.targets[5], "&resourceVersion=30&"));
+        ck_assert_str_eq(story.bytes, "list[] list[a] added(b) ");
+        ck_assert_ptr_nonnull(strstr(server.targets[3], "&resourceVersion=20&"));
         tear_down();
 }
 END_TEST
@@ -734,14 +662,14 @@ START_TEST(a_stopped_watch_may_be_started_again)
 }
 END_TEST
 
-SUITE("watch", lines_are_the_same_however_they_are_cut, a_line_may_stop_the_feeding,
-      a_line_beyond_the_limit_is_an_error, a_line_is_read_or_refused,
-      a_list_is_followed_by_a_watch_from_its_version,
+SUITE("watch", a_list_is_followed_by_a_watch_from_its_version,
       the_server_is_asked_to_end_a_watch_in_30_to_60_minutes, a_list_without_items_is_an_empty_one,
       pages_are_reported_as_one_list, a_continue_token_that_expired_begins_the_list_again,
       a_watch_that_ends_goes_on_from_the_last_version,
       a_standing_watch_that_breaks_is_resumed_without_a_word,
       watches_that_end_at_once_are_retried_with_backoff_and_never_listed_again,
+      watches_that_end_right_after_an_event_are_retried_with_backoff,
+      a_version_that_is_gone_right_after_an_event_again_and_again_is_not_hammered,
       a_version_that_is_gone_is_listed_again_at_once,
       a_server_that_always_says_gone_is_not_hammered, trouble_is_reported_once_until_it_changes,
       what_is_not_served_is_tried_again_later, a_watch_that_fails_is_resumed_and_not_listed_again,

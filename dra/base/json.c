@@ -10,8 +10,9 @@
 #include <math.h>
 #include <string.h>
 
-#define DEPTH_MAX 64
-#define EXACT_MAX 9007199254740992.0 /* 2^53: the integers a double holds exactly */
+#define DEPTH_MAX  64
+#define VALUES_MAX 500000U            /* 64 bytes each */
+#define EXACT_MAX  9007199254740992.0 /* 2^53: the integers a double holds exactly */
 
 /* struct json is cJSON under another name, so that no other file can reach cJSON's loose look-ups.
  */
@@ -37,12 +38,12 @@ static struct json *out_or_abort(cJSON *value)
         return out(value);
 }
 
-/* cJSON recurses while it parses, so check the nesting first. Returns the offset of the first
- * bracket that is too deep, or n. */
-static size_t find_too_deep(const char *bytes, size_t n)
+/* cJSON recurses while it parses, and makes up to 40 bytes of one, so check the nesting and the
+ * number of values first. 0 or -EBADMSG. */
+static int check_size(const char *bytes, size_t n, struct error *err)
 {
         bool is_string = false;
-        unsigned depth = 0;
+        unsigned depth = 0, n_values = 1;
 
         for (size_t i = 0; i < n; ++i) {
                 char c = bytes[i];
@@ -55,13 +56,20 @@ static size_t find_too_deep(const char *bytes, size_t n)
                 } else if (c == '"') {
                         is_string = true;
                 } else if (c == '{' || c == '[') {
+                        ++n_values;
                         if (++depth > DEPTH_MAX)
-                                return i;
+                                return error_set(err, -EBADMSG,
+                                                 "JSON is nested deeper than %d levels at byte %zu",
+                                                 DEPTH_MAX, i);
                 } else if ((c == '}' || c == ']') && depth) {
                         --depth;
+                } else if (c == ',') {
+                        ++n_values;
                 }
         }
-        return n;
+        return n_values > VALUES_MAX
+                       ? error_set(err, -EBADMSG, "JSON with more than %u values", VALUES_MAX)
+                       : 0;
 }
 
 static int compare_keys(const void *a, const void *b)
@@ -143,10 +151,9 @@ int json_parse(const char *bytes, size_t n, struct json **ret_root, struct error
         at = find_nul(bytes, n);
         if (at < n)
                 return error_set(err, -EBADMSG, "JSON with a NUL character at byte %zu", at);
-        at = find_too_deep(bytes, n);
-        if (at < n)
-                return error_set(err, -EBADMSG, "JSON is nested deeper than %d levels at byte %zu",
-                                 DEPTH_MAX, at);
+        r = check_size(bytes, n, err);
+        if (r < 0)
+                return r;
         root = out(cJSON_ParseWithLengthOpts(bytes, n, &end, false));
         at = end && end >= bytes ? (size_t)(end - bytes) : 0;
         if (!root)

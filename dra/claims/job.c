@@ -6,7 +6,6 @@
 #include "base/memory.h"
 #include "base/text.h"
 #include "base/timer.h"
-#include "cdi/store.h"
 #include "claims/allocation.h"
 #include "claims/records.h"
 #include "config.h"
@@ -102,27 +101,17 @@ static void job_fail(struct job *job, const struct error *error)
         answer_all(&job->prepares, NULL, error);
 }
 
-/* The claim is held and recorded. Before answering, make sure that the runtime finds the devices
- * that the answer names. False: it would not, and the Prepare was refused; the claim stays held. */
+/* The claim is held and recorded. False: no container could be given its devices, so the Prepare
+ * was refused; the claim stays held. */
 static bool job_answer_held(struct job *job, const struct ledger_claim *claim)
 {
         struct error error = ERROR_NULL;
-        int r;
 
         /* At every answer, rather than at the timer alone: a container that starts without its CDI
          * device fails, and kubelet starts it right after this answer. */
-        r = cdi_store_verify(job->prepare->options.cdi, &error);
-        if (r >= 0 && job->prepare->mount_source &&
-            cdi_ensure_mount_source(job->prepare->mount_source, &error) < 0)
-                r = error.code;
-        if (r < 0) {
+        if (job->prepare->options.on_answering(job->prepare->options.owner, &error) < 0) {
                 job_fail(job, &error);
                 return false;
-        }
-        if (r == CDI_STORE_WRITTEN) {
-                log_warn("the CDI spec was missing or changed, restored");
-                if (job->prepare->options.on_spec_restored)
-                        job->prepare->options.on_spec_restored(job->prepare->options.owner);
         }
         answer_all(&job->prepares, claim, &error);
         return true;

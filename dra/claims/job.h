@@ -49,7 +49,6 @@ struct prepare {
         struct prepare_options options;
         struct records *records;
         char *boot_id;
-        char *mount_source;
         bool is_active;
         bool is_stopping;
         struct table jobs;

@@ -33,7 +33,6 @@ void prepare_free(struct prepare *prepare)
         assert(prepare_is_idle(prepare));
         leftovers_deinit(&prepare->leftovers);
         table_deinit(&prepare->jobs);
-        free(prepare->mount_source);
         free(prepare->boot_id);
         free(prepare);
 }
@@ -53,12 +52,6 @@ static void advance_all(struct prepare *prepare)
                         job_settle(jobs[i]);
                 job_advance(jobs[i]);
         }
-}
-
-void prepare_set_mount_source(struct prepare *prepare, const char *directory)
-{
-        free(prepare->mount_source);
-        prepare->mount_source = directory ? xstrdup(directory) : NULL;
 }
 
 /* A job in JOB_REMOVING has already queued the removal: a save would bring the record back. */

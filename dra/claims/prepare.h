@@ -28,11 +28,6 @@ struct prepare *prepare_new(const struct prepare_options *options);
 /* Requires prepare_is_idle(). */
 void prepare_free(struct prepare *prepare);
 
-/* Set the directory that the CDI devices mount, as a path that this process can reach; copied. If
- * it is missing, it is created before a claim is answered. NULL: this process cannot see it, and
- * leaves it to the container runtime. Call this before the first claim is answered. */
-void prepare_set_mount_source(struct prepare *prepare, const char *directory);
-
 /* Serve requests from now on, starting with those held so far. The caller has loaded the records
  * into the ledger. */
 void prepare_activate(struct prepare *prepare, struct records *records, const char *boot_id);

@@ -7,7 +7,6 @@
 #include <stdint.h>
 #include <uv.h>
 
-struct cdi_store;
 struct error;
 struct job;
 struct kube_api;
@@ -18,16 +17,15 @@ struct ledger_claim;
 struct prepare_options {
         uv_loop_t *loop;
         struct ledger *ledger;
-        struct cdi_store *cdi;
         struct kube_api *api; /* NULL: no API server is configured, so no claim can be read */
         const char *pool;     /* the node's name */
         uint64_t wait_ms;     /* longest wait for room, or for an API server that does not answer */
         void (*on_held_changed)(void *owner); /* the set of held TDs has changed */
         /* A claim was unprepared or released. May be NULL. */
         void (*on_released)(void *owner, const char *namespace_, const char *name);
-        /* The CDI spec was missing or changed, and was restored before a claim was answered. May be
-         * NULL. */
-        void (*on_spec_restored)(void *owner);
+        /* A held claim is about to be answered: make sure that a container can be given the devices
+         * that the answer names. A negative errno with its text refuses this Prepare. */
+        int (*on_answering)(void *owner, struct error *err);
         void *owner;
 };
 

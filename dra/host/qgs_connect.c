@@ -8,6 +8,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -67,32 +68,30 @@ static gid_t group_of(const struct stat *file)
 }
 
 /* Where the socket is, as this process sees it, and what it is; looked for with the directory's
- * group, because the directory may be closed to others. */
-static int find(const char *root, const char *socket, gid_t directory_group, char **ret_path,
-                struct stat *ret)
+ * group, because the directory may be closed to others. NULL: *ret_code says why not. */
+static char *find(const char *root, const char *socket, gid_t directory_group, struct stat *ret,
+                  int *ret_code)
 {
         struct vm_groups groups = VM_GROUPS_NULL;
-        _cleanup_(free) char *real = NULL;
-        int r;
+        _cleanup_(free) char *real = NULL, *path = NULL;
+        bool is_found = false;
 
         (void)vm_groups_take(directory_group, &groups);
-        r = qgs_path_resolve(root, socket, &real);
-        if (!r) {
-                _cleanup_(free) char *path = qgs_path_seen(root, real);
-
-                r = lstat(path, ret) < 0 ? -errno : 0;
-                if (!r)
-                        *ret_path = take_ptr(path);
+        *ret_code = qgs_path_resolve(root, socket, &real);
+        if (*ret_code == 0) {
+                path = qgs_path_seen(root, real);
+                is_found = lstat(path, ret) == 0;
+                *ret_code = -errno;
         }
         vm_groups_give_back(&groups);
-        return r;
+        return is_found ? take_ptr(path) : NULL;
 }
 
 int qgs_connect_on_host(const char *root, const char *socket)
 {
         _cleanup_(free) char *named = file_directory_of(socket);
         _cleanup_(free) char *directory = NULL, *seen = NULL, *path = NULL;
-        struct stat above, file;
+        struct stat above, file = { 0 };
         int r;
 
         r = qgs_path_resolve(root, *named ? named : "/", &directory);
@@ -101,8 +100,8 @@ int qgs_connect_on_host(const char *root, const char *socket)
         seen = qgs_path_seen(root, *directory ? directory : "/");
         if (stat(seen, &above) < 0)
                 return -errno;
-        r = find(root, socket, group_of(&above), &path, &file);
-        if (r < 0)
+        path = find(root, socket, group_of(&above), &file, &r);
+        if (!path)
                 return r;
         return qgs_connect(path, group_of(file.st_mode & S_IWOTH ? &above : &file));
 }

@@ -288,7 +288,7 @@ static int hex_digit(char c)
 
 static int read_digest(const char *text, uint8_t ret[RELAY_DIGEST_SIZE])
 {
-        if (strlen(text) != 2 * RELAY_DIGEST_SIZE)
+        if (strlen(text) != (size_t)2 * RELAY_DIGEST_SIZE)
                 return -EBADMSG;
         for (size_t i = 0; i < RELAY_DIGEST_SIZE; ++i) {
                 int high = hex_digit(text[2 * i]), low = hex_digit(text[2 * i + 1]);
@@ -417,7 +417,7 @@ int relay_message_parse(const char *line, size_t n, struct relay_message *ret, s
         message.kind = (enum relay_message_kind)kind;
         if (read_body(body, &message) < 0)
                 return error_set(err, -EBADMSG, "\"%s\" misses a value, or has an impossible one",
-                                 kind_names[kind]);
+                                 json_key(body));
         *ret = message;
         return 0;
 }

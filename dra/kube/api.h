@@ -3,7 +3,7 @@
  * Requests to the Kubernetes API, with answers classified by what a caller can do about them.
  *
  * Sources: kubernetes.io/docs "Kubernetes API Concepts"; apimachinery metav1.Status for errors.
- * Limits: 8 MiB per reply, 10 s per call. Loop thread only; callbacks come from the loop only.
+ * Limits: 2 MiB per reply, 10 s per call. Loop thread only; callbacks come from the loop only.
  */
 #pragma once
 
@@ -18,7 +18,7 @@ struct kube_api;
 struct kube_call;
 struct text;
 
-#define KUBE_REPLY_MAX  8388608U /* bytes: 8 MiB */
+#define KUBE_REPLY_MAX  2097152U /* bytes: 2 MiB; etcd keeps objects of 1.5 MiB */
 #define KUBE_TIMEOUT_MS 10000U
 
 /* In parentheses: error.code. */

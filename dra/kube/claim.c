@@ -167,7 +167,7 @@ int claim_parse(const struct json *object, const char *driver, struct claim *ret
         int r;
 
         if (!json_is_object(metadata))
-                return error_set(err, -EBADMSG, "metadata: not an object");
+                return error_set(err, -EBADMSG, "a claim without metadata");
         if ((r = read_metadata(metadata, "uid", &claim.uid, err)) < 0 ||
             (r = read_metadata(metadata, "namespace", &claim.namespace_, err)) < 0 ||
             (r = read_metadata(metadata, "name", &claim.name, err)) < 0 ||

@@ -24,10 +24,11 @@
  */
 
 #define CONNECT_TIMEOUT_MS 5000L
-#define CONNECTIONS_MAX    32L
-#define CONNECTIONS_IDLE   32L
-#define EASY_IDLE_MAX      8U
-#define CA_CACHE_SECONDS   60L /* after this a rotated CA takes effect; curl's default is a day */
+/* A reply may have 2 MiB, and all of them together have the container's memory. Some are watches.
+ */
+#define CONNECTIONS_MAX  12L
+#define EASY_IDLE_MAX    8U
+#define CA_CACHE_SECONDS 60L /* after this a rotated CA takes effect; curl's default is a day */
 /* A dead peer is noticed after KEEPALIVE_IDLE_S + KEEPALIVE_PROBES * KEEPALIVE_INTERVAL_S. */
 #define KEEPALIVE_IDLE_S     10
 #define KEEPALIVE_INTERVAL_S 5
@@ -354,7 +355,7 @@ static CURL *easy_take(struct http *http)
         curl_easy_setopt(easy, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
         curl_easy_setopt(easy, CURLOPT_FOLLOWLOCATION, 0L);
         curl_easy_setopt(easy, CURLOPT_PROXY, "");
-        curl_easy_setopt(easy, CURLOPT_USERAGENT, "dra-driver-tdx");
+        curl_easy_setopt(easy, CURLOPT_USERAGENT, HTTP_USER_AGENT);
         curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT_MS, CONNECT_TIMEOUT_MS);
         curl_easy_setopt(easy, CURLOPT_OPENSOCKETFUNCTION, on_open_socket);
         curl_easy_setopt(easy, CURLOPT_HEADERFUNCTION, on_header);
@@ -524,7 +525,7 @@ int http_new(uv_loop_t *loop, const struct kube_credentials *credentials, struct
         curl_multi_setopt(http->multi, CURLMOPT_TIMERFUNCTION, on_curl_timer);
         curl_multi_setopt(http->multi, CURLMOPT_TIMERDATA, http);
         curl_multi_setopt(http->multi, CURLMOPT_MAX_TOTAL_CONNECTIONS, CONNECTIONS_MAX);
-        curl_multi_setopt(http->multi, CURLMOPT_MAXCONNECTS, CONNECTIONS_IDLE);
+        curl_multi_setopt(http->multi, CURLMOPT_MAXCONNECTS, CONNECTIONS_MAX);
         *ret_http = http;
         return 0;
 }

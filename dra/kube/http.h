@@ -15,6 +15,9 @@
 
 #include "base/error.h"
 
+/* The API server names the writers of an object by it (managedFields). */
+#define HTTP_USER_AGENT "dra-driver-tdx"
+
 struct http;
 struct http_call;
 struct kube_credentials;

@@ -6,6 +6,26 @@
 #include <errno.h>
 #include <string.h>
 
+/* openssl/x509_vfy.h, as curl passes them on. */
+#define CERTIFICATE_UNSPECIFIED   1 /* the name, which curl checks before it asks for the rest */
+#define CERTIFICATE_NOT_YET_VALID 9
+#define CERTIFICATE_HAS_EXPIRED   10
+
+static void describe_certificate(const struct http_failure *failure, const char *text,
+                                 struct error *err)
+{
+        const char *remedy = "--ca-file must name the CA that signed it";
+        long result = 0;
+
+        curl_easy_getinfo(failure->easy, CURLINFO_SSL_VERIFYRESULT, &result);
+        if (result == CERTIFICATE_HAS_EXPIRED || result == CERTIFICATE_NOT_YET_VALID)
+                remedy = "renew it, or set this node's clock right";
+        else if (result == CERTIFICATE_UNSPECIFIED)
+                remedy = "--api-server must name the API server as its certificate does";
+        error_set(err, -EPROTO, "the certificate of %s is not accepted: %s; %s", failure->url, text,
+                  remedy);
+}
+
 void http_failure_describe(const struct http_failure *failure, struct error *err)
 {
         const char *url = failure->url;
@@ -37,10 +57,7 @@ void http_failure_describe(const struct http_failure *failure, struct error *err
                                   url);
                 break;
         case CURLE_PEER_FAILED_VERIFICATION:
-                error_set(err, -EPROTO,
-                          "the certificate of %s is not trusted: %s; --ca-file must name the CA "
-                          "that signed it",
-                          url, text);
+                describe_certificate(failure, text, err);
                 break;
         case CURLE_SSL_CACERT_BADFILE:
                 error_set(err, -EPROTO, "the CA file (--ca-file) cannot be used: %s", text);
@@ -56,6 +73,10 @@ void http_failure_describe(const struct http_failure *failure, struct error *err
         case CURLE_SEND_ERROR:
                 error_set(err, -ECONNRESET, "the connection broke after %zu bytes of the reply: %s",
                           failure->n_received, text);
+                break;
+        case CURLE_OUT_OF_MEMORY:
+                /* Our allocator never fails; curl says so of a header beyond its limit. */
+                error_set(err, -EMSGSIZE, "the headers of the reply from %s are too large", url);
                 break;
         default:
                 error_set(err, -EIO, "%s", text);

@@ -11,9 +11,10 @@
 #include <errno.h>
 #include <string.h>
 
-#define PAGE_LIMIT 500U
-#define N_PAGES_MAX \
-        1000U /* beyond it the server's continue tokens go in circles: no cluster is that big */
+/* The biggest objects are slices, which have up to 100 kB: a page must fit in KUBE_REPLY_MAX. */
+#define PAGE_LIMIT 16U
+/* Beyond it the server's continue tokens go in circles: 4096 TDs are 32 slices. */
+#define N_PAGES_MAX    100U
 #define WATCH_MIN_S    1800U
 #define WATCH_MAX_S    3600U
 #define WATCH_GRACE_MS 60000U /* after timeoutSeconds, before we consider the server stuck */
@@ -23,7 +24,7 @@ enum state {
         LISTING,
         WAITING, /* for the timer, before the next attempt */
         OPENING, /* a WATCH without an answer yet */
-        PROVING, /* answered, but it neither brought an event nor lasted short_ms */
+        PROVING, /* answered, but it neither brought an event nor lasted short_ms yet */
         STANDING,
         FREED /* for the timer, which frees the watch outside of its callbacks */
 };
@@ -50,7 +51,8 @@ struct kube_watch {
         unsigned n_pages;
         struct watch_lines lines;
         struct backoff backoff;
-        bool was_gone; /* got a 410 since a watch last stood */
+        bool was_gone;        /* got a 410 since a watch last lasted */
+        uint64_t answered_ms; /* loop time at which the WATCH was answered */
 
         bool has_trouble;
         enum kube_outcome trouble;
@@ -114,6 +116,18 @@ static void wait_for_retry(struct kube_watch *watch, uint64_t retry_after_ms)
 {
         watch->state = WAITING;
         arm(watch, backoff_next_ms(&watch->backoff, retry_after_ms, backoff_random()));
+}
+
+/* An answered WATCH is over. Only one that lasted makes up for earlier failures: a server may end
+ * each in order right after an event, thousands of times a second. Returns whether it lasted. */
+static bool note_end(struct kube_watch *watch)
+{
+        if (watch->state != STANDING ||
+            uv_now(watch->loop) - watch->answered_ms < watch->timing.short_ms)
+                return false;
+        backoff_reset(&watch->backoff);
+        watch->was_gone = false;
+        return true;
 }
 
 /* The call failed and is over: wait, and report it. Last in its caller. */
@@ -248,14 +262,11 @@ static void begin_list(struct kube_watch *watch)
         request_page(watch);
 }
 
-/* The watch works: forget previous failures. Last in its caller, or followed by a check of the
- * epoch. */
+/* The watch works. Last in its caller, or followed by a check of the epoch. */
 static void prove(struct kube_watch *watch)
 {
         watch->state = STANDING;
         arm(watch, watch->timing.silence_ms);
-        backoff_reset(&watch->backoff);
-        watch->was_gone = false;
         if (!watch->has_trouble)
                 return;
         watch->has_trouble = false;
@@ -271,6 +282,7 @@ static void on_error_event(struct kube_watch *watch, const struct json *object)
         int64_t code = 0;
 
         drop_call(watch);
+        (void)note_end(watch);
         (void)json_int64(json_get(object, "code"), &code);
         outcome = kube_status_classify(code >= 400 && code < 600 ? (int)code : 500, object, &error);
         error_prefix(&error, "watch of %s", watch->path);
@@ -304,6 +316,16 @@ static int on_event_line(struct kube_watch *watch, const struct watch_line *line
         return watch->epoch != epoch;
 }
 
+/* An event is lost, so only a LIST can tell the current state. Last in its caller. */
+static void fail_unreadable(struct kube_watch *watch, struct error *error)
+{
+        drop_call(watch);
+        (void)note_end(watch);
+        forget_version(watch);
+        error_prefix(error, "watch of %s", watch->path);
+        fail(watch, KUBE_TRY_AGAIN, error, 0);
+}
+
 /* Not 0: as on_event_line(). */
 static int on_line(void *owner, const char *bytes, size_t n)
 {
@@ -312,11 +334,7 @@ static int on_line(void *owner, const char *bytes, size_t n)
         struct error error = ERROR_NULL;
 
         if (watch_line_parse(bytes, n, &line, &error) < 0) {
-                /* This event is lost, so only a LIST can tell the current state. */
-                drop_call(watch);
-                forget_version(watch);
-                error_prefix(&error, "watch of %s", watch->path);
-                fail(watch, KUBE_TRY_AGAIN, &error, 0);
+                fail_unreadable(watch, &error);
                 return 1;
         }
         if (line.type == WATCH_LINE_ERROR) {
@@ -333,14 +351,12 @@ static void on_watch_bytes(void *owner, const char *bytes, size_t n)
 
         if (n == 0) {
                 watch->state = PROVING;
+                watch->answered_ms = uv_now(watch->loop);
                 arm(watch, watch->timing.short_ms);
                 return;
         }
         if (watch_lines_feed(&watch->lines, bytes, n, on_line, watch, &error) < 0) {
-                drop_call(watch);
-                forget_version(watch);
-                error_prefix(&error, "watch of %s", watch->path);
-                fail(watch, KUBE_TRY_AGAIN, &error, 0);
+                fail_unreadable(watch, &error);
         }
 }
 
@@ -348,11 +364,12 @@ static void on_watch_over(void *owner, const struct kube_reply *reply)
 {
         struct kube_watch *watch = owner;
         bool was_standing = watch->state == STANDING;
+        bool has_lasted = note_end(watch);
 
         watch->call = NULL;
         if (reply->outcome == KUBE_GONE)
                 begin_again(watch, &reply->error);
-        else if (reply->outcome == KUBE_OK && was_standing)
+        else if (reply->outcome == KUBE_OK && has_lasted)
                 begin_watch(watch);
         else if (reply->outcome == KUBE_OK || was_standing)
                 wait_for_retry(watch, 0);
@@ -416,6 +433,7 @@ static void on_timer(void *owner)
         case STANDING:
                 /* A proxy on the way may have dropped the connection silently. */
                 drop_call(watch);
+                (void)note_end(watch);
                 begin_watch(watch);
                 break;
         case FREED:

@@ -11,8 +11,10 @@
 #include "config.h"
 #include "device.h"
 #include "kube/api.h"
+#include "kube/http.h"
 #include "kube/slice.h"
 #include "kube/watch.h"
+#include "offer/contention.h"
 #include "offer/inventory.h"
 #include "offer/sliceplan.h"
 #include "offer/wanted.h"
@@ -43,7 +45,9 @@ struct publisher {
         bool is_listed; /* observed is complete; false until the first list, and after a write with
                            unknown outcome */
         bool was_complete;
+        bool has_news;       /* what we want has changed since it was complete */
         int64_t completed_s; /* Unix time */
+        struct contention contention;
 
         struct kube_call *call;     /* the one request in flight; NULL: none */
         struct sliceplan_step step; /* what call does */
@@ -228,6 +232,7 @@ static void on_event(void *owner, enum kube_watch_type type, const struct json *
         const char *uid = json_string(json_get(json_get(object, "metadata"), "uid"));
         struct publisher *publisher = owner;
 
+        contention_see(&publisher->contention, object, HTTP_USER_AGENT);
         if (type != KUBE_DELETED)
                 observe(publisher, object);
         else if (uid && forget_uid(publisher, uid))
@@ -280,6 +285,29 @@ static void try_later(struct publisher *publisher, const struct kube_reply *repl
 
         log_trouble(publisher, reply->outcome, &reply->error);
         timer_start(publisher->pause, ms);
+}
+
+static void tell_contention(struct publisher *publisher)
+{
+        _cleanup_(free) char *text = contention_describe(&publisher->contention);
+
+        log_warn("the slices are contended", log_str("detail", text));
+        publisher->options.on_event(publisher->options.owner, true, "TDXSlicesContended", text);
+}
+
+/* The slices were all there, and are not any more, though we want the same. True: wait first. */
+static bool yield_to_others(struct publisher *publisher)
+{
+        uint64_t delay_ms;
+        bool is_news;
+
+        delay_ms = contention_undone(&publisher->contention, uv_now(publisher->options.loop),
+                                     &is_news);
+        if (is_news)
+                tell_contention(publisher);
+        if (delay_ms)
+                timer_start(publisher->pause, delay_ms);
+        return delay_ms;
 }
 
 /* ---- writing ---- */
@@ -406,8 +434,10 @@ static void note_completion(struct publisher *publisher, bool is_complete)
                          log_int("slices", n_wanted(publisher)),
                          log_int("generation", publisher->observed[0].slice.generation));
         publisher->was_complete = is_complete;
-        if (is_complete)
-                publisher->completed_s = (int64_t)time(NULL);
+        if (!is_complete)
+                return;
+        publisher->has_news = false;
+        publisher->completed_s = (int64_t)time(NULL);
 }
 
 static void on_node(void *owner, const struct kube_reply *reply)
@@ -438,6 +468,8 @@ static void on_node(void *owner, const struct kube_reply *reply)
 /* The one place that decides what to do next; every change ends up here. */
 static void work(struct publisher *publisher)
 {
+        bool is_complete, is_undone;
+
         if (!publisher->wanted.terms.is_known || publisher->call ||
             timer_is_running(publisher->pause))
                 return;
@@ -454,7 +486,11 @@ static void work(struct publisher *publisher)
         if (!publisher->is_listed)
                 return;
         plan(publisher);
-        note_completion(publisher, publisher->step.verb == SLICEPLAN_NOTHING);
+        is_complete = publisher->step.verb == SLICEPLAN_NOTHING;
+        is_undone = publisher->was_complete && !is_complete && !publisher->has_news;
+        note_completion(publisher, is_complete);
+        if (is_undone && yield_to_others(publisher))
+                return;
         if (publisher->step.verb == SLICEPLAN_DELETE)
                 delete_slice(publisher);
         else if (publisher->step.verb != SLICEPLAN_NOTHING)
@@ -496,6 +532,7 @@ void publisher_free(struct publisher *publisher)
         free(publisher->node_uid);
         json_free(publisher->sent);
         free(publisher->deleting_uid);
+        contention_deinit(&publisher->contention);
         free(publisher);
 }
 
@@ -521,6 +558,7 @@ void publisher_set(struct publisher *publisher, const struct inventory *inventor
         if (!inventory->terms.is_known || inventory_equal(inventory, &before))
                 return;
         inventory_copy(inventory, &publisher->wanted);
+        publisher->has_news = true;
         for (size_t i = 0; i < publisher->n_observed; ++i) {
                 struct observed *observed = &publisher->observed[i];
 
@@ -545,6 +583,8 @@ void publisher_status(const struct publisher *publisher, struct publisher_status
 
 void publisher_resync(struct publisher *publisher)
 {
-        if (publisher->wanted.terms.is_known)
-                look_again(publisher);
+        if (!publisher->wanted.terms.is_known)
+                return;
+        publisher->has_news = true; /* what kubelet deletes is no fight */
+        look_again(publisher);
 }

@@ -31,7 +31,8 @@ struct connection {
         struct poll *poll;
         const struct connection_handlers *handlers;
         void *owner;
-        bool *is_freed; /* set while a handler runs */
+        bool is_hearing; /* handlers run, and may free it: the memory goes after them */
+        bool is_freed;
         bool wants_room;
 
         struct list unsent;
@@ -198,27 +199,24 @@ static int hear_lines(struct connection *connection, struct error *err)
 {
         struct text received = connection->partial;
         const char *line = received.bytes, *end;
-        bool is_freed = false;
         int r = 0;
 
         connection->partial = (struct text)TEXT_NULL;
-        connection->is_freed = &is_freed;
-        while (!r && received.n &&
+        connection->is_hearing = true;
+        while (!r && !connection->is_freed && received.n &&
                (end = memchr(line, '\n', received.n - (size_t)(line - received.bytes)))) {
                 r = hear(connection, line, (size_t)(end - line), err);
-                if (is_freed)
-                        break;
                 line = end + 1;
         }
-        if (!is_freed) {
-                connection->is_freed = NULL;
-                if (received.n)
-                        text_add_bytes(&connection->partial, line,
-                                       received.n - (size_t)(line - received.bytes));
-        }
+        connection->is_hearing = false;
+        if (!connection->is_freed && received.n)
+                text_add_bytes(&connection->partial, line,
+                               received.n - (size_t)(line - received.bytes));
         text_deinit(&received);
-        if (is_freed)
+        if (connection->is_freed) {
+                free(connection);
                 return 1;
+        }
         if (!r && connection->partial.n >= RELAY_LINE_MAX)
                 r = error_set(err, -EBADMSG, "a line of more than %u bytes", RELAY_LINE_MAX);
         return r;
@@ -288,8 +286,6 @@ void connection_free(struct connection *connection)
 
         if (!connection)
                 return;
-        if (connection->is_freed)
-                *connection->is_freed = true;
         while (!list_is_empty(&connection->unsent))
                 drop(connection, container_of(connection->unsent.next, struct unsent, member));
         while ((fd = take_first_fd(connection)) >= 0)
@@ -297,5 +293,7 @@ void connection_free(struct connection *connection)
         text_deinit(&connection->partial);
         poll_free(connection->poll);
         close(connection->fd);
-        free(connection);
+        connection->is_freed = true;
+        if (!connection->is_hearing)
+                free(connection);
 }

@@ -6,6 +6,7 @@
 #include "base/list.h"
 #include "base/memory.h"
 #include "base/table.h"
+#include "relay/label.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -35,6 +36,7 @@ struct listeners {
         char *directory;
         int directory_fd;
         int qgs_fd; /* of <directory>/qgs */
+        bool has_labels;
         listeners_on_added *on_added;
         void *owner;
         struct list entries;
@@ -70,7 +72,11 @@ static int open_directories(struct listeners *listeners, struct error *err)
         if (!r)
                 r = open_at(AT_FDCWD, listeners->directory, 0700, &listeners->directory_fd,
                             listeners->directory, err);
-        return r ? r : open_at(listeners->directory_fd, "qgs", 0755, &listeners->qgs_fd, qgs, err);
+        if (!r)
+                r = open_at(listeners->directory_fd, "qgs", 0755, &listeners->qgs_fd, qgs, err);
+        if (!r)
+                listeners->has_labels = label_is_used(listeners->directory_fd);
+        return r;
 }
 
 int listeners_new(const char *directory, listeners_on_added *on_added, void *owner,
@@ -164,12 +170,14 @@ static void add(struct listeners *listeners, const struct relay_td *td, const ch
 
 /* ---- one socket ---- */
 
-/* The modes come before the rename: a VM never meets a socket that it may not open. */
-static int bind_in(const char *directory, int dir_fd, const char *name, int *ret_fd)
+/* Mode and label come before the rename: a VM never meets a socket that it may not open. */
+static int bind_in(const char *directory, int dir_fd, const char *name, bool has_labels,
+                   int *ret_fd)
 {
         struct sockaddr_un address = { .sun_family = AF_UNIX };
         _cleanup_(close) int fd = -1;
         int n = snprintf(address.sun_path, sizeof(address.sun_path), "%s/" TEMPORARY, directory);
+        int r;
 
         if (n < 0 || (size_t)n >= sizeof(address.sun_path))
                 return -ENAMETOOLONG;
@@ -179,11 +187,13 @@ static int bind_in(const char *directory, int dir_fd, const char *name, int *ret
         /* One that a killed relay has left. */
         if (unlinkat(dir_fd, TEMPORARY, 0) < 0 && errno != ENOENT)
                 return -errno;
-        if (bind(fd, (struct sockaddr *)&address, sizeof(address)) < 0 ||
-            fchmodat(dir_fd, TEMPORARY, 0666, 0) < 0 || listen(fd, BACKLOG) < 0 ||
-            renameat(dir_fd, TEMPORARY, dir_fd, name) < 0) {
-                int r = -errno;
-
+        r = bind(fd, (struct sockaddr *)&address, sizeof(address)) < 0 ? -errno : 0;
+        if (!r && has_labels)
+                r = label_for_vms(address.sun_path);
+        if (!r && (fchmodat(dir_fd, TEMPORARY, 0666, 0) < 0 || listen(fd, BACKLOG) < 0 ||
+                   renameat(dir_fd, TEMPORARY, dir_fd, name) < 0))
+                r = -errno;
+        if (r < 0) {
                 (void)unlinkat(dir_fd, TEMPORARY, 0);
                 return r;
         }
@@ -201,7 +211,7 @@ static int bind_one(struct listeners *listeners, const struct relay_td *td, int 
 
         if (table_find(&listeners->by_key, key))
                 return 0;
-        r = bind_in(directory, dir_fd, name, &fd);
+        r = bind_in(directory, dir_fd, name, listeners->has_labels, &fd);
         if (r < 0)
                 return error_errno(err, r, "cannot bind %s%s", path, file_remedy(r, "", ""));
         add(listeners, td, name, fd);
@@ -227,6 +237,19 @@ static void note(int r, const struct error *error, int *ret, struct error *err)
         *ret = r;
         if (err)
                 *err = *error;
+}
+
+/* The directory that a VM has a mount of. */
+static int open_td(const struct listeners *listeners, const char *name, int *ret_fd,
+                   struct error *err)
+{
+        _cleanup_(free) char *path = xasprintf("%s/qgs/%s", listeners->directory, name);
+        int r = open_at(listeners->qgs_fd, name, 0755, ret_fd, path, err);
+
+        if (r < 0 || !listeners->has_labels)
+                return r;
+        r = label_for_vms(path);
+        return r < 0 ? error_errno(err, r, "cannot label %s for VMs (SELinux)", path) : 0;
 }
 
 typedef int handle_entry(struct listeners *listeners, int dir_fd, const char *name,
@@ -278,7 +301,7 @@ static int bind_in_directory(struct listeners *listeners, int dir_fd, const char
 
         if (relay_td_parse(name, &td) < 0)
                 return 0;
-        r = open_at(dir_fd, name, 0755, &fd, name, err);
+        r = open_td(listeners, name, &fd, err);
         return r ? r : for_each_entry(listeners, fd, bind_if_socket, &td, err);
 }
 
@@ -320,7 +343,7 @@ static int bind_named(struct listeners *listeners, const struct relay_td *td, co
         if (has(listeners, td, name))
                 return 0;
         relay_td_print(td, directory);
-        r = open_at(listeners->qgs_fd, directory, 0755, &fd, directory, err);
+        r = open_td(listeners, directory, &fd, err);
         return r ? r : bind_one(listeners, td, fd, name, err);
 }
 

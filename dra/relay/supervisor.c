@@ -19,6 +19,8 @@
 #define WORKER_FD 3
 /* A worker that lived so long was not broken from the start. */
 #define WELL_AFTER_MS 10000
+/* Messages that a worker leaves unread; two for each TD are sent at its start. */
+#define UNREAD_MAX 65536
 /* How long a worker may take to end once its channel is closed. */
 #define STOP_MS 2000
 
@@ -139,7 +141,9 @@ static void on_channel_message(void *owner, const struct worker_message *message
                 close(fd); /* no message of a worker has one */
         supervisor->is_asked = false;
         timer_start(supervisor->silence, SUPERVISOR_SILENCE_MS);
-        if (message->kind != WORKER_PONG)
+        if (channel_n_unsent(supervisor->channel) > UNREAD_MAX)
+                supervisor_kill(supervisor, "it does not read");
+        else if (message->kind != WORKER_PONG)
                 supervisor->options.on_message(supervisor->options.owner, message);
 }
 

@@ -109,6 +109,7 @@ class Requests:
         self.forbidden = set()  # kinds that no client has permission for
         self.token = ""
         self.wants_certificate = False
+        self.on_written = lambda kind, entry: None
 
     def is_known(self, request):
         if request.has_certificate or not (self.token or self.wants_certificate):
@@ -220,14 +221,21 @@ class Requests:
                                 "sent on the request")
         return thing
 
+    @staticmethod
+    def _manager(request):
+        return request.headers.get("user-agent", "unknown").partition("/")[0]
+
     def _create(self, request, route):
-        manager = request.headers.get("user-agent", "unknown").partition("/")[0]
         thing = self._body(request, route)
-        return Response(201, self.store.create(route.kind, route.namespace, thing, manager).whole)
+        entry = self.store.create(route.kind, route.namespace, thing, self._manager(request))
+        self.on_written(route.kind, entry)
+        return Response(201, entry.whole)
 
     def _update(self, request, route):
         thing = self._body(request, route)
-        return Response(200, self.store.update(route.kind, route.key, thing).whole)
+        entry = self.store.update(route.kind, route.key, thing, self._manager(request))
+        self.on_written(route.kind, entry)
+        return Response(200, entry.whole)
 
     def _delete(self, request, route):
         options = json.loads(request.body) if request.body else {}

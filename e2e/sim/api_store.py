@@ -110,6 +110,15 @@ class Selector:
         return True
 
 
+def _now():
+    return datetime.datetime.utcnow().strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _managed_by(kind, manager):
+    return [{"manager": manager, "operation": "Update", "apiVersion": kind.api_version,
+             "time": _now(), "fieldsType": "FieldsV1", "fieldsV1": {}}]
+
+
 class Store:
     def __init__(self):
         self.revision = 1000
@@ -216,16 +225,14 @@ class Store:
         if key in self.entries[kind]:
             raise api_status.already_exists(kind, key[1])
 
-        now = datetime.datetime.utcnow().strftime("%Y-%m-%dT%H:%M:%SZ")
+        now = _now()
         metadata.setdefault("uid", str(uuid.uuid4()))
-        metadata |= {"creationTimestamp": now, "managedFields": [
-            {"manager": manager, "operation": "Update", "apiVersion": kind.api_version,
-             "time": now, "fieldsType": "FieldsV1", "fieldsV1": {}}]}
+        metadata |= {"creationTimestamp": now, "managedFields": _managed_by(kind, manager)}
         if kind in WITH_GENERATION:
             metadata["generation"] = 1
         return self._commit(kind, key, self._admit(kind, {**thing, "metadata": metadata}))
 
-    def update(self, kind, key, thing):
+    def update(self, kind, key, thing, manager="sim"):
         old = self.get(kind, key)
         sent = thing.get("metadata", {})
         if sent.get("uid", old.metadata["uid"]) != old.metadata["uid"]:
@@ -240,6 +247,9 @@ class Store:
         if kind.is_namespaced:
             metadata["namespace"] = key[0]
         thing = self._admit(kind, {**thing, "metadata": metadata}, old.object)
+        if thing != old.object:
+            metadata["managedFields"] = [entry for entry in metadata.get("managedFields", [])
+                                         if entry["manager"] != manager] + _managed_by(kind, manager)
         if kind in WITH_GENERATION and thing["spec"] != old.object["spec"]:
             metadata["generation"] += 1
         # As on a real server, a write that changes nothing makes no event.

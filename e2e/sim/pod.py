@@ -61,15 +61,15 @@ class Mount:
         self.is_read_only = entry.get("readOnly", False)
         self.follows_host = entry.get("mountPropagation", "None") != "None"
 
-    def move(self, prefixes):
-        """On a host whose directories are elsewhere. Where the manifest mounts a path as itself, or
-        below another root, so it is here."""
-        moved = max((old for old in prefixes if (self.host_path + "/").startswith(old + "/")),
+    def move(self, renamed, replaced):
+        """On a host whose directories are elsewhere. Renamed: where the manifest mounts a path as
+        itself, or below another root, so it is here. Replaced: the container sees the manifest's path."""
+        moved = max((old for old in renamed | replaced if (self.host_path + "/").startswith(old + "/")),
                     key=len, default=None)
         if moved is None:
-            raise Unknown(f"no --host for {self.host_path}")
-        host_path = prefixes[moved] + self.host_path[len(moved):]
-        if self.path.endswith(self.host_path):
+            raise Unknown(f"no --host or --behind for {self.host_path}")
+        host_path = (renamed | replaced)[moved] + self.host_path[len(moved):]
+        if moved in renamed and self.path.endswith(self.host_path):
             self.path = self.path[:-len(self.host_path)] + host_path
         self.host_path = host_path
 

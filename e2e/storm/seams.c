@@ -309,7 +309,7 @@ int cdi_store_verify(struct cdi_store *store, struct error *err)
         return driver.fault == FAULT_NO_SPEC ? 0 : write_spec(store, err);
 }
 
-int cdi_ensure_mount_source(const char *host_path, struct error *err)
+int cdi_ensure_mount_source(const char *path, const char *host_path, struct error *err)
 {
         return 0;
 }
