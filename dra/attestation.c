@@ -43,6 +43,7 @@ struct attestation {
         struct qgs_watch *watch;
         struct timer *patience;
         struct qgs_verdict_state told; /* the last verdict logged */
+        bool has_delivered;            /* a VM got a quote since QGS began to answer */
         char description[ERROR_TEXT_SIZE + 128];
 };
 
@@ -460,6 +461,7 @@ static void log_verdict(struct attestation *attestation)
             state->group == attestation->told.group)
                 return;
         attestation->told = *state;
+        attestation->has_delivered &= state->state == QGS_ANSWERING;
         describe_sight(attestation, sight, sizeof(sight));
         if (state->state == QGS_ANSWERING)
                 log_info("QGS answers", log_str("socket", attestation->host_socket));
@@ -490,6 +492,16 @@ static void on_relaying(void *owner)
         attestation->options.on_changed(attestation->options.owner);
 }
 
+/* A probe proves that QGS answers; only a quote proves that VMs attest. */
+static void note_delivered(struct attestation *attestation)
+{
+        if (attestation->has_delivered || attestation->told.state != QGS_ANSWERING)
+                return;
+        attestation->has_delivered = true;
+        log_info("VMs attest: a quote was delivered", log_str("socket", attestation->host_socket));
+        attestation->options.on_changed(attestation->options.owner);
+}
+
 static void on_relay_message(void *owner, const struct relay_message *message)
 {
         struct attestation *attestation = owner;
@@ -499,6 +511,8 @@ static void on_relay_message(void *owner, const struct relay_message *message)
                 qgs_watch_hear(attestation->watch, qgs->is_absent, qgs->result, qgs->failure);
         else if (message->kind != RELAY_QGS && attestation->options.on_quote)
                 attestation->options.on_quote(attestation->options.owner, message);
+        if (message->kind == RELAY_QUOTE && message->quote.outcome == RELAY_DELIVERED)
+                note_delivered(attestation);
 }
 
 static void on_relay_event(void *owner, bool is_warning, const char *reason, const char *text)
@@ -524,6 +538,11 @@ static struct relaying *new_relaying(struct attestation *attestation)
 void attestation_set_devices(struct attestation *attestation, unsigned n)
 {
         relaying_set_devices(attestation->relaying, n);
+}
+
+bool attestation_is_relay_connected(const struct attestation *attestation)
+{
+        return relaying_is_connected(attestation->relaying);
 }
 
 /* ---- what it means ---- */
@@ -564,7 +583,8 @@ static const char *describe(struct attestation *attestation, const struct qgs_ve
         else if (is_out_of_sight(attestation))
                 describe_sight(attestation, text, n);
         else if (state->state == QGS_ANSWERING)
-                snprintf(text, n, "QGS answers");
+                snprintf(text, n, "QGS answers%s",
+                         attestation->has_delivered ? ", and VMs attest" : "");
         else
                 snprintf(text, n, "QGS is %s: %s",
                          state->state == QGS_NOT_TRIED ? "not tried" : qgs_state_name(state->state),

@@ -17,11 +17,10 @@
 struct attestation;
 struct config;
 struct kube_api;
+struct relay_message;
 
 /* How long to wait for the cluster's settings before the last known ones are used. */
 #define ATTESTATION_PATIENCE_MS 10000
-
-struct relay_message;
 
 struct attestation_options {
         uv_loop_t *loop;
@@ -49,6 +48,9 @@ void attestation_free(struct attestation *attestation);
 
 /* TDs with indexes below n have a mount. */
 void attestation_set_devices(struct attestation *attestation, unsigned n);
+
+/* A quote relay is connected at this moment. */
+bool attestation_is_relay_connected(const struct attestation *attestation);
 
 /* Fills the argument of node_set_attestation(). Strings are borrowed until the next call or change.
  */

@@ -19,6 +19,7 @@
 #include "offer/inventory.h"
 #include "overcommit.h"
 #include "placement.h"
+#include "tenant.h"
 
 #include <string.h>
 
@@ -575,6 +576,13 @@ void node_free(struct node *node)
 struct prepare *node_prepare(struct node *node)
 {
         return node->prepare;
+}
+
+bool node_find_holder(const struct node *node, const struct relay_td *td, struct tenant *ret)
+{
+        if (node->is_active)
+                tenant_find(node->ledger, node->plugin, td, ret);
+        return node->is_active;
 }
 
 void node_status(const struct node *node, struct node_status *ret)

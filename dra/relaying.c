@@ -205,6 +205,11 @@ const char *relaying_trouble(const struct relaying *relaying)
         return relaying->trouble;
 }
 
+bool relaying_is_connected(const struct relaying *relaying)
+{
+        return relaying->client && relay_client_is_connected(relaying->client);
+}
+
 const char *relaying_directory(const struct relaying *relaying)
 {
         return relaying->directory;

@@ -46,5 +46,7 @@ enum relaying_mode relaying_mode(const struct relaying *relaying);
 /* RELAYING_RELAY only: why VMs get no quotes now, with the remedy; NULL: nothing known. Borrowed.
  */
 const char *relaying_trouble(const struct relaying *relaying);
+/* A relay is connected at this moment. */
+bool relaying_is_connected(const struct relaying *relaying);
 /* The directory with a directory of each TD ("claim-tdx5"). Borrowed. */
 const char *relaying_directory(const struct relaying *relaying);

@@ -117,3 +117,30 @@ relay_driver() { # [FLAG...]
         wait $vm || { cat "$T/vm.log"; return 1; }
         grep -c '^quote of' "$T/vm.log"
 }
+
+@test "who attested when: a line of the quote log names the claim and the pod, and the metrics count" {
+        local td
+        start_qgs
+        relay
+        relay_driver --serve both --attestation enforced --quote-log "$T/quotes"
+        eventually 20 is_answering
+        run says driver "VMs attest"
+        [ "$status" -ne 0 ]
+        prepare one tdx1
+        attest tdx1
+        eventually 10 says driver "VMs attest: a quote was delivered"
+        eventually 10 grep -q '"claim":"one"' "$T/quotes"
+        jq -e '.node == "node1" and .device == "tdx1" and .path == "claim" and .namespace == "default" and .claim == "one" and
+                .outcome == "delivered" and (.ms | type) == "number" and (.reportDataSha256 | test("^[0-9a-f]{64}$"))' "$T/quotes"
+        eventually 10 metric 'tdx_quotes_total{outcome="delivered"}' 1
+        metric tdx_relay_connected 1
+        page /metrics | grep -E '^tdx_quote_last_delivered_timestamp_seconds [0-9]{10}$'
+
+        kubelet pod default/vm
+        td=$(kubelet pods | sed -n 's/^default.vm: \(tdx[0-9]\).*/\1/p')
+        eventually 15 grep -q '"pod":' "$STATE/plugin-devices"
+        mkdir "$T/vm"
+        "$SIM/cdi-run" --mount "$DIR/qgs/plugin-$td:$T/vm:ro" -- "$SIM/vm-sim" --socket "$T/vm/qgs.socket"
+        eventually 10 metric 'tdx_quotes_total{outcome="delivered"}' 2
+        jq -se --arg td "$td" '.[1] | .path == "plugin" and .device == $td and .podUid != null' "$T/quotes"
+}

@@ -178,6 +178,11 @@ enum relay_client_state relay_client_state(const struct relay_client *client)
         return client->state;
 }
 
+bool relay_client_is_connected(const struct relay_client *client)
+{
+        return client->connection != NULL;
+}
+
 const char *relay_client_reason(const struct relay_client *client)
 {
         return client->reason;

@@ -46,5 +46,7 @@ void relay_client_configure(struct relay_client *client,
 bool relay_client_ask(struct relay_client *client);
 
 enum relay_client_state relay_client_state(const struct relay_client *client);
+/* A relay is connected at this moment. */
+bool relay_client_is_connected(const struct relay_client *client);
 /* Why a relay refuses, or why none can be connected to; "": neither. Borrowed. */
 const char *relay_client_reason(const struct relay_client *client);
