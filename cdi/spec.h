@@ -4,7 +4,8 @@
  *
  * One static spec with a device per TD and path ("dra-tdx5"; the classic plugin's "plugin-tdx5"
  * comes with it), since the edits depend on the TD and not on the claim. Each device mounts the
- * directory of the QGS socket at the path the VM expects. The spec declares the lowest cdiVersion
+ * directory of the QGS socket, or its own directory with the quote relay's, at the path the VM
+ * expects. The spec declares the lowest cdiVersion
  * that its fields need, because a runtime drops a file that is newer than its library: 0.3.0 for
  * mounts with options and without a type, 0.7.0 for additionalGids.
  */
@@ -16,23 +17,35 @@
 #define CDI_KIND      "kubevirt.io/tdx"
 #define CDI_SPEC_FILE "kubevirt.io-tdx.json"
 
+/* One for all devices, or one for each: below host_path each TD then has a directory of its own,
+ * "claim-tdx5" (cdi_family.directory and the index). */
 struct cdi_mount {
         const char *host_path;
         const char *container_path;
+        bool is_per_device;
+        const char *file; /* in that directory, mounted alone; NULL: the directory is mounted */
+};
+
+/* Devices of one name, numbered from 0. */
+struct cdi_family {
+        const char *name;      /* "dra-tdx" */
+        const char *directory; /* "claim-tdx" */
 };
 
 struct cdi_spec {
-        const char *const
-                *prefixes; /* device name prefixes, each gives n_devices devices: "dra-tdx" */
-        size_t n_prefixes;
+        const struct cdi_family *families; /* each gives n_devices devices */
+        size_t n_families;
         size_t n_devices;
-        struct cdi_mount mount; /* the same for every device; bound read-only */
+        struct cdi_mount mount; /* bound read-only */
         unsigned group;         /* supplementary group for the container's processes; 0: none */
 };
 
 /* The file's bytes, compact JSON with a final newline; the caller's. NULL if n_devices is 0,
  * because CDI requires at least one device. */
 char *cdi_spec_build(const struct cdi_spec *spec, size_t *ret_n);
+
+/* What the device with this index mounts; the caller's. */
+char *cdi_mount_source(const struct cdi_mount *mount, const char *directory, size_t index);
 
 /* "kubevirt.io/tdx=dra-tdx5"; the caller's. */
 char *cdi_device_id(const char *prefix, unsigned index);

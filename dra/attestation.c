@@ -11,6 +11,7 @@
 #include "host/qgs_path.h"
 #include "host/qgs_watch.h"
 #include "kube/settings.h"
+#include "relaying.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -33,11 +34,16 @@ struct attestation {
         struct kubevirt_attestation written; /* content of the record; qgs_socket NULL: none */
         struct settings *settings;           /* NULL: the flags, or the defaults, decide alone */
         enum settings_news news;
-        char *news_text; /* NULL: no news yet */
-        char *source;    /* lent out by attestation_settings() */
+        char *news_text;                  /* NULL: no news yet */
+        char *source;                     /* lent out by attestation_settings() */
+        struct kubevirt_attestation last; /* applied last */
+        struct relaying *relaying;
+        bool is_direct; /* the sockets were applied for VMs that mount QGS's own directory */
+        bool is_busy;   /* applying, or being made: what the relay changes is taken in after that */
         struct qgs_watch *watch;
         struct timer *patience;
         struct qgs_verdict_state told; /* the last verdict logged */
+        bool has_delivered;            /* a VM got a quote since QGS began to answer */
         char description[ERROR_TEXT_SIZE + 128];
 };
 
@@ -65,6 +71,8 @@ static void replace(char **string, const char *by)
 static int check_path(const struct config *config, const char *vm, const char *host,
                       struct error *err)
 {
+        int r;
+
         if (strcmp(name_of(vm), name_of(host)) != 0)
                 return error_set(
                         err, -EINVAL,
@@ -73,9 +81,11 @@ static int check_path(const struct config *config, const char *vm, const char *h
                         "and only the directory can be mounted elsewhere: let --qgs-socket "
                         "and KubeVirt's qgsSocketPath end in the same name",
                         vm, host);
-        if (config->qgs_socket)
-                return 0;
-        return config_check_qgs_socket(config, KUBEVIRT_QGS_SOCKET_FIELD, host, err);
+        if (config->qgs_socket && !config->is_relaying)
+                return 0; /* config_check() did */
+        r = config_check_qgs_socket(config, KUBEVIRT_QGS_SOCKET_FIELD, host, err);
+        return r || !config->is_relaying ? r
+                                         : qgs_path_check(KUBEVIRT_QGS_SOCKET_FIELD, vm, "", err);
 }
 
 /* Apply each setting independently: a refused path leaves the previous path in force, and does not
@@ -85,14 +95,20 @@ static void apply(struct attestation *attestation, const struct kubevirt_attesta
         const struct config *config = attestation->options.config;
         const char *vm = config->vm_qgs_socket ? config->vm_qgs_socket : values->qgs_socket,
                    *host = config->qgs_socket ? config->qgs_socket : values->qgs_socket;
+        bool is_direct = relaying_mode(attestation->relaying) == RELAYING_DIRECT;
         struct error error = ERROR_NULL;
 
+        if (values != &attestation->last) {
+                kubevirt_attestation_deinit(&attestation->last);
+                attestation->last = kubevirt_attestation_copy(values);
+        }
         attestation->is_enforced = config->attestation == CONFIG_FROM_KUBEVIRT
                                            ? values->is_enforced
                                            : config->attestation == CONFIG_ENFORCED;
         attestation->is_enforced_refused =
                 config->attestation == CONFIG_FROM_KUBEVIRT && values->enforced_refusal;
-        (void)check_path(config, vm, host, &error);
+        if (is_direct)
+                (void)check_path(config, vm, host, &error);
         /* With both flags the CR's path has no effect here. */
         if (config->vm_qgs_socket && config->qgs_socket)
                 replace(&attestation->path_refusal, NULL);
@@ -102,8 +118,11 @@ static void apply(struct attestation *attestation, const struct kubevirt_attesta
                 replace(&attestation->path_refusal, error.code ? error.text : NULL);
         /* The first call applies the default, which config_check() has checked against the flags.
          */
-        if (error.code && attestation->host_socket)
+        if (error.code && attestation->host_socket && attestation->is_direct)
                 return;
+        if (error.code && config->is_relaying)
+                vm = host = QGS_PATH_DEFAULT; /* what was in force is for the relay alone */
+        attestation->is_direct = is_direct;
         if (is_same(attestation->host_socket, host) && is_same(attestation->vm_socket, vm))
                 return; /* unchanged; callers have borrowed these strings */
         replace(&attestation->host_socket, host);
@@ -145,6 +164,17 @@ static int check_cr_path(const char *path, struct error *err)
         return qgs_path_check(KUBEVIRT_QGS_SOCKET_FIELD, path, "", err);
 }
 
+/* No directory of the host's is mounted but the relay's. */
+static int check_relayed_cr_path(const char *path, struct error *err)
+{
+        return qgs_path_check_form(KUBEVIRT_QGS_SOCKET_FIELD, path, err);
+}
+
+static kubevirt_check_path *path_check(const struct config *config)
+{
+        return config->is_relaying ? check_relayed_cr_path : check_cr_path;
+}
+
 /* The settings to use until the cluster's are known; the caller's. */
 static struct kubevirt_attestation last_known(struct attestation *attestation)
 {
@@ -153,7 +183,8 @@ static struct kubevirt_attestation last_known(struct attestation *attestation)
         struct error error = ERROR_NULL;
         int r;
 
-        r = attestation_record_load(state_dir, check_cr_path, &values, &error);
+        r = attestation_record_load(state_dir, path_check(attestation->options.config), &values,
+                                    &error);
         attestation->is_remembered = r == 0;
         if (r == ATTESTATION_RECORD_PARTIAL)
                 log_warn("the attestation settings of the last run are damaged; using what is left",
@@ -201,9 +232,19 @@ static void log_verdict(struct attestation *attestation);
 
 static void follow_qgs(struct attestation *attestation)
 {
-        if (!attestation->options.only_asks)
+        bool was_busy = attestation->is_busy;
+
+        attestation->is_busy = true;
+        relaying_set_sockets(attestation->relaying, attestation->host_socket,
+                             attestation->vm_socket);
+        attestation->is_busy = was_busy;
+        if (attestation->options.only_asks)
+                return;
+        if (relaying_mode(attestation->relaying) == RELAYING_DIRECT)
                 qgs_watch_set_socket(attestation->watch, attestation->host_socket,
                                      attestation->vm_socket);
+        else
+                qgs_watch_set_relayed_socket(attestation->watch, attestation->host_socket);
 }
 
 /* Apply the cluster's settings, and report them if they changed. */
@@ -320,7 +361,7 @@ static void follow_kubevirt(struct attestation *attestation,
         const struct settings_options options = {
                 .loop = attestation->options.loop,
                 .api = attestation->options.api,
-                .check_path = check_cr_path,
+                .check_path = path_check(attestation->options.config),
                 .last_known = last,
                 .on_changed = on_settings,
                 .on_news = on_news,
@@ -382,7 +423,7 @@ void attestation_settings(struct attestation *attestation, struct attestation_se
 /* QGS seems absent, but its directory is not visible to this process, so it may well be running. */
 static bool is_out_of_sight(const struct attestation *attestation)
 {
-        return qgs_watch_state(attestation->watch)->state == QGS_ABSENT &&
+        return attestation->is_direct && qgs_watch_state(attestation->watch)->state == QGS_ABSENT &&
                !qgs_path_is_visible(attestation->options.config->host_root,
                                     attestation->seen_directory);
 }
@@ -420,6 +461,7 @@ static void log_verdict(struct attestation *attestation)
             state->group == attestation->told.group)
                 return;
         attestation->told = *state;
+        attestation->has_delivered &= state->state == QGS_ANSWERING;
         describe_sight(attestation, sight, sizeof(sight));
         if (state->state == QGS_ANSWERING)
                 log_info("QGS answers", log_str("socket", attestation->host_socket));
@@ -437,6 +479,72 @@ static void on_verdict(void *owner)
         attestation->options.on_changed(attestation->options.owner);
 }
 
+/* The relay has bound its sockets, or VMs do without it, or it is away or back. */
+static void on_relaying(void *owner)
+{
+        struct attestation *attestation = owner;
+
+        if (attestation->is_busy)
+                return;
+        apply(attestation, &attestation->last);
+        follow_qgs(attestation);
+        log_verdict(attestation);
+        attestation->options.on_changed(attestation->options.owner);
+}
+
+/* A probe proves that QGS answers; only a quote proves that VMs attest. */
+static void note_delivered(struct attestation *attestation)
+{
+        if (attestation->has_delivered || attestation->told.state != QGS_ANSWERING)
+                return;
+        attestation->has_delivered = true;
+        log_info("VMs attest: a quote was delivered", log_str("socket", attestation->host_socket));
+        attestation->options.on_changed(attestation->options.owner);
+}
+
+static void on_relay_message(void *owner, const struct relay_message *message)
+{
+        struct attestation *attestation = owner;
+        const struct relay_qgs *qgs = &message->qgs;
+
+        if (message->kind == RELAY_QGS && !attestation->is_direct)
+                qgs_watch_hear(attestation->watch, qgs->is_absent, qgs->result, qgs->failure);
+        else if (message->kind != RELAY_QGS && attestation->options.on_quote)
+                attestation->options.on_quote(attestation->options.owner, message);
+        if (message->kind == RELAY_QUOTE && message->quote.outcome == RELAY_DELIVERED)
+                note_delivered(attestation);
+}
+
+static void on_relay_event(void *owner, bool is_warning, const char *reason, const char *text)
+{
+        struct attestation *attestation = owner;
+
+        attestation->options.on_event(attestation->options.owner, is_warning, reason, text);
+}
+
+static struct relaying *new_relaying(struct attestation *attestation)
+{
+        const struct relaying_options options = { .loop = attestation->options.loop,
+                                                  .config = attestation->options.config,
+                                                  .only_asks = attestation->options.only_asks,
+                                                  .on_changed = on_relaying,
+                                                  .on_message = on_relay_message,
+                                                  .on_event = on_relay_event,
+                                                  .owner = attestation };
+
+        return relaying_new(&options);
+}
+
+void attestation_set_devices(struct attestation *attestation, unsigned n)
+{
+        relaying_set_devices(attestation->relaying, n);
+}
+
+bool attestation_is_relay_connected(const struct attestation *attestation)
+{
+        return relaying_is_connected(attestation->relaying);
+}
+
 /* ---- what it means ---- */
 
 /* A device plugin's answer cannot add a group, so with plain mounts QGS works only if its socket
@@ -444,7 +552,8 @@ static void on_verdict(void *owner)
 static bool works(const struct attestation *attestation, const struct qgs_verdict_state *state,
                   enum attestation_means means)
 {
-        return !attestation->path_refusal && state->state == QGS_ANSWERING &&
+        return !attestation->path_refusal && !relaying_trouble(attestation->relaying) &&
+               state->state == QGS_ANSWERING &&
                (means == ATTESTATION_CDI || state->group == QGS_VERDICT_NO_GROUP);
 }
 
@@ -456,6 +565,8 @@ static const char *obstacle(const struct attestation *attestation,
 {
         if (attestation->path_refusal)
                 return "path-refused";
+        if (relaying_trouble(attestation->relaying))
+                return "no-relay";
         return is_out_of_sight(attestation) ? "not-seen" : qgs_state_name(state->state);
 }
 
@@ -467,15 +578,30 @@ static const char *describe(struct attestation *attestation, const struct qgs_ve
 
         if (attestation->path_refusal)
                 snprintf(text, n, "%s", attestation->path_refusal);
+        else if (relaying_trouble(attestation->relaying))
+                snprintf(text, n, "%s", relaying_trouble(attestation->relaying));
         else if (is_out_of_sight(attestation))
                 describe_sight(attestation, text, n);
         else if (state->state == QGS_ANSWERING)
-                snprintf(text, n, "QGS answers");
+                snprintf(text, n, "QGS answers%s",
+                         attestation->has_delivered ? ", and VMs attest" : "");
         else
                 snprintf(text, n, "QGS is %s: %s",
                          state->state == QGS_NOT_TRIED ? "not tried" : qgs_state_name(state->state),
                          state->reason);
         return text;
+}
+
+/* A directory that the VM shares with others is not mounted over: the one socket is. */
+static void give_relayed_mount(const struct attestation *attestation,
+                               struct attestation_facts *facts)
+{
+        struct error shared = ERROR_NULL;
+
+        facts->is_relayed = true;
+        facts->host_directory = relaying_directory(attestation->relaying);
+        if (qgs_path_check("", attestation->vm_socket, "", &shared) < 0)
+                facts->mounted_file = name_of(attestation->vm_socket);
 }
 
 void attestation_facts(struct attestation *attestation, struct attestation_facts *ret)
@@ -493,8 +619,10 @@ void attestation_facts(struct attestation *attestation, struct attestation_facts
                 .refuses_enforced = attestation->is_enforced_refused,
                 .doubt = describe_doubt(attestation),
         };
-        if (qgs_path_is_visible(attestation->options.config->host_root,
-                                attestation->seen_directory))
+        if (!attestation->is_direct)
+                give_relayed_mount(attestation, ret);
+        else if (qgs_path_is_visible(attestation->options.config->host_root,
+                                     attestation->seen_directory))
                 ret->seen_directory = attestation->seen_directory;
         for (int means = 0; means < ATTESTATION_N_MEANS; ++means) {
                 ret->works[means] = works(attestation, state, (enum attestation_means)means);
@@ -521,6 +649,8 @@ struct attestation *attestation_new(const struct attestation_options *options)
                 KUBEVIRT_ATTESTATION_NULL;
 
         attestation->options = *options;
+        attestation->is_busy = true;
+        attestation->relaying = new_relaying(attestation);
         attestation->is_settled = !options->api || is_fixed(options->config);
         attestation->watch = qgs_watch_new(&watch_options);
         attestation->patience = timer_new(options->loop, on_patience_over, attestation);
@@ -537,6 +667,7 @@ struct attestation *attestation_new(const struct attestation_options *options)
                 follow_kubevirt(attestation, &values);
         }
         log_verdict(attestation);
+        attestation->is_busy = false;
         return attestation;
 }
 
@@ -555,7 +686,9 @@ void attestation_free(struct attestation *attestation)
 {
         if (!attestation)
                 return;
+        relaying_free(attestation->relaying);
         qgs_watch_free(attestation->watch);
+        kubevirt_attestation_deinit(&attestation->last);
         timer_free(attestation->patience);
         free(attestation->host_socket);
         free(attestation->vm_socket);

@@ -17,6 +17,7 @@
 struct attestation;
 struct config;
 struct kube_api;
+struct relay_message;
 
 /* How long to wait for the cluster's settings before the last known ones are used. */
 #define ATTESTATION_PATIENCE_MS 10000
@@ -29,6 +30,10 @@ struct attestation_options {
          * leave QGS alone, and do not wait for an API server that is unreachable. */
         bool only_asks;
         void (*on_changed)(void *owner); /* the result of attestation_facts() has changed */
+        /* What the quote relay says of VMs' requests: RELAY_QUOTE or RELAY_SNAPSHOT. NULL is fine.
+         */
+        void (*on_quote)(void *owner, const struct relay_message *message);
+        void (*on_event)(void *owner, bool is_warning, const char *reason, const char *text);
         void *owner;
 };
 
@@ -40,6 +45,12 @@ void attestation_look(struct attestation *attestation);
 void attestation_stop(struct attestation *attestation);
 /* NULL is fine. */
 void attestation_free(struct attestation *attestation);
+
+/* TDs with indexes below n have a mount. */
+void attestation_set_devices(struct attestation *attestation, unsigned n);
+
+/* A quote relay is connected at this moment. */
+bool attestation_is_relay_connected(const struct attestation *attestation);
 
 /* Fills the argument of node_set_attestation(). Strings are borrowed until the next call or change.
  */

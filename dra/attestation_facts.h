@@ -27,11 +27,16 @@ struct attestation_facts {
                                     attesting: "path-refused" (the KubeVirt CR's qgsSocketPath),
                                     "not-seen" (its directory is not mounted into the driver's pod) */
         const char *description; /* state as a sentence with the remedy, for ATTESTATION_CDI */
-        const char *host_directory; /* the directory that VMs mount */
+        const char *host_directory; /* the directory that VMs mount; if is_relayed, the one with a
+                                       directory of each TD (host/relay_message.h) */
         const char *seen_directory; /* the same directory as this process sees it (--host-root);
                                        NULL: it cannot see or create it, though the container
-                                       runtime, on the host, may well have it */
+                                       runtime, on the host, may well have it; or is_relayed */
         const char *vm_directory;   /* the path of that mount in the VM's container */
+        bool is_relayed;            /* VMs reach QGS through the quote relay */
+        const char *mounted_file;   /* the one file of the TD's directory that is mounted, because
+                                       the VM shares vm_directory with others, as vm_directory/file;
+                                       NULL: the directory is mounted */
 
         /* The driver does not follow this field of the KubeVirt CR: its last value stays in force.
          * While the path is refused no VM attests, because KubeVirt still writes the refused path

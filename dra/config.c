@@ -5,15 +5,16 @@
 #include "base/error.h"
 #include "base/file.h"
 #include "base/memory.h"
+#include "base/options.h"
 #include "base/parse.h"
 #include "base/table.h"
 #include "base/text.h"
 #include "device.h"
 #include "host/kubelet.h"
 #include "host/qgs_path.h"
+#include "host/relay_message.h"
 #include "rpc/listener.h"
 
-#include <ctype.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <stddef.h>
@@ -22,41 +23,13 @@
 /* kubelet gives up on a Prepare after 45 s; leave 5 s to read and record the claim. */
 #define PREPARE_WAIT_MAX_MS 40000
 
-struct option {
-        const char *name; /* NULL: a heading */
-        const char *argument;
-        const char *fallback; /* shown and parsed; NULL: none */
-        const char *meaning;
-        int (*parse)(const struct option *option, const char *value, void *field,
-                     struct error *err);
-        size_t offset;
-};
-
-static int invalid(const struct option *option, const char *value, const char *wanted,
-                   struct error *err)
-{
-        return error_set(err, -EINVAL, "--%s: \"%.128s\" is not %s", option->name, value, wanted);
-}
-
-static int parse_string(const struct option *option, const char *value, void *field,
-                        struct error *err)
-{
-        char **string = field;
-
-        if (!*value)
-                return invalid(option, value, option->argument, err);
-        free(*string);
-        *string = xstrdup(value);
-        return 0;
-}
-
 static int parse_capacity(const struct option *option, const char *value, void *field,
                           struct error *err)
 {
         uint64_t n;
 
         if (parse_u64(value, strlen(value), &n) < 0 || n > DEVICE_INDEX_MAX)
-                return invalid(option, value, "a number of TDs from 0 to 4096", err);
+                return option_invalid(option, value, "a number of TDs from 0 to 4096", err);
         *(int64_t *)field = (int64_t)n;
         return 0;
 }
@@ -79,7 +52,7 @@ static int parse_foreign(const struct option *option, const char *value, void *f
         bool is_ignoring = strcmp(value, "ignore") == 0;
 
         if (!is_ignoring && strcmp(value, "count") != 0)
-                return invalid(option, value, "count or ignore", err);
+                return option_invalid(option, value, "count or ignore", err);
         *(bool *)field = is_ignoring;
         return 0;
 }
@@ -90,8 +63,8 @@ static int parse_prepare_wait(const struct option *option, const char *value, vo
         uint64_t ms;
 
         if (parse_duration_ms(value, &ms) < 0 || ms > PREPARE_WAIT_MAX_MS)
-                return invalid(option, value,
-                               "a duration from 0 to 40s (kubelet gives up after 45s)", err);
+                return option_invalid(option, value,
+                                      "a duration from 0 to 40s (kubelet gives up after 45s)", err);
         *(uint64_t *)field = ms;
         return 0;
 }
@@ -102,7 +75,7 @@ static int parse_poll_interval(const struct option *option, const char *value, v
         uint64_t ms;
 
         if (parse_duration_ms(value, &ms) < 0 || ms < 100 || ms > 30000)
-                return invalid(option, value, "a duration from 100ms to 30s", err);
+                return option_invalid(option, value, "a duration from 100ms to 30s", err);
         *(uint64_t *)field = ms;
         return 0;
 }
@@ -113,7 +86,7 @@ static int parse_reconcile_after(const struct option *option, const char *value,
         uint64_t ms;
 
         if (parse_duration_ms(value, &ms) < 0 || ms < 1000 || ms > 3600000)
-                return invalid(option, value, "a duration from 1s to 1h", err);
+                return option_invalid(option, value, "a duration from 1s to 1h", err);
         *(uint64_t *)field = ms;
         return 0;
 }
@@ -124,7 +97,7 @@ static int parse_yes_no(const struct option *option, const char *value, void *fi
         bool is_yes = strcmp(value, "yes") == 0;
 
         if (!is_yes && strcmp(value, "no") != 0)
-                return invalid(option, value, "yes or no", err);
+                return option_invalid(option, value, "yes or no", err);
         *(bool *)field = is_yes;
         return 0;
 }
@@ -136,7 +109,7 @@ static int parse_serve(const struct option *option, const char *value, void *con
         bool is_both = strcmp(value, "both") == 0, is_dra = strcmp(value, "dra") == 0;
 
         if (!is_both && !is_dra && strcmp(value, "plugin") != 0)
-                return invalid(option, value, "one of dra, plugin, both", err);
+                return option_invalid(option, value, "one of dra, plugin, both", err);
         config->serves_dra = is_both || is_dra;
         config->serves_plugin = !is_dra;
         return 0;
@@ -153,8 +126,8 @@ static int parse_share(const struct option *option, const char *value, void *fie
         }
         if (strncmp(value, "split=", 6) != 0 ||
             parse_u64(value + 6, strlen(value + 6), &split) < 0 || split > DEVICE_INDEX_MAX)
-                return invalid(option, value, "dynamic, or split=K with K TDs reserved to DRA",
-                               err);
+                return option_invalid(option, value,
+                                      "dynamic, or split=K with K TDs reserved to DRA", err);
         *(int64_t *)field = (int64_t)split;
         return 0;
 }
@@ -165,7 +138,7 @@ static int parse_inject(const struct option *option, const char *value, void *fi
         bool is_cdi = strcmp(value, "cdi") == 0;
 
         if (!is_cdi && strcmp(value, "mounts") != 0)
-                return invalid(option, value, "mounts or cdi", err);
+                return option_invalid(option, value, "mounts or cdi", err);
         *(bool *)field = is_cdi;
         return 0;
 }
@@ -182,7 +155,17 @@ static int parse_attestation(const struct option *option, const char *value, voi
                         *(enum config_attestation *)field = (enum config_attestation)i;
                         return 0;
                 }
-        return invalid(option, value, "one of from-kubevirt, enforced, optional", err);
+        return option_invalid(option, value, "one of from-kubevirt, enforced, optional", err);
+}
+
+static int parse_qgs(const struct option *option, const char *value, void *field, struct error *err)
+{
+        bool is_relaying = strcmp(value, "relay") == 0;
+
+        if (!is_relaying && strcmp(value, "direct") != 0)
+                return option_invalid(option, value, "direct or relay", err);
+        *(bool *)field = is_relaying;
+        return 0;
 }
 
 static int parse_listen(const struct option *option, const char *value, void *field,
@@ -195,49 +178,25 @@ static int parse_listen(const struct option *option, const char *value, void *fi
                 error_prefix(err, "--%s", option->name);
                 return r;
         }
-        return parse_string(option, value, field, err);
-}
-
-static int parse_log_level(const struct option *option, const char *value, void *field,
-                           struct error *err)
-{
-        static const char *const names[] = { "error", "warn", "info", "debug" };
-
-        for (size_t i = 0; i < array_size(names); ++i)
-                if (strcmp(value, names[i]) == 0) {
-                        *(enum log_level *)field = (enum log_level)i;
-                        return 0;
-                }
-        return invalid(option, value, "one of error, warn, info, debug", err);
-}
-
-static int parse_log_format(const struct option *option, const char *value, void *field,
-                            struct error *err)
-{
-        bool is_json = strcmp(value, "json") == 0;
-
-        if (!is_json && strcmp(value, "text") != 0)
-                return invalid(option, value, "one of text, json", err);
-        *(enum log_format *)field = is_json ? LOG_JSON : LOG_TEXT;
-        return 0;
+        return option_parse_string(option, value, field, err);
 }
 
 #define field(name) offsetof(struct config, name)
 
 /* In the order of --help. An entry without a name is the heading of the entries below it. */
 /* clang-format off */
-static const struct option options[] = {
+static const struct option rows[] = {
         { .meaning = "This node" },
-        { "node-name", "NAME", NULL, "name of this node's Node object; also NODE_NAME", parse_string, field(node_name) },
-        { "pod-uid", "UID", NULL, "UID of the driver's pod: gives each instance its own sockets during a rolling update; also POD_UID", parse_string, field(pod_uid) },
-        { "kubelet-dir", "DIR", KUBELET_DIRECTORY, "kubelet's root directory, its --root-dir", parse_string, field(kubelet_dir) },
-        { "device-plugin-dir", "DIR", KUBELET_DEVICE_PLUGIN_DIRECTORY, "kubelet's device plugin directory; --root-dir does not move it", parse_string, field(device_plugin_dir) },
-        { "cdi-dir", "DIR", "/var/run/cdi", "directory that the container runtime reads CDI specs from", parse_string, field(cdi_dir) },
-        { "host-root", "DIR", NULL, "prefix under which the driver sees the host's files when it runs in a container (/var/run is DIR/var/run); QGS is looked up below it", parse_string, field(host_root) },
+        { "node-name", "NAME", NULL, "name of this node's Node object; also NODE_NAME", option_parse_string, field(node_name) },
+        { "pod-uid", "UID", NULL, "UID of the driver's pod: gives each instance its own sockets during a rolling update; also POD_UID", option_parse_string, field(pod_uid) },
+        { "kubelet-dir", "DIR", KUBELET_DIRECTORY, "kubelet's root directory, its --root-dir", option_parse_string, field(kubelet_dir) },
+        { "device-plugin-dir", "DIR", KUBELET_DEVICE_PLUGIN_DIRECTORY, "kubelet's device plugin directory; --root-dir does not move it", option_parse_string, field(device_plugin_dir) },
+        { "cdi-dir", "DIR", "/var/run/cdi", "directory that the container runtime reads CDI specs from", option_parse_string, field(cdi_dir) },
+        { "host-root", "DIR", NULL, "prefix under which the driver sees the host's files when it runs in a container (/var/run is DIR/var/run); QGS is looked up below it", option_parse_string, field(host_root) },
 
         { .meaning = "How many TDs" },
-        { "cgroup-root", "DIR", "/sys/fs/cgroup", "cgroup mount point; misc.capacity and the pods' cgroups are looked up below it", parse_string, field(cgroup_root) },
-        { "misc-capacity", "FILE", NULL, "read the tdx line from FILE instead", parse_string, field(misc_capacity) },
+        { "cgroup-root", "DIR", "/sys/fs/cgroup", "cgroup mount point; misc.capacity and the pods' cgroups are looked up below it", option_parse_string, field(cgroup_root) },
+        { "misc-capacity", "FILE", NULL, "read the tdx line from FILE instead", option_parse_string, field(misc_capacity) },
         { "capacity", "N", NULL, "number of TDs that this host can run; misc.capacity is not read", parse_capacity, field(capacity) },
         { "foreign", "count|ignore", "count", "TDs that run outside Kubernetes (libvirt, Kata, leaked key IDs): count subtracts them from the offer, ignore only shows them; needs the host's cgroups", parse_foreign, field(is_ignoring_foreign) },
         { "reserve", "K", "0", "keep K TDs back for VMs outside Kubernetes", parse_reserve, field(reserve) },
@@ -250,64 +209,38 @@ static const struct option options[] = {
 
         { .meaning = "Attestation" },
         { "attestation", "POLICY", "from-kubevirt", "enforced: place no new VM here while QGS does not answer; optional: always place VMs; from-kubevirt: do what the KubeVirt CR says", parse_attestation, field(attestation) },
-        { "qgs-socket", "PATH", NULL, "socket of the Quote Generation Service (QGS) on the host; default: the KubeVirt CR's, or " QGS_PATH_DEFAULT ". The driver asks QGS for PLATFORM_INFO every 8 s, which starts a socket-activated QGS", parse_string, field(qgs_socket) },
-        { "vm-qgs-socket", "PATH", NULL, "path of that socket in the VM's container, where QEMU connects to it; default: as for --qgs-socket", parse_string, field(vm_qgs_socket) },
+        { "qgs", "direct|relay", "direct", "how a VM reaches QGS: direct, by QGS's own socket; relay, by a socket of its own that tdx-quote-relay keeps through every restart of QGS (direct where no relay runs)", parse_qgs, field(is_relaying) },
+        { "relay-dir", "DIR", RELAY_DIRECTORY, "tdx-quote-relay's directory", option_parse_string, field(relay_dir) },
+        { "quote-log", "FILE|journal", NULL, "with the relay: write a line of JSON for each request of a VM (time, node, device, namespace, pod, outcome, latency, SHA-256 of the report data)", option_parse_string, field(quote_log) },
+        { "qgs-socket", "PATH", NULL, "socket of the Quote Generation Service (QGS) on the host; default: the KubeVirt CR's, or " QGS_PATH_DEFAULT ". The driver asks QGS for PLATFORM_INFO every 8 s, which starts a socket-activated QGS", option_parse_string, field(qgs_socket) },
+        { "vm-qgs-socket", "PATH", NULL, "path of that socket in the VM's container, where QEMU connects to it; default: as for --qgs-socket", option_parse_string, field(vm_qgs_socket) },
 
         { .meaning = "API server (a pod needs none of these)" },
-        { "api-server", "URL", NULL, "URL of the Kubernetes API server; default: the pod's service account and environment", parse_string, field(api_server) },
-        { "ca-file", "FILE", NULL, "certificate authority of the API server", parse_string, field(ca_file) },
-        { "token-file", "FILE", NULL, "bearer token; read again when the file changes", parse_string, field(token_file) },
-        { "client-cert", "FILE", NULL, "client certificate (PEM); needs --client-key", parse_string, field(client_cert) },
-        { "client-key", "FILE", NULL, "private key of the client certificate (PEM)", parse_string, field(client_key) },
+        { "api-server", "URL", NULL, "URL of the Kubernetes API server; default: the pod's service account and environment", option_parse_string, field(api_server) },
+        { "ca-file", "FILE", NULL, "certificate authority of the API server", option_parse_string, field(ca_file) },
+        { "token-file", "FILE", NULL, "bearer token; read again when the file changes", option_parse_string, field(token_file) },
+        { "client-cert", "FILE", NULL, "client certificate (PEM); needs --client-key", option_parse_string, field(client_cert) },
+        { "client-key", "FILE", NULL, "private key of the client certificate (PEM)", option_parse_string, field(client_key) },
 
         { .meaning = "Operation" },
         { "reconcile-after", "TIME", "60s", "how long a claim must be missing from the API server before the driver takes its TD back; after a start kubelet has that long to clean up first", parse_reconcile_after, field(reconcile_after_ms) },
         { "poll-interval", "TIME", "30s", "how often the driver reads misc.capacity and checks its own files", parse_poll_interval, field(poll_interval_ms) },
         { "listen", "ADDR:PORT", NULL, "serve /metrics, /healthz and /readyz on this address (:8080, 127.0.0.1:8080, [::1]:8080); default: off", parse_listen, field(listen) },
-        { "log-level", "LEVEL", "info", "error, warn, info or debug", parse_log_level, field(log_level) },
-        { "log-format", "FORMAT", "text", "text or json", parse_log_format, field(log_format) },
+        { "log-level", "LEVEL", "info", "error, warn, info or debug", option_parse_log_level, field(log_level) },
+        { "log-format", "FORMAT", "text", "text or json", option_parse_log_format, field(log_format) },
         { "durable", "yes|no", "yes", "no: skip fsync, for measurements only", parse_yes_no, field(is_durable) },
 };
 /* clang-format on */
 
-static int set(const struct option *option, const char *value, struct config *config,
-               struct error *err)
-{
-        return option->parse(option, value, (char *)config + option->offset, err);
-}
+static const struct options options = { rows, array_size(rows) };
 
-static char *variable_name(const struct option *option)
-{
-        char *name = xasprintf("DRA_%s", option->name);
-
-        for (char *p = name; *p; ++p)
-                *p = *p == '-' ? '_' : (char)toupper((unsigned char)*p);
-        return name;
-}
-
-/* The environment variable wins over the default. */
-static int set_one_from_environment(const struct option *option, struct config *config,
-                                    struct error *err)
-{
-        _cleanup_(free) char *name = variable_name(option);
-        const char *value = getenv(name);
-        int r;
-
-        if (!value && !option->fallback)
-                return 0;
-        r = set(option, value ? value : option->fallback, config, err);
-        if (r < 0 && value)
-                error_prefix(err, "environment variable %s", name);
-        return r;
-}
-
-static int set_from_environment(struct config *config, struct error *err)
+/* Kubernetes' usual names for what the downward API gives. */
+static void set_from_downward_api(struct config *config)
 {
         static const struct {
                 const char *variable;
                 size_t offset;
         } downward[] = { { "NODE_NAME", field(node_name) }, { "POD_UID", field(pod_uid) } };
-        int r = 0;
 
         for (size_t i = 0; i < array_size(downward); ++i) {
                 char **string = (void *)((char *)config + downward[i].offset);
@@ -316,48 +249,6 @@ static int set_from_environment(struct config *config, struct error *err)
                 if (value && *value)
                         *string = xstrdup(value);
         }
-        for (size_t i = 0; !r && i < array_size(options); ++i)
-                if (options[i].name)
-                        r = set_one_from_environment(&options[i], config, err);
-        return r;
-}
-
-static const struct option *find_option(const char *name, size_t n)
-{
-        for (size_t i = 0; i < array_size(options); ++i)
-                if (options[i].name && strlen(options[i].name) == n &&
-                    strncmp(options[i].name, name, n) == 0)
-                        return &options[i];
-        return NULL;
-}
-
-static int set_from_arguments(int argc, char **argv, struct config *config, struct error *err)
-{
-        for (int i = 0; i < argc; ++i) {
-                const char *name = argv[i] + 2, *value;
-                const struct option *option;
-                size_t n;
-                int r;
-
-                if (strcmp(argv[i], "-h") == 0 || strcmp(argv[i], "--help") == 0)
-                        return CONFIG_HELP;
-                if (strncmp(argv[i], "--", 2) != 0)
-                        return error_set(err, -EINVAL, "\"%.128s\" is not a flag; see --help",
-                                         argv[i]);
-                n = strcspn(name, "=");
-                option = find_option(name, n);
-                if (!option)
-                        return error_set(err, -EINVAL, "there is no flag \"%.128s\"; see --help",
-                                         argv[i]);
-                value = name[n] ? name + n + 1 : i + 1 < argc ? argv[++i] : NULL;
-                if (!value)
-                        return error_set(err, -EINVAL, "--%s needs a value: %s", option->name,
-                                         option->argument);
-                r = set(option, value, config, err);
-                if (r < 0)
-                        return r;
-        }
-        return 0;
 }
 
 static void derive_sockets(struct config *config, const char *instance)
@@ -395,12 +286,12 @@ int config_parse(int argc, char **argv, struct config *ret, struct error *err)
         _cleanup_(config) struct config config = CONFIG_NULL;
         int r;
 
-        r = set_from_environment(&config, err);
-        if (r < 0)
-                return r;
-        r = set_from_arguments(argc, argv, &config, err);
+        set_from_downward_api(&config);
+        r = options_set_from_environment(&options, &config, err);
+        if (!r)
+                r = options_set_from_arguments(&options, argc, argv, &config, err);
         if (r)
-                return r;
+                return r == OPTIONS_HELP ? CONFIG_HELP : r;
         derive_paths(&config);
         *ret = config;
         config = (struct config)CONFIG_NULL;
@@ -463,10 +354,27 @@ static int check_names(const struct config *config, struct error *err)
                          config->qgs_socket, vm);
 }
 
+/* The relay connects to QGS wherever it is, and VMs see the relay's directories alone. */
+static int check_relayed_sockets(const struct config *config, struct error *err)
+{
+        int r = 0;
+
+        if (config->relay_dir[0] != '/')
+                return error_set(err, -EINVAL, "--relay-dir: %s is not an absolute path",
+                                 config->relay_dir);
+        if (config->qgs_socket)
+                r = qgs_path_check_form("--qgs-socket", config->qgs_socket, err);
+        if (!r && config->vm_qgs_socket)
+                r = qgs_path_check_form("--vm-qgs-socket", config->vm_qgs_socket, err);
+        return r;
+}
+
 int config_check_sockets(const struct config *config, struct error *err)
 {
         int r = 0;
 
+        if (config->is_relaying)
+                return check_relayed_sockets(config, err);
         if (config->qgs_socket)
                 r = config_check_qgs_socket(config, "--qgs-socket", config->qgs_socket, err);
         if (!r && config->vm_qgs_socket)
@@ -508,6 +416,8 @@ void config_deinit(struct config *config)
         free(config->kubelet_dir);
         free(config->device_plugin_dir);
         free(config->cdi_dir);
+        free(config->relay_dir);
+        free(config->quote_log);
         free(config->qgs_socket);
         free(config->vm_qgs_socket);
         free(config->misc_capacity);
@@ -525,25 +435,7 @@ void config_deinit(struct config *config)
         *config = (struct config)CONFIG_NULL;
 }
 
-static void describe_flag(struct text *text, const struct option *option)
-{
-        _cleanup_(free) char *variable = variable_name(option);
-        _cleanup_(free) char *flag = xasprintf("--%s %s", option->name, option->argument);
-        _cleanup_(free) char *meaning = xasprintf(
-                "%s%s%s%s [%s]", option->meaning, option->fallback ? " (default " : "",
-                option->fallback ? option->fallback : "", option->fallback ? ")" : "", variable);
-
-        text_addf(text, "  %-*s", CONFIG_HELP_INDENT - 2, flag);
-        text_add_wrapped(text, meaning, CONFIG_HELP_INDENT, CONFIG_HELP_WIDTH);
-        text_add(text, "\n");
-}
-
 void config_describe_flags(struct text *text)
 {
-        for (size_t i = 0; i < array_size(options); ++i) {
-                if (options[i].name)
-                        describe_flag(text, &options[i]);
-                else
-                        text_addf(text, "\n%s:\n", options[i].meaning);
-        }
+        options_describe(&options, text);
 }

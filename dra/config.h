@@ -29,6 +29,9 @@ struct config {
         char *cdi_dir;
 
         enum config_attestation attestation;
+        bool is_relaying;    /* VMs reach QGS through the quote relay, where one runs */
+        char *relay_dir;     /* the relay's directory, the same on the host and in the container */
+        char *quote_log;     /* a file, or "journal": a line for each request of a VM; NULL: none */
         char *qgs_socket;    /* on the host; NULL: follow the KubeVirt CR */
         char *vm_qgs_socket; /* inside the VM's container; NULL: follow the KubeVirt CR */
 
@@ -96,9 +99,6 @@ static inline void cleanup_config(struct config *config)
 {
         config_deinit(config);
 }
-
-#define CONFIG_HELP_INDENT 26  /* column at which the meanings start */
-#define CONFIG_HELP_WIDTH  100 /* columns a line may have */
 
 /* The flags in groups, each with its meaning, default and variable. */
 void config_describe_flags(struct text *text);

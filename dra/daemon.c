@@ -27,6 +27,7 @@
 #include "offer/device_health.h"
 #include "offer/inventory.h"
 #include "offer/publisher.h"
+#include "quotes.h"
 #include "rpc/pump.h"
 #include "rpc/server.h"
 #include "signals.h"
@@ -49,6 +50,7 @@ struct daemon {
         struct measuring measuring;
         struct module module;
         struct attestation *attestation;
+        struct quotes *quotes; /* NULL: --qgs=direct */
 
         struct node *node;
         struct error state_error; /* why there is no state directory; logged last */
@@ -125,6 +127,21 @@ static void on_attestation_changed(void *owner)
         node_set_attestation(daemon->node, &facts);
 }
 
+static bool find_holder(void *owner, const struct relay_td *td, struct tenant *ret)
+{
+        const struct daemon *daemon = owner;
+
+        /* Without the lock another instance logs it. */
+        return daemon->instance && node_find_holder(daemon->node, td, ret);
+}
+
+static void on_quote(void *owner, const struct relay_message *message)
+{
+        struct daemon *daemon = owner;
+
+        quotes_take(daemon->quotes, message);
+}
+
 /* Linux 7.2 can update the TDX module at run time, so its version is read again and again. */
 static void read_module(struct daemon *daemon)
 {
@@ -155,8 +172,11 @@ static const struct misc_tree *read_running(void *owner, uint64_t *ret_now_ms)
 static void read_capacity(struct daemon *daemon)
 {
         read_module(daemon);
-        if (capacity_read(&daemon->total))
+        if (capacity_read(&daemon->total)) {
+                /* First the mounts, then who may have them. */
+                attestation_set_devices(daemon->attestation, daemon->total.tds);
                 node_set_total(daemon->node, daemon->total.tds);
+        }
         node_measure(daemon->node);
 }
 
@@ -384,11 +404,18 @@ static void set_up_attestation(struct daemon *daemon)
                                                      .config = config,
                                                      .api = daemon->api,
                                                      .on_changed = on_attestation_changed,
+                                                     .on_quote = on_quote,
+                                                     .on_event = on_event,
                                                      .owner = daemon };
+        const struct quotes_options quotes_options = {
+                .loop = &daemon->loop, .config = config, .find_holder = find_holder, .owner = daemon
+        };
         const struct device_health_options device_health_options = { .loop = &daemon->loop,
                                                                      .server = daemon->server,
                                                                      .pool = config->node_name };
 
+        if (config->is_relaying)
+                daemon->quotes = quotes_new(&quotes_options);
         daemon->attestation = attestation_new(&options);
         daemon->health = device_health_new(&device_health_options);
         on_attestation_changed(daemon);
@@ -400,6 +427,8 @@ static int set_up_status(struct daemon *daemon, struct error *err)
                                                 .config = daemon->config,
                                                 .node = daemon->node,
                                                 .measuring = &daemon->measuring,
+                                                .attestation = daemon->attestation,
+                                                .quotes = daemon->quotes,
                                                 .claims_service = &daemon->claims_service,
                                                 .sockets = daemon->sockets,
                                                 .surroundings = daemon->surroundings,
@@ -506,6 +535,7 @@ static void on_pump_stopped(void *owner)
         daemon->pump = NULL;
         node_free(daemon->node);
         attestation_free(daemon->attestation);
+        quotes_free(daemon->quotes);
         device_health_free(daemon->health);
 }
 
@@ -516,7 +546,7 @@ static void finish_when_idle(void *owner)
 
         if (daemon->server || !node_is_idle(daemon->node))
                 return;
-        instance_free(daemon->instance);
+        instance_free(take_ptr(daemon->instance));
         signals_free(daemon->signals);
         kube_events_free(daemon->events);
         kube_api_free(daemon->api);

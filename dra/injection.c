@@ -14,7 +14,9 @@
 #include "plugin/service.h"
 #include "surroundings.h"
 
+#include <errno.h>
 #include <string.h>
+#include <sys/stat.h>
 
 struct injection {
         struct injection_options options;
@@ -92,9 +94,25 @@ void injection_set_runtime(struct injection *injection, const char *version)
         look_at_runtime(injection);
 }
 
+struct cdi_mount injection_mount(const struct attestation_facts *attestation)
+{
+        const char *file = attestation->mounted_file;
+
+        return (struct cdi_mount){
+                .host_path = attestation->host_directory,
+                .container_path = file ? xasprintf("%s/%s", attestation->vm_directory, file)
+                                       : xstrdup(attestation->vm_directory),
+                .is_per_device = attestation->is_relayed,
+                .file = file,
+        };
+}
+
 void injection_set(struct injection *injection, unsigned n, bool is_for_plugin)
 {
-        static const char *const prefixes[] = { PREPARE_CDI_PREFIX, PLUGIN_SERVICE_CDI_PREFIX };
+        static const struct cdi_family families[] = {
+                { PREPARE_CDI_PREFIX, "claim-tdx" },
+                { PLUGIN_SERVICE_CDI_PREFIX, PLUGIN_SERVICE_DIRECTORY },
+        };
         const struct attestation_facts *attestation = injection->options.attestation;
         _cleanup_(free) char *bytes = NULL;
         struct error error = ERROR_NULL;
@@ -106,14 +124,15 @@ void injection_set(struct injection *injection, unsigned n, bool is_for_plugin)
          * each restart of a container. */
         injection->has_plugin_devices |= is_for_plugin;
         spec = (struct cdi_spec){
-                .prefixes = prefixes,
-                .n_prefixes = injection->has_plugin_devices ? 2 : 1,
+                .families = families,
+                .n_families = injection->has_plugin_devices ? 2 : 1,
                 .n_devices = n,
-                .mount = { attestation->host_directory, attestation->vm_directory },
+                .mount = injection_mount(attestation),
                 .group = attestation->group,
         };
         look_at_runtime(injection);
         bytes = cdi_spec_build(&spec, &n_bytes);
+        free((char *)spec.mount.container_path);
         (void)cdi_store_set(injection->store, bytes, n_bytes, &error);
         set_error(injection, &injection->spec_error, &error);
 }
@@ -128,6 +147,24 @@ bool injection_has_plugin_devices(const struct injection *injection)
         return injection->has_plugin_devices;
 }
 
+/* The quote relay makes the directories, which no restart of it takes away. */
+static int check_relay(const struct injection *injection, struct error *err)
+{
+        const char *directory = injection->options.attestation->host_directory;
+        _cleanup_(free) char *last = NULL;
+        struct stat file;
+
+        if (!injection->n_devices)
+                return 0;
+        last = xasprintf("%s/claim-tdx%u", directory, injection->n_devices - 1);
+        if (stat(last, &file) == 0)
+                return 0;
+        return error_set(err, -errno,
+                         "the quote relay has not made %s, which a VM mounts: %s; see the log of "
+                         "the container relay",
+                         last, strerror(errno));
+}
+
 void injection_verify(struct injection *injection)
 {
         const struct attestation_facts *attestation = injection->options.attestation;
@@ -136,7 +173,9 @@ void injection_verify(struct injection *injection)
         if (cdi_store_verify(injection->store, &spec_error) == CDI_STORE_WRITTEN)
                 log_warn_braked("the CDI spec was missing or changed, restored",
                                 log_str("directory", injection->options.config->cdi_dir));
-        if (attestation->seen_directory)
+        if (attestation->is_relayed)
+                (void)check_relay(injection, &mount_error);
+        else if (attestation->seen_directory)
                 (void)cdi_ensure_mount_source(attestation->seen_directory,
                                               attestation->host_directory, &mount_error);
         set_error(injection, &injection->spec_error, &spec_error);

@@ -12,6 +12,7 @@
 
 #include <stdbool.h>
 
+struct cdi_mount;
 struct config;
 struct error;
 struct injection;
@@ -28,6 +29,10 @@ struct injection_options {
 
 struct injection *injection_new(const struct injection_options *options);
 void injection_free(struct injection *injection); /* NULL is fine */
+
+/* What a TD's container mounts; borrows attestation's strings, except container_path, which is the
+ * caller's. */
+struct cdi_mount injection_mount(const struct attestation_facts *attestation);
 
 /* Write the spec for devices with indexes below n. is_for_plugin: include the device plugin's. Once
  * included, the plugin's devices stay in every later spec. */

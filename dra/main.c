@@ -4,6 +4,7 @@
 #include "base/error.h"
 #include "base/log.h"
 #include "base/memory.h"
+#include "base/options.h"
 #include "base/text.h"
 #include "config.h"
 #include "daemon.h"
@@ -68,8 +69,8 @@ static void print_help(void)
                         "for devices.kubevirt.io/tdx (device plugin).\n\n"
                         "Usage: dra-driver-tdx COMMAND [FLAG...]\n\nCommands:\n");
         for (size_t i = 0; i < array_size(commands); ++i) {
-                text_addf(&text, "  %-*s", CONFIG_HELP_INDENT - 2, commands[i].name);
-                text_add_wrapped(&text, commands[i].meaning, CONFIG_HELP_INDENT, CONFIG_HELP_WIDTH);
+                text_addf(&text, "  %-*s", OPTIONS_INDENT - 2, commands[i].name);
+                text_add_wrapped(&text, commands[i].meaning, OPTIONS_INDENT, OPTIONS_WIDTH);
                 text_add(&text, "\n");
         }
         text_add(&text, "\nEach flag has an environment variable, shown in brackets; the flag wins "

@@ -5,6 +5,7 @@
 #include "base/error.h"
 #include "base/log.h"
 #include "base/memory.h"
+#include "cdi/spec.h"
 #include "claims/prepare.h"
 #include "claims/rebuild.h"
 #include "claims/reconcile.h"
@@ -18,6 +19,7 @@
 #include "offer/inventory.h"
 #include "overcommit.h"
 #include "placement.h"
+#include "tenant.h"
 
 #include <string.h>
 
@@ -201,9 +203,10 @@ static int on_allocating(void *owner, unsigned n, struct error *err)
 
 static void put_attestation_in_force(struct node *node)
 {
-        const struct attestation_facts *attestation = &node->attestation;
+        struct cdi_mount mount = injection_mount(&node->attestation);
 
-        plugin_set_mount(node->plugin, attestation->host_directory, attestation->vm_directory);
+        plugin_set_mount(node->plugin, &mount);
+        free((char *)mount.container_path);
         close_plugin(node);
         if (!node->is_active)
                 return;
@@ -573,6 +576,13 @@ void node_free(struct node *node)
 struct prepare *node_prepare(struct node *node)
 {
         return node->prepare;
+}
+
+bool node_find_holder(const struct node *node, const struct relay_td *td, struct tenant *ret)
+{
+        if (node->is_active)
+                tenant_find(node->ledger, node->plugin, td, ret);
+        return node->is_active;
 }
 
 void node_status(const struct node *node, struct node_status *ret)

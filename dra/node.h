@@ -30,8 +30,10 @@ struct kube_api;
 struct misc_tree;
 struct node;
 struct prepare;
+struct relay_td;
 struct rpc_pump;
 struct rpc_server;
+struct tenant;
 struct uv_loop_s;
 
 /* All pointers are borrowed and outlive the node. */
@@ -99,6 +101,10 @@ void node_free(struct node *node);
 
 /* For kubelet's DRA service. The node keeps ownership. */
 struct prepare *node_prepare(struct node *node);
+
+/* Who holds the TD of that path and index now; false: this instance is not active. Nothing is
+ * known of a TD that no claim or pod holds. */
+bool node_find_holder(const struct node *node, const struct relay_td *td, struct tenant *ret);
 
 struct node_status {
         bool is_active;

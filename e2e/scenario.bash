@@ -39,7 +39,7 @@ end() { # NAME [SIGNAL]
         local pid
         pid=$(cat "$T/$1.pid" 2>/dev/null) || return 0
         kill "-${2:-TERM}" "$pid" 2>/dev/null
-        kill -CONT "$pid" 2>/dev/null # a scenario that failed may have left it stopped
+        kill -CONT "$pid" 2>/dev/null || true # a scenario that failed may have left it stopped; or it has ended
         wait "$pid" 2>/dev/null
         local status=$?
         rm -f "$T/$1.pid"

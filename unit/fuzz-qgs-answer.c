@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Any bytes as QGS's answer, whole and as they come in. */
 #include "base/memory.h"
-#include "host/qgs_probe.h"
+#include "host/qgs_message.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -15,10 +15,11 @@ static int parse(const uint8_t *bytes, size_t n)
         /* Exactly as long as it may be read. */
         _cleanup_(free) unsigned char *end = xmalloc(n ? n : 1);
         char failure[64] = "";
+        uint32_t error = 0;
         int r;
 
         memcpy(end, bytes, n);
-        r = qgs_probe_parse_answer(end, n, failure, sizeof(failure));
+        r = qgs_message_read_platform_info(end, n, &error, failure, sizeof(failure));
         assert(r == 0 || r == 1 || r == -EBADMSG);
         assert((r < 0) == (failure[0] != '\0'));
         assert(strlen(failure) < sizeof(failure));

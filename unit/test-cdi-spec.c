@@ -11,13 +11,15 @@
 #include <string.h>
 #include <time.h>
 
-static const char *const dra[] = { "dra-tdx" };
-static const char *const both[] = { "dra-tdx", "plugin-tdx" };
+static const struct cdi_family dra[] = { { "dra-tdx", "claim-tdx" } };
+static const struct cdi_family both[] = { { "dra-tdx", "claim-tdx" },
+                                          { "plugin-tdx", "plugin-tdx" } };
 
-static struct cdi_spec make_spec(const char *const *prefixes, size_t n_prefixes, size_t n_devices)
+static struct cdi_spec make_spec(const struct cdi_family *families, size_t n_families,
+                                 size_t n_devices)
 {
-        return (struct cdi_spec){ .prefixes = prefixes,
-                                  .n_prefixes = n_prefixes,
+        return (struct cdi_spec){ .families = families,
+                                  .n_families = n_families,
                                   .n_devices = n_devices,
                                   .mount = { "/run/dra/qgs", "/var/run/tdx-qgs" } };
 }
@@ -43,6 +45,26 @@ START_TEST(two_devices_are_these_bytes)
 
         ck_assert_str_eq(bytes, golden);
         ck_assert_uint_eq(n, sizeof(golden) - 1);
+}
+END_TEST
+
+START_TEST(a_device_may_mount_its_own_directory_or_a_file_in_it)
+{
+        struct cdi_spec spec = make_spec(both, 2, 2);
+        _cleanup_(free) char *directories = NULL, *files = NULL;
+        size_t n = 0;
+
+        spec.mount.is_per_device = true;
+        directories = cdi_spec_build(&spec, &n);
+        ck_assert_ptr_nonnull(strstr(directories, "{\"hostPath\":\"/run/dra/qgs/claim-tdx1\","
+                                                  "\"containerPath\":\"/var/run/tdx-qgs\","));
+        ck_assert_ptr_nonnull(strstr(directories, "{\"hostPath\":\"/run/dra/qgs/plugin-tdx0\","));
+
+        spec.mount.file = "qgs.socket";
+        spec.mount.container_path = "/var/run/qgs.socket";
+        files = cdi_spec_build(&spec, &n);
+        ck_assert_ptr_nonnull(strstr(files, "{\"hostPath\":\"/run/dra/qgs/claim-tdx1/qgs.socket\","
+                                            "\"containerPath\":\"/var/run/qgs.socket\","));
 }
 END_TEST
 
@@ -152,8 +174,8 @@ START_TEST(the_rules_of_the_go_library_hold)
                 check_device(device);
                 prefix = strncmp(json_string(json_get(device, "name")), "plugin", 6) == 0;
                 ck_assert_int_eq(
-                        sscanf(json_string(json_get(device, "name")) + strlen(both[prefix]), "%u",
-                               &index),
+                        sscanf(json_string(json_get(device, "name")) + strlen(both[prefix].name),
+                               "%u", &index),
                         1);
                 ck_assert_uint_lt(index, 4096);
                 ck_assert_uint_eq(is_seen[prefix * 4096 + index]++, 0);
@@ -219,7 +241,7 @@ START_TEST(the_largest_spec_is_built_in_a_blink)
 }
 END_TEST
 
-SUITE("cdi-spec", two_devices_are_these_bytes, without_devices_there_is_no_file,
-      the_rules_of_the_go_library_hold, paths_are_quoted_as_json_wants_them,
-      a_device_has_a_qualified_name, the_file_name_is_one_that_runtimes_read,
-      the_largest_spec_is_built_in_a_blink);
+SUITE("cdi-spec", two_devices_are_these_bytes, a_device_may_mount_its_own_directory_or_a_file_in_it,
+      without_devices_there_is_no_file, the_rules_of_the_go_library_hold,
+      paths_are_quoted_as_json_wants_them, a_device_has_a_qualified_name,
+      the_file_name_is_one_that_runtimes_read, the_largest_spec_is_built_in_a_blink);

@@ -3,6 +3,7 @@
 
 #include "base/error.h"
 #include "base/memory.h"
+#include "base/options.h"
 #include "base/text.h"
 #include "unit/suite.h"
 
@@ -283,7 +284,7 @@ START_TEST(the_flags_are_shown_in_groups_and_fit_the_width)
         config_describe_flags(&text);
         rest = text.bytes;
         for (char *line; (line = strsep(&rest, "\n"));) {
-                ck_assert_msg(strlen(line) <= CONFIG_HELP_WIDTH, "%s", line);
+                ck_assert_msg(strlen(line) <= OPTIONS_WIDTH, "%s", line);
                 n_headings += *line && *line != ' ';
                 n_flags += strncmp(line, "  --", 4) == 0;
                 n_variables += strstr(line, "[DRA_") != NULL;

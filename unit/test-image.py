@@ -30,11 +30,13 @@ sys.path.insert(0, str(ROOT / "e2e/sim"))
 import pod as manifest  # noqa: E402, the path comes first
 
 DRIVER = pathlib.Path(os.environ.get("DRIVER", ROOT / "build/plain-gcc/dra-driver-tdx"))
+RELAY = DRIVER.with_name("tdx-quote-relay")
 SIM = ROOT / "e2e/sim"
 VERSION = "1.2.3"
 EPOCH = 1700000000
 MIB = 2**20
 SIZE_MAX = 12 * MIB
+PROGRAMS = ("usr/bin/dra-driver-tdx", "usr/bin/tdx-quote-relay")
 SBOM = "usr/share/doc/dra-driver-tdx/sbom.spdx.json"
 POD_UID = "7b0a1e4c-2f7e-4a53-9d53-0d6a8f0a5a11"
 NODE = "node1"
@@ -65,7 +67,7 @@ def output(*command):
 def build(directory, zone, umask):
     directory.mkdir()
     archive = directory / "dra-driver-tdx.oci.tar"
-    done = subprocess.run([ROOT / "manifests/image/build", DRIVER, VERSION, archive], cwd=directory,
+    done = subprocess.run([ROOT / "manifests/image/build", DRIVER, RELAY, VERSION, archive], cwd=directory,
                           capture_output=True, text=True, umask=umask,
                           env={"PATH": os.environ["PATH"], "TZ": zone, "SOURCE_DATE_EPOCH": str(EPOCH)})
     if done.returncode:
@@ -120,22 +122,24 @@ def check_layer(layer, root):
           "everything is root's, of one time")
     check(all(e.isfile() or e.isdir() for e in entries), "there are files and directories only, no links")
     loader = "lib64/ld-linux-x86-64.so.2"
-    check({n for n, e in files.items() if e.mode != 0o644} == {"usr/bin/dra-driver-tdx", loader} and
+    check({n for n, e in files.items() if e.mode != 0o644} == {*PROGRAMS, loader} and
           all(e.mode == 0o755 for n, e in files.items() if e.mode != 0o644),
-          "the driver and the loader are executable, and nothing is set-id")
+          "the driver, the relay and the loader are executable, and nothing is set-id")
     # ldd asks the loader; the image's builder read the ELF headers.
-    wanted = {"usr/lib/x86_64-linux-gnu/" + name
-              for name in re.findall(r"^\s*(\S+) => /", output("ldd", DRIVER), re.M)}
+    wanted = {"usr/lib/x86_64-linux-gnu/" + name for binary in (DRIVER, RELAY)
+              for name in re.findall(r"^\s*(\S+) => /", output("ldd", binary), re.M)}
     there = {name for name in files if ".so" in name} - {loader}
-    check(there == wanted, "the libraries are those that the driver needs", sorted(there ^ wanted))
+    check(there == wanted, "the libraries are those that the two need", sorted(there ^ wanted))
     others = {name for name in files.keys() - there
               if not re.fullmatch(r"usr/share/(doc/[a-z0-9.+-]+/copyright|common-licenses/[A-Za-z0-9.-]+)", name)}
-    check(others == {"usr/bin/dra-driver-tdx", loader, "etc/ssl/certs/ca-certificates.crt", SBOM},
+    check(others == {*PROGRAMS, loader, "etc/ssl/certs/ca-certificates.crt", SBOM},
           "nothing else is there but certificates, licences and the bill of materials", sorted(others))
     certificates = (root / "etc/ssl/certs/ca-certificates.crt").read_text()
     check(certificates.count("BEGIN CERTIFICATE") > 100, "there are CA certificates")
-    sections = output("readelf", "--wide", "--sections", str(root / "usr/bin/dra-driver-tdx"))
-    check(".symtab" not in sections and ".debug_info" not in sections, "the driver is stripped")
+    sections = "".join(output("readelf", "--wide", "--sections", str(root / program)) for program in PROGRAMS)
+    check(".symtab" not in sections and ".debug_info" not in sections, "both programs are stripped")
+    needed = output("readelf", "--dynamic", str(root / PROGRAMS[1]))
+    check("libseccomp" in needed and not re.search("curl|grpc|ssl", needed), "the relay needs no HTTP library", needed)
     return files
 
 
@@ -167,6 +171,8 @@ def check_sbom(sbom, files, root):
     check(by_name["libcurl4"]["licenseDeclared"] == "curl" and by_name["libc6"]["licenseDeclared"] == "NOASSERTION",
           "licences are those of machine-readable copyright files, or not asserted")
     linked = {kind: {packages[b]["name"] for _, k, b in links if k == kind} for kind in ("STATIC_LINK", "DYNAMIC_LINK")}
+    of_relay = {packages[b]["name"] for a, k, b in links if k in linked and packages[a]["name"] == "tdx-quote-relay"}
+    check("libseccomp2" in of_relay and not {"libgrpc-dev", "libcurl4"} & of_relay, "it tells the relay's libraries from the driver's", of_relay)
     check("libgrpc-dev" in linked["STATIC_LINK"] and {"libcurl4", "libc6"} <= linked["DYNAMIC_LINK"],
           "what was linked in is told from what is loaded", linked)
     check(all((root / "usr/share/doc" / name / "copyright").is_file() for name in debian),

@@ -77,8 +77,8 @@ def of_kind(things, kind):
     return [thing for thing in things if thing["kind"] == kind]
 
 
-def container_of(things):
-    container, = kustomize.pod_spec(kustomize.one(things, "DaemonSet"))["containers"]
+def container_of(things, name="driver"):
+    container, = (each for each in kustomize.pod_spec(kustomize.one(things, "DaemonSet"))["containers"] if each["name"] == name)
     return container
 
 

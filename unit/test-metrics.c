@@ -74,6 +74,32 @@ START_TEST(counters_are_there_with_zero_before_anything_has_happened)
 }
 END_TEST
 
+START_TEST(quotes_are_counted_only_where_a_relay_knows_of_them)
+{
+        print(&(struct metrics){ .version = "1" });
+        ck_assert(!mentions("tdx_quote"));
+        ck_assert(!mentions("tdx_relay"));
+
+        print(&(struct metrics){
+                .version = "1",
+                .is_relaying = true,
+                .quotes = { [METRICS_QUOTE_DELIVERED] = 7, [METRICS_QUOTE_LEFT] = 2 } });
+        ck_assert(has("tdx_relay_connected 0"));
+        ck_assert(has("tdx_quotes_total{outcome=\"delivered\"} 7"));
+        ck_assert(has("tdx_quotes_total{outcome=\"gave_up\"} 0"));
+        ck_assert(has("tdx_quotes_total{outcome=\"left\"} 2"));
+        ck_assert(!mentions("\ntdx_quote_last_delivered_timestamp_seconds "));
+
+        print(&(struct metrics){ .version = "1",
+                                 .is_relaying = true,
+                                 .is_relay_connected = true,
+                                 .delivered_s = 1700000000 });
+        ck_assert(has("tdx_relay_connected 1"));
+        ck_assert(has("tdx_quote_last_delivered_timestamp_seconds 1700000000"));
+        text_deinit(&page);
+}
+END_TEST
+
 START_TEST(a_capacity_that_is_not_known_is_absent_and_one_of_zero_is_zero)
 {
         struct metrics metrics = { .version = "v", .is_active = true };
@@ -212,7 +238,8 @@ START_TEST(every_metric_has_help_and_type_and_a_name_by_the_rules)
 }
 END_TEST
 
-SUITE("metrics", the_state_of_qgs_is_in_a_label_once_it_is_known,
+SUITE("metrics", quotes_are_counted_only_where_a_relay_knows_of_them,
+      the_state_of_qgs_is_in_a_label_once_it_is_known,
       counters_are_there_with_zero_before_anything_has_happened,
       a_capacity_that_is_not_known_is_absent_and_one_of_zero_is_zero, held_tds_are_reported_by_path,
       only_paths_that_are_served_can_lack_a_registration,

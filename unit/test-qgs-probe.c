@@ -347,57 +347,6 @@ START_TEST(the_wait_for_a_silent_qgs_ends)
 }
 END_TEST
 
-/* ---- the answer ---- */
-
-START_TEST(answers_are_read_byte_by_byte)
-{
-        static const struct {
-                unsigned char bytes[68];
-                size_t n;
-                int r;
-                const char *failure;
-        } rows[] = {
-                { { 0, 0, 0, 64, 1, 0, 1, 0, 5, 0, 0, 0, 64 }, 68, 0, "" },
-                { { 0, 0, 0, 64, 1, 0, 1, 0, 5, 0, 0, 0, 64 }, 67, 1, "" },
-                { { 0, 0, 0 }, 3, 1, "" },
-                { { 0 }, 0, 1, "" },
-                /* Minor versions are all the same to it. */
-                { { 0, 0, 0, 64, 1, 0, 2, 0, 5, 0, 0, 0, 64 }, 68, 0, "" },
-                { { 0, 0, 0, 64, 2, 0, 1, 0, 5, 0, 0, 0, 64 }, 68, -EBADMSG, "not one of QGS" },
-                { { 0, 0, 0, 64, 0, 0, 1, 0, 5, 0, 0, 0, 64 }, 68, -EBADMSG, "not one of QGS" },
-                /* Its error for PLATFORM_INFO has 32 bytes, its error for what it did not
-                 * understand 28 and type 1. */
-                { { 0, 0, 0, 28, 1, 0, 1, 0, 5, 0, 0, 0, 28, 0, 0, 0, 1, 0x20, 1, 0 },
-                  32,
-                  -EBADMSG,
-                  "error 0x12001" },
-                { { 0, 0, 0, 24, 1, 0, 1, 0, 1, 0, 0, 0, 24, 0, 0, 0, 6, 0x20, 1, 0 },
-                  28,
-                  -EBADMSG,
-                  "error 0x12006" },
-                { { 0, 0, 0, 24, 1, 0, 1, 0, 1, 0, 0, 0, 24, 0, 0, 0, 7, 0x20, 1, 0 },
-                  28,
-                  -EBADMSG,
-                  "error 0x12007" },
-                /* A quote, collateral. */
-                { { 0, 0, 0, 64, 1, 0, 1, 0, 1, 0, 0, 0, 64 }, 68, -EBADMSG, "not one of QGS" },
-                { { 0, 0, 0, 64, 1, 0, 1, 0, 3, 0, 0, 0, 64 }, 68, -EBADMSG, "not one of QGS" },
-                { { 0, 0, 0, 64, 1, 0, 1, 0, 5, 0, 0, 0, 63 }, 68, -EBADMSG, "not one of QGS" },
-                { { 0, 0, 0, 15 }, 4, -EBADMSG, "15 bytes" },
-                { { 0xff, 0xff, 0xff, 0xff }, 4, -EBADMSG, "4294967295 bytes" },
-                { { 0x81, 0, 2, 0 }, 4, -EBADMSG, "2164261376 bytes" },
-        };
-
-        for (size_t i = 0; i < array_size(rows); ++i) {
-                char failure[64] = "";
-                int r = qgs_probe_parse_answer(rows[i].bytes, rows[i].n, failure, sizeof(failure));
-
-                ck_assert_msg(r == rows[i].r, "row %zu: %d %s", i, r, failure);
-                ck_assert_ptr_nonnull(strstr(failure, rows[i].failure));
-        }
-}
-END_TEST
-
 SUITE("probe", a_whole_request_goes_out_in_one_write_and_its_answer_is_read,
       an_error_and_an_end_without_an_answer_are_failing,
       silence_is_told_after_five_seconds_and_a_late_answer_is_still_read,
@@ -411,5 +360,4 @@ SUITE("probe", a_whole_request_goes_out_in_one_write_and_its_answer_is_read,
       with_setgid_alone_the_driver_opens_nothing_that_the_vm_may_not,
       without_a_capability_a_refusal_is_not_an_answer, a_person_is_told_what_the_driver_finds,
       a_person_is_told_of_a_socket_that_is_not_served,
-      a_person_is_told_of_silence_while_the_connection_stays, the_wait_for_a_silent_qgs_ends,
-      answers_are_read_byte_by_byte);
+      a_person_is_told_of_silence_while_the_connection_stays, the_wait_for_a_silent_qgs_ends);

@@ -9,6 +9,8 @@
 static const char *const path_names[] = { "dra", "plugin" };
 static const char *const result_names[] = { "success", "error" };
 static const char *const api_error_names[] = { "forbidden", "invalid", "not_served", "unanswered" };
+static const char *const quote_names[] = { "delivered", "qgs_error",    "gave_up",
+                                           "malformed", "refused_type", "left" };
 
 /* ---- the format ---- */
 
@@ -106,6 +108,30 @@ static void print_attestation(const struct metrics *metrics, struct text *page)
         text_addf(page, "tdx_settings_refused{field=\"enforced\"} %d\n", metrics->refuses_enforced);
         text_addf(page, "tdx_settings_refused{field=\"qgsSocketPath\"} %d\n",
                   metrics->refuses_path);
+}
+
+static void print_quotes(const struct metrics *metrics, struct text *page)
+{
+        if (!metrics->is_relaying)
+                return;
+        print_one(
+                page, "tdx_relay_connected", "gauge", metrics->is_relay_connected,
+                "1 while the driver is connected to the quote relay. If 0 for more than a minute, "
+                "VMs get no quotes: see the log of the container relay in the driver's pod.");
+        begin(page, "tdx_quotes_total", "counter",
+              "VMs' requests for quotes since the relay started, by outcome. gave_up: QGS did not "
+              "answer within 25 s, see the log of the container relay; qgs_error: QGS refused the "
+              "report, which a VM can provoke; malformed, refused_type: a VM sent something else; "
+              "left: the VM closed before its reply.");
+        add_each(page, "tdx_quotes_total", "outcome", quote_names, metrics->quotes,
+                 METRICS_N_QUOTES);
+        begin(page, "tdx_quote_last_delivered_timestamp_seconds", "gauge",
+              "Unix time of the last quote that a VM got. Absent: none yet.");
+        if (metrics->delivered_s)
+                add(page, "tdx_quote_last_delivered_timestamp_seconds", metrics->delivered_s);
+        print_one(page, "tdx_quotes_unlogged_total", "counter", metrics->quotes_unlogged,
+                  "Quotes that are missing in --quote-log: it could not be written (see the "
+                  "driver's log), or the driver was away while more than 4096 were delivered.");
 }
 
 static void print_capacity(const struct metrics *metrics, struct text *page)
@@ -248,6 +274,7 @@ void metrics_print(const struct metrics *metrics, struct text *page)
 {
         print_instance(metrics, page);
         print_attestation(metrics, page);
+        print_quotes(metrics, page);
         print_capacity(metrics, page);
         print_running(metrics, page);
         print_claims(metrics, page);

@@ -29,6 +29,17 @@ enum metrics_api_error {
         METRICS_N_API_ERRORS
 };
 
+/* How requests for quotes ended (host/relay_message.h). */
+enum metrics_quote {
+        METRICS_QUOTE_DELIVERED,
+        METRICS_QUOTE_QGS_ERROR,
+        METRICS_QUOTE_GAVE_UP,
+        METRICS_QUOTE_MALFORMED,
+        METRICS_QUOTE_REFUSED_TYPE,
+        METRICS_QUOTE_LEFT,
+        METRICS_N_QUOTES
+};
+
 struct metrics {
         const char *version; /* copied into a label without escaping */
 
@@ -42,6 +53,12 @@ struct metrics {
         bool is_attesting;     /* QGS answers a VM */
         bool is_schedulable;   /* false: no new VM is placed here */
         bool refuses_path, refuses_enforced; /* fields of the KubeVirt CR that are refused */
+
+        bool is_relaying; /* --qgs=relay; otherwise the next four are not shown */
+        bool is_relay_connected;
+        uint64_t quotes[METRICS_N_QUOTES]; /* VMs' requests, by how they ended */
+        uint64_t delivered_s;              /* Unix time of the last delivered quote; 0: none yet */
+        uint64_t quotes_unlogged;
 
         bool is_capacity_known;
         unsigned capacity; /* TDs */

@@ -3,6 +3,7 @@
 
 #include "admin/metrics.h"
 #include "admin/pages.h"
+#include "attestation.h"
 #include "base/error.h"
 #include "base/log.h"
 #include "base/memory.h"
@@ -14,6 +15,7 @@
 #include "measuring.h"
 #include "node.h"
 #include "offer/publisher.h"
+#include "quotes.h"
 #include "surroundings.h"
 
 #include <string.h>
@@ -113,6 +115,29 @@ static void measure_node(const struct node_status *node, struct metrics *metrics
         measure_plugin(&node->plugin, metrics);
 }
 
+static void measure_quotes(const struct status_options *options, struct metrics *metrics)
+{
+        static const enum metrics_quote of[RELAY_N_OUTCOMES] = {
+                [RELAY_DELIVERED] = METRICS_QUOTE_DELIVERED,
+                [RELAY_QGS_ERROR] = METRICS_QUOTE_QGS_ERROR,
+                [RELAY_GAVE_UP] = METRICS_QUOTE_GAVE_UP,
+                [RELAY_MALFORMED] = METRICS_QUOTE_MALFORMED,
+                [RELAY_REFUSED_TYPE] = METRICS_QUOTE_REFUSED_TYPE,
+                [RELAY_LEFT] = METRICS_QUOTE_LEFT,
+        };
+        const struct relay_counts *counts;
+
+        if (!options->quotes)
+                return;
+        counts = quotes_counts(options->quotes);
+        metrics->is_relaying = true;
+        metrics->is_relay_connected = attestation_is_relay_connected(options->attestation);
+        for (size_t i = 0; i < array_size(of); ++i)
+                metrics->quotes[of[i]] = counts->n[i];
+        metrics->delivered_s = (uint64_t)(counts->delivered_ms / 1000);
+        metrics->quotes_unlogged = quotes_n_unlogged(options->quotes);
+}
+
 static unsigned print_metrics(void *owner, struct text *page)
 {
         const struct status *status = owner;
@@ -127,6 +152,7 @@ static unsigned print_metrics(void *owner, struct text *page)
 
         node_status(options->node, &node);
         measure_node(&node, &metrics);
+        measure_quotes(options, &metrics);
         metrics.refused_starts = options->measuring->n_refused;
         measure_claims(status, &metrics);
         measure_publishing(status, &metrics);

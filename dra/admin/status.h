@@ -8,6 +8,7 @@
 #include <stdbool.h>
 #include <uv.h>
 
+struct attestation;
 struct config;
 struct claims_service;
 struct error;
@@ -15,6 +16,7 @@ struct kube_api;
 struct measuring;
 struct node;
 struct publisher;
+struct quotes;
 struct sockets;
 struct surroundings;
 struct status;
@@ -25,6 +27,8 @@ struct status_options {
         const struct config *config;
         const struct node *node;
         const struct measuring *measuring;
+        const struct attestation *attestation;
+        const struct quotes *quotes; /* NULL: --qgs=direct */
         const struct claims_service *claims_service;
         const struct sockets *sockets;
         struct surroundings *surroundings;

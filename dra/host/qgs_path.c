@@ -105,7 +105,7 @@ static int check_component(const char *what, const char *path, const char *compo
         return 0;
 }
 
-static int check_form(const char *what, const char *path, struct error *err)
+int qgs_path_check_form(const char *what, const char *path, struct error *err)
 {
         size_t n = strlen(path);
 
@@ -286,7 +286,7 @@ int qgs_path_check(const char *what, const char *path, const char *root, struct 
         _cleanup_(free) char *directory = NULL, *real = NULL;
         int r;
 
-        r = check_form(what, path, err);
+        r = qgs_path_check_form(what, path, err);
         if (r < 0)
                 return r;
         directory = file_directory_of(path);

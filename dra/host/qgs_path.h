@@ -25,6 +25,10 @@ struct error;
  * far as it does). */
 int qgs_path_check(const char *what, const char *path, const char *root, struct error *err);
 
+/* The part that concerns the text alone: enough where no directory of the host is mounted, but the
+ * quote relay's. */
+int qgs_path_check_form(const char *what, const char *path, struct error *err);
+
 /* Where path, absolute below root, leads with every link followed below root (see host/links.h for
  * the outcomes), under the name that exists there (see qgs_path_seen()). *ret is the caller's, and
  * below root as path is. */

@@ -4,147 +4,35 @@
 #include "base/memory.h"
 #include "base/poll.h"
 #include "base/timer.h"
+#include "host/qgs_connect.h"
+#include "host/qgs_message.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <poll.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/un.h>
 #include <time.h>
 #include <unistd.h>
-
-#define MAJOR_VERSION          1
-#define PLATFORM_INFO_RESPONSE 5
-#define HEADER_SIZE            16
-#define ANSWER_MAX             4096 /* 68 with Intel's own library */
-
-/* ---- the protocol ---- */
-
-static uint32_t read_le16(const unsigned char *bytes)
-{
-        return (uint32_t)bytes[0] | (uint32_t)bytes[1] << 8;
-}
-
-static uint32_t read_le32(const unsigned char *bytes)
-{
-        return read_le16(bytes) | read_le16(bytes + 2) << 16;
-}
-
-static uint32_t read_be32(const unsigned char *bytes)
-{
-        return (uint32_t)bytes[0] << 24 | (uint32_t)bytes[1] << 16 | (uint32_t)bytes[2] << 8 |
-               (uint32_t)bytes[3];
-}
-
-int qgs_probe_parse_answer(const unsigned char *bytes, size_t n, char *ret_failure,
-                           size_t n_failure)
-{
-        uint32_t length, error;
-
-        if (n < 4)
-                return 1;
-        length = read_be32(bytes);
-        if (length < HEADER_SIZE || length > ANSWER_MAX - 4) {
-                (void)snprintf(ret_failure, n_failure, "its answer claims to have %u bytes",
-                               length);
-                return -EBADMSG;
-        }
-        if (n < 4 + (size_t)length)
-                return 1;
-        bytes += 4;
-        error = read_le32(bytes + 12);
-        /* The message has its size, too. QGS's own decoder insists on that and on the version. */
-        if (read_le16(bytes) != MAJOR_VERSION || read_le32(bytes + 8) != length ||
-            (!error && read_le32(bytes + 4) != PLATFORM_INFO_RESPONSE)) {
-                (void)snprintf(ret_failure, n_failure, "its answer is not one of QGS");
-                return -EBADMSG;
-        }
-        /* The type may be 5 or 1: QGS answers a request that it cannot decode as if it had asked
-         * for a quote. */
-        if (error) {
-                (void)snprintf(ret_failure, n_failure, "it answers with error 0x%x", error);
-                return -EBADMSG;
-        }
-        return 0;
-}
 
 /* ---- a connection ---- */
 
 struct answer {
         size_t n;
-        unsigned char bytes[ANSWER_MAX];
+        unsigned char bytes[QGS_PLATFORM_INFO_MAX];
 };
-
-/* --host-root may make a path too long for sun_path. Such a socket is reached through a descriptor
- * of its directory. */
-static int shorten(const char *path, char *ret, size_t n_ret, int *ret_directory_fd)
-{
-        const char *slash = strrchr(path, '/');
-        _cleanup_(free) char *directory = NULL;
-        int n;
-
-        if (strlen(path) < n_ret) {
-                memcpy(ret, path, strlen(path) + 1);
-                return 0;
-        }
-        directory = xstrndup(path, (size_t)(slash - path));
-        *ret_directory_fd = open(directory, O_PATH | O_DIRECTORY | O_CLOEXEC);
-        if (*ret_directory_fd < 0)
-                return -errno;
-        n = snprintf(ret, n_ret, "/proc/self/fd/%d%s", *ret_directory_fd, slash);
-        return n < (int)n_ret ? 0 : -ENAMETOOLONG;
-}
-
-static int connect_to(int fd, const char *path)
-{
-        struct sockaddr_un address = { .sun_family = AF_UNIX };
-        _cleanup_(close) int directory_fd = -1;
-        int r = shorten(path, address.sun_path, sizeof(address.sun_path), &directory_fd);
-
-        if (r < 0)
-                return r;
-        return connect(fd, (struct sockaddr *)&address, sizeof(address)) < 0 ? -errno : 0;
-}
 
 /* Connect and send the request in one piece: a new connection has room for 20 bytes. */
 static int ask(const char *path, gid_t group)
 {
-        static const unsigned char request[] = { 0, 0, 0,  16, 1, 0, 1, 0, 4, 0,
-                                                 0, 0, 16, 0,  0, 0, 0, 0, 0, 0 };
-        _cleanup_(close) int fd = -1;
-        struct vm_groups groups = VM_GROUPS_NULL;
-        int r;
+        _cleanup_(close) int fd = qgs_connect(path, group);
 
-        fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
         if (fd < 0)
-                return -errno;
-        (void)vm_groups_take(group, &groups);
-        r = connect_to(fd, path);
-        vm_groups_give_back(&groups);
-        if (r < 0)
-                return r;
-        if (send(fd, request, sizeof(request), MSG_NOSIGNAL) != sizeof(request))
+                return fd;
+        if (send(fd, qgs_platform_info_request, QGS_PLATFORM_INFO_REQUEST_SIZE, MSG_NOSIGNAL) !=
+            QGS_PLATFORM_INFO_REQUEST_SIZE)
                 return -EPIPE; /* QGS has just ended */
         return take_fd(&fd);
-}
-
-static enum qgs_probe_result classify(int code)
-{
-        switch (-code) {
-        case ECONNREFUSED:
-                return QGS_PROBE_REFUSED;
-        case EAGAIN:
-                return QGS_PROBE_FULL;
-        case EACCES:
-        case EPERM:
-                return QGS_PROBE_NOT_ALLOWED;
-        case EPIPE:
-                return QGS_PROBE_FAILING;
-        default:
-                return QGS_PROBE_OURS;
-        }
 }
 
 /* Read what has arrived. False: the answer is incomplete. */
@@ -153,6 +41,7 @@ static bool hear(int fd, struct answer *answer, bool was_silent, enum qgs_probe_
 {
         ssize_t n = recv(fd, answer->bytes + answer->n, sizeof(answer->bytes) - answer->n,
                          MSG_DONTWAIT);
+        uint32_t error;
         int r;
 
         if (n < 0 && (errno == EAGAIN || errno == EINTR))
@@ -167,7 +56,8 @@ static bool hear(int fd, struct answer *answer, bool was_silent, enum qgs_probe_
                 return true;
         }
         answer->n += (size_t)n;
-        r = qgs_probe_parse_answer(answer->bytes, answer->n, ret_failure, n_failure);
+        r = qgs_message_read_platform_info(answer->bytes, answer->n, &error, ret_failure,
+                                           n_failure);
         *ret = r < 0 ? QGS_PROBE_FAILING : QGS_PROBE_ANSWERED;
         return r <= 0;
 }
@@ -231,7 +121,7 @@ struct qgs_probe *qgs_probe_start(uv_loop_t *loop, const char *socket, gid_t gro
         int fd = ask(socket, group);
 
         if (fd < 0) {
-                on_told(owner, classify(fd), strerror(-fd), true);
+                on_told(owner, qgs_probe_result_of_connect(fd), strerror(-fd), true);
                 return NULL;
         }
         probe = xcalloc(1, sizeof(*probe));
@@ -304,7 +194,7 @@ static enum qgs_probe_result probe_once(const char *path, gid_t group, char *ret
 
         if (fd < 0) {
                 (void)snprintf(ret_failure, n_failure, "%s", strerror(-fd));
-                return classify(fd);
+                return qgs_probe_result_of_connect(fd);
         }
         if (wait_for(fd, &answer, asked_ms + QGS_PROBE_SILENCE_MS, false, &result, ret_failure,
                      n_failure))

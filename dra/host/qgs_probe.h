@@ -2,9 +2,8 @@
 /*
  * One request for PLATFORM_INFO to the Quote Generation Service.
  *
- * Wire format (Intel DCAP, QuoteGeneration/quote_wrapper/qgs_msg_lib): a big-endian length, then a
- * little-endian message. The request is one write, because QGS up to 1.25 misreads one that comes
- * in pieces.
+ * The request (host/qgs_message) is one write, because QGS up to 1.25 misreads one that comes in
+ * pieces.
  *
  * A connection is closed only after QGS has answered or closed it, or after QGS's own 30 s have
  * certainly passed: QGS up to 1.25 keeps a connection that was closed without a request until its
@@ -42,11 +41,6 @@ struct qgs_probe *qgs_probe_start(uv_loop_t *loop, const char *socket, gid_t gro
 /* on_told is not called any more. The loop waits for the connection QGS_PROBE_STOP_MS longer. NULL
  * is fine. */
 void qgs_probe_abandon(struct qgs_probe *probe);
-
-/* Parses the first n bytes of an answer to PLATFORM_INFO. 0: a whole answer without an error; 1:
- * incomplete so far; -EBADMSG with the reason. */
-int qgs_probe_parse_answer(const unsigned char *bytes, size_t n, char *ret_failure,
-                           size_t n_failure);
 
 /* The same look, request and verdict, for a person who asks once; the socket is below root ("": /)
  * and has the same name for a VM. Blocks until the verdict is known, which takes

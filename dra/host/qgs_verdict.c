@@ -199,6 +199,8 @@ static void judge_sight(const struct qgs_verdict *verdict, struct qgs_verdict_st
         bool is_open;
 
         *ret = (struct qgs_verdict_state){ .group = QGS_VERDICT_NO_GROUP };
+        if (verdict->is_relayed && !sight->code)
+                return;
         is_open = find_group(sight, &ret->group);
         switch (-sight->code) {
         case 0:
@@ -269,7 +271,13 @@ static void judge_probe(const struct qgs_verdict *verdict, struct qgs_verdict_st
                      verdict->socket, verdict->failure);
                 break;
         case QGS_PROBE_NOT_ALLOWED:
-                judge_own_rights(verdict, ret);
+                if (verdict->is_relayed)
+                        find(ret, QGS_REFUSED,
+                             "the quote relay may not open %s: its container needs CAP_SETGID, and "
+                             "the socket or its directory a group that is not root's",
+                             verdict->socket);
+                else
+                        judge_own_rights(verdict, ret);
                 break;
         case QGS_PROBE_NONE:
         case QGS_PROBE_OURS:
@@ -434,4 +442,21 @@ uint64_t qgs_verdict_next_expiry_ms(const struct qgs_verdict *verdict)
         if (verdict->n_recoveries || is_in_force(verdict))
                 return UINT64_MAX;
         return verdict->refilled_ms + QGS_VERDICT_RECOVERY_MS;
+}
+
+enum qgs_probe_result qgs_probe_result_of_connect(int code)
+{
+        switch (-code) {
+        case ECONNREFUSED:
+                return QGS_PROBE_REFUSED;
+        case EAGAIN:
+                return QGS_PROBE_FULL;
+        case EACCES:
+        case EPERM:
+                return QGS_PROBE_NOT_ALLOWED;
+        case EPIPE:
+                return QGS_PROBE_FAILING;
+        default:
+                return QGS_PROBE_OURS;
+        }
 }

@@ -68,6 +68,10 @@ enum qgs_probe_result {
         QGS_PROBE_OURS         /* a failure on our side, such as EMFILE: says nothing about QGS */
 };
 
+/* What a failed connect says of QGS; code: connect(2)'s negative errno, or -EPIPE if QGS closed
+ * before the request was sent. */
+enum qgs_probe_result qgs_probe_result_of_connect(int code);
+
 struct qgs_verdict_state {
         enum qgs_state state;
         /* The group that a VM must be given to get in; QGS_VERDICT_NO_GROUP: none. Known even if
@@ -78,6 +82,9 @@ struct qgs_verdict_state {
 
 struct qgs_verdict {
         char socket[108];
+        /* Set after qgs_verdict_init(): the quote relay connects for the VMs, so what a VM could
+         * open itself does not matter. */
+        bool is_relayed;
         bool is_seen;
         struct qgs_sight sight;
         unsigned n_sockets; /* seen so far */

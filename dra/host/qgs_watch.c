@@ -8,6 +8,7 @@
 #include "host/qgs_path.h"
 #include "host/qgs_probe.h"
 
+#include <errno.h>
 #include <string.h>
 
 /* Changes within this time (a restart removes and makes a directory and a socket) cause one look.
@@ -19,8 +20,9 @@
 struct qgs_watch {
         struct qgs_watch_options options;
         struct qgs_verdict verdict;
-        char *socket, *vm_socket; /* on the host and in the VM's container; NULL before
-                                     qgs_watch_set_socket() */
+        /* On the host and in the VM's container. NULL: there is nothing to look at, because none
+         * is set, or the relay connects to it. */
+        char *socket, *vm_socket;
         struct dirwatch *directories[DEPTH_MAX];
         /* The socket's real path, if links lead elsewhere. */
         char *real;
@@ -48,13 +50,18 @@ static void tell(struct qgs_watch *watch, bool is_changed)
  */
 static void set_clock(struct qgs_watch *watch)
 {
-        uint64_t due_ms = now(watch) + QGS_VERDICT_PERIOD_MS;
-        uint64_t probe_ms = watch->probe ? UINT64_MAX : qgs_verdict_next_probe_ms(&watch->verdict);
+        bool is_looking = watch->socket;
+        uint64_t due_ms = is_looking ? now(watch) + QGS_VERDICT_PERIOD_MS : UINT64_MAX;
+        uint64_t probe_ms = is_looking && !watch->probe ? qgs_verdict_next_probe_ms(&watch->verdict)
+                                                        : UINT64_MAX;
         uint64_t expiry_ms = qgs_verdict_next_expiry_ms(&watch->verdict);
 
         due_ms = probe_ms < due_ms ? probe_ms : due_ms;
         due_ms = expiry_ms < due_ms ? expiry_ms : due_ms;
-        timer_start(watch->clock, due_ms > now(watch) ? due_ms - now(watch) : 0);
+        if (due_ms == UINT64_MAX)
+                timer_stop(watch->clock);
+        else
+                timer_start(watch->clock, due_ms > now(watch) ? due_ms - now(watch) : 0);
 }
 
 static void on_told(void *owner, enum qgs_probe_result result, const char *failure, bool is_over)
@@ -68,8 +75,10 @@ static void on_told(void *owner, enum qgs_probe_result result, const char *failu
          * connection counts. */
         if (is_outdated && !is_over)
                 return;
-        tell(watch, qgs_verdict_probed(&watch->verdict, is_outdated ? QGS_PROBE_NONE : result,
-                                       failure, now(watch)));
+        if (watch->socket)
+                tell(watch,
+                     qgs_verdict_probed(&watch->verdict, is_outdated ? QGS_PROBE_NONE : result,
+                                        failure, now(watch)));
         set_clock(watch);
 }
 
@@ -119,7 +128,12 @@ static void look(struct qgs_watch *watch)
 
 static void on_clock(void *owner)
 {
-        look(owner);
+        struct qgs_watch *watch = owner;
+
+        if (watch->socket)
+                look(watch);
+        else
+                tell(watch, qgs_verdict_expire(&watch->verdict, now(watch)));
 }
 
 static void on_directory_changed(void *owner)
@@ -185,6 +199,29 @@ void qgs_watch_set_socket(struct qgs_watch *watch, const char *socket, const cha
         watch->is_silent = true;
         look(watch);
         watch->is_silent = false;
+}
+
+void qgs_watch_set_relayed_socket(struct qgs_watch *watch, const char *socket)
+{
+        if (watch->verdict.is_relayed && strcmp(watch->verdict.socket, socket) == 0)
+                return;
+        let_go(watch);
+        timer_stop(watch->settling);
+        timer_stop(watch->clock);
+        qgs_verdict_init(&watch->verdict, socket, now(watch));
+        watch->verdict.is_relayed = true;
+        watch->probed_socket = 0;
+}
+
+void qgs_watch_hear(struct qgs_watch *watch, bool is_absent, enum qgs_probe_result result,
+                    const char *failure)
+{
+        const struct qgs_sight sight = { .code = is_absent ? -ENOENT : 0 };
+
+        tell(watch, qgs_verdict_see(&watch->verdict, &sight, now(watch)));
+        if (!is_absent)
+                tell(watch, qgs_verdict_probed(&watch->verdict, result, failure, now(watch)));
+        set_clock(watch);
 }
 
 const struct qgs_verdict_state *qgs_watch_state(const struct qgs_watch *watch)

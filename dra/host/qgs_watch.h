@@ -31,6 +31,13 @@ struct qgs_watch *qgs_watch_new(const struct qgs_watch_options *options);
  * is not called from here. */
 void qgs_watch_set_socket(struct qgs_watch *watch, const char *socket, const char *vm_socket);
 
+/* The same, but the quote relay connects to it: look at nothing and ask nothing. The verdict is
+ * what qgs_watch_hear() is told. */
+void qgs_watch_set_relayed_socket(struct qgs_watch *watch, const char *socket);
+/* How QGS did when the relay last asked; on_changed may be called. Only after the above. */
+void qgs_watch_hear(struct qgs_watch *watch, bool is_absent, enum qgs_probe_result result,
+                    const char *failure);
+
 /* The verdict in force; QGS_UNKNOWN before the first. */
 const struct qgs_verdict_state *qgs_watch_state(const struct qgs_watch *watch);
 

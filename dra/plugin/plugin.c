@@ -487,9 +487,9 @@ void plugin_start(struct plugin *side)
                 plugin_service_check(side->plugin);
 }
 
-void plugin_set_mount(struct plugin *side, const char *host_path, const char *container_path)
+void plugin_set_mount(struct plugin *side, const struct cdi_mount *mount)
 {
-        plugin_service_set_mount(side->plugin, host_path, container_path);
+        plugin_service_set_mount(side->plugin, mount);
 }
 
 void plugin_close(struct plugin *side, bool is_closed)

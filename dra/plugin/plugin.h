@@ -13,6 +13,7 @@
 #include <stdint.h>
 #include <uv.h>
 
+struct cdi_mount;
 struct error;
 struct ledger;
 struct plugin_holder;
@@ -57,7 +58,7 @@ struct plugin *plugin_new(const struct plugin_options *options);
 void plugin_start(struct plugin *side);
 /* The directory to mount into pods from now on, and its path there. Copied. Call it before the
  * first Allocate. */
-void plugin_set_mount(struct plugin *side, const char *host_path, const char *container_path);
+void plugin_set_mount(struct plugin *side, const struct cdi_mount *mount);
 /* If closed, offer no free device. Held devices stay Healthy. */
 void plugin_close(struct plugin *side, bool is_closed);
 /* The total or what claims hold has changed. */

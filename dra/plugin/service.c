@@ -37,7 +37,7 @@ struct plugin_service {
         const char *directory;      /* kubelet's, of device plugins */
         const char *kubelet_socket; /* in it */
         char *foreign_socket;
-        char *mount_source, *mount_target;
+        struct cdi_mount mount; /* its strings are owned */
         char **ids;
         Deviceplugin__Device *devices;
         Deviceplugin__Device **pointers;
@@ -234,11 +234,18 @@ struct injection {
         Deviceplugin__CDIDevice *cdi, **cdi_pointers;
 };
 
-static void inject_mount(const struct plugin_service *plugin, struct injection *injection)
+/* A container with several TDs is one VM: the first TD's socket serves it. */
+static void inject_mount(const struct plugin_service *plugin, struct injection *injection,
+                         const Deviceplugin__ContainerAllocateRequest *request)
 {
+        unsigned index = 0;
+
+        if (request->n_devices_ids)
+                (void)device_parse(request->devices_ids[0], &index); /* already checked */
         deviceplugin__mount__init(&injection->mount);
-        injection->mount.host_path = plugin->mount_source;
-        injection->mount.container_path = plugin->mount_target;
+        injection->mount.host_path =
+                cdi_mount_source(&plugin->mount, PLUGIN_SERVICE_DIRECTORY, index);
+        injection->mount.container_path = (char *)plugin->mount.container_path;
         injection->mount.read_only = true;
         injection->mount_pointer = &injection->mount;
         injection->response.n_mounts = 1;
@@ -267,16 +274,26 @@ static void injection_deinit(struct injection *injection)
 {
         for (size_t i = 0; i < injection->response.n_cdi_devices; ++i)
                 free(injection->cdi[i].name);
+        if (injection->response.n_mounts)
+                free(injection->mount.host_path);
         free(injection->cdi);
         free(injection->cdi_pointers);
 }
 
-void plugin_service_set_mount(struct plugin_service *plugin, const char *source, const char *target)
+static void forget_mount(struct plugin_service *plugin)
 {
-        free(plugin->mount_source);
-        free(plugin->mount_target);
-        plugin->mount_source = xstrdup(source);
-        plugin->mount_target = xstrdup(target);
+        free((char *)plugin->mount.host_path);
+        free((char *)plugin->mount.container_path);
+        free((char *)plugin->mount.file);
+}
+
+void plugin_service_set_mount(struct plugin_service *plugin, const struct cdi_mount *mount)
+{
+        forget_mount(plugin);
+        plugin->mount = *mount;
+        plugin->mount.host_path = xstrdup(mount->host_path);
+        plugin->mount.container_path = xstrdup(mount->container_path);
+        plugin->mount.file = mount->file ? xstrdup(mount->file) : NULL;
 }
 
 static void on_allocate(void *owner, struct rpc_call *call, const ProtobufCMessage *message)
@@ -299,7 +316,7 @@ static void on_allocate(void *owner, struct rpc_call *call, const ProtobufCMessa
                 if (plugin->options.inject == PLUGIN_SERVICE_CDI)
                         inject_cdi(&injections[i], request->container_requests[i]);
                 else
-                        inject_mount(plugin, &injections[i]);
+                        inject_mount(plugin, &injections[i], request->container_requests[i]);
                 pointers[i] = &injections[i].response;
         }
         response.n_container_responses = request->n_container_requests;
@@ -573,7 +590,6 @@ void plugin_service_free(struct plugin_service *plugin)
         timer_free(plugin->retry);
         free_devices(plugin);
         free(plugin->foreign_socket);
-        free(plugin->mount_source);
-        free(plugin->mount_target);
+        forget_mount(plugin);
         free(plugin);
 }

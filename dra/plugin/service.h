@@ -20,6 +20,7 @@
 #include <stdint.h>
 #include <uv.h>
 
+struct cdi_mount;
 struct plugin_service;
 struct error;
 struct kubelet;
@@ -28,6 +29,7 @@ struct rpc_pump;
 #define PLUGIN_SERVICE_FOREIGN    "kubevirt-tdx.sock" /* of KubeVirt's own plugin */
 #define PLUGIN_SERVICE_RESOURCE   "devices.kubevirt.io/tdx"
 #define PLUGIN_SERVICE_CDI_PREFIX "plugin-tdx" /* "plugin-tdx5" */
+#define PLUGIN_SERVICE_DIRECTORY  "plugin-tdx" /* of the quote relay's, for each device */
 
 enum plugin_service_inject {
         PLUGIN_SERVICE_MOUNTS, /* plain mounts: any container runtime */
@@ -65,10 +67,9 @@ struct plugin_service_options {
  * plugin right away. */
 struct plugin_service *plugin_service_new(const struct plugin_service_options *options);
 
-/* The host directory to mount into pods with PLUGIN_SERVICE_MOUNTS from now on, read-only, and its
- * path in the container. Copied; call it before the first Allocate. */
-void plugin_service_set_mount(struct plugin_service *plugin, const char *source,
-                              const char *target);
+/* What to mount into pods with PLUGIN_SERVICE_MOUNTS from now on, read-only. Copied; call it before
+ * the first Allocate. */
+void plugin_service_set_mount(struct plugin_service *plugin, const struct cdi_mount *mount);
 
 /* The devices for ListAndWatch from now on; copied, IDs too. Open streams get the list if it
  * differs. */

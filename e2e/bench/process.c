@@ -67,6 +67,14 @@ double process_rss_kib(pid_t pid)
         return (double)proc_number(path, "\nVmRSS:");
 }
 
+double process_private_kib(pid_t pid)
+{
+        _cleanup_(free) char *path = xasprintf("/proc/%d/smaps_rollup", (int)pid);
+
+        return (double)(proc_number(path, "\nPrivate_Clean:") +
+                        proc_number(path, "\nPrivate_Dirty:"));
+}
+
 unsigned process_count_threads(pid_t pid, uint64_t *ret_switches)
 {
         _cleanup_(free) char *tasks = xasprintf("/proc/%d/task", (int)pid);

@@ -12,6 +12,7 @@ pid_t process_spawn(const char *program, char **arguments, const char *log, int 
 
 /* 0 if that cannot be read; the same holds below. */
 double process_rss_kib(pid_t pid);
+double process_private_kib(pid_t pid); /* memory that no other process shares */
 /* Its CPU time: utime + stime of /proc/PID/stat, but read from the clock behind them: their tick is
  * 10 ms, which is most of an idle minute's CPU time. */
 uint64_t process_cpu_ns(pid_t pid);

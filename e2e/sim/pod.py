@@ -84,12 +84,12 @@ class Mount:
 
 
 class Pod:
-    """The DaemonSet's pod of one overlay."""
+    """A container of the DaemonSet's pod of one overlay."""
 
-    def __init__(self, overlay):
+    def __init__(self, overlay, name="driver"):
         objects = kustomize.render(ROOT / "manifests/overlays" / overlay)
         self.spec = kustomize.pod_spec(kustomize.one(objects, "DaemonSet"))
-        self.container, = self.spec["containers"]
+        self.container, = (each for each in self.spec["containers"] if each["name"] == name)
         volumes = {volume["name"]: volume for volume in self.spec["volumes"]}
         self.mounts = [Mount(entry, volumes[entry["name"]]) for entry in self.container["volumeMounts"]]
         self.mounts.sort(key=lambda mount: mount.path.count("/"))

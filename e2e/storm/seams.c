@@ -9,6 +9,7 @@
 #include "base/json.h"
 #include "base/memory.h"
 #include "base/text.h"
+#include "cdi/spec.h"
 #include "cdi/store.h"
 #include "config.h"
 #include "device.h"
@@ -545,7 +546,7 @@ struct plugin_service *plugin_service_new(const struct plugin_service_options *o
         return plugin;
 }
 
-void plugin_service_set_mount(struct plugin_service *of, const char *source, const char *target)
+void plugin_service_set_mount(struct plugin_service *of, const struct cdi_mount *mount)
 {
 }
 

@@ -12,7 +12,6 @@ import uuid
 from packages import declared_licence
 
 IMAGE = "SPDXRef-Package-image"
-DRIVER = "SPDXRef-Package-dra-driver-tdx"
 
 
 def digest(algorithm, content):
@@ -67,27 +66,35 @@ def own_element(name, spdx_id, version, summary):
             "copyrightText": "NOASSERTION"}
 
 
-def build(files, binary, shared, static, owner, version, epoch, sbom_path):
-    """files: {path in the image: content}; binary: the driver's path in it; shared, static: the
-    packages of its shared libraries and of what was linked into it; owner: {path in the image:
-    Package} of the files that are a package's own. Returns the JSON as bytes."""
-    packages = sorted({*shared, *static, *owner.values()}, key=lambda p: p.name)
+def program_element(name, version):
+    summary = {"dra-driver-tdx": "the driver", "tdx-quote-relay": "the quote relay between VMs and QGS"}[name]
+    element = own_element(name, identifier("Package", name), version, summary)
+    return element | {"primaryPackagePurpose": "APPLICATION", "externalRefs": [
+        {"referenceCategory": "PACKAGE-MANAGER", "referenceType": "purl",
+         "referenceLocator": f"pkg:generic/{name}@{urllib.parse.quote(version, safe='')}"}]}
+
+
+def build(files, linked, owner, version, epoch, sbom_path):
+    """files: {path in the image: content}; linked: {path of a program of ours: the packages of its
+    shared libraries, and of what was linked into it}; owner: {path in the image: Package} of the
+    files that are a package's own. Returns the JSON as bytes."""
+    kinds = [kind for pair in linked.values() for kind in pair]
+    packages = sorted({*owner.values()}.union(*kinds), key=lambda p: p.name)
+    names = {path: path.rpartition("/")[2] for path in linked}
     sha1s = "".join(sorted(digest("sha1", content) for content in files.values()))
     image = own_element("dra-driver-tdx-image", IMAGE, version, "the container image")
     image |= {"filesAnalyzed": True, "primaryPackagePurpose": "CONTAINER", "licenseDeclared": "NOASSERTION",
               "packageVerificationCode": {
                   "packageVerificationCodeValue": digest("sha1", sha1s.encode()),
                   "packageVerificationCodeExcludedFiles": [f".{sbom_path}"]}}
-    driver = own_element("dra-driver-tdx", DRIVER, version, "the driver")
-    driver |= {"primaryPackagePurpose": "APPLICATION", "externalRefs": [
-        {"referenceCategory": "PACKAGE-MANAGER", "referenceType": "purl",
-         "referenceLocator": f"pkg:generic/dra-driver-tdx@{urllib.parse.quote(version, safe='')}"}]}
 
-    links = [("SPDXRef-DOCUMENT", "DESCRIBES", IMAGE), (IMAGE, "CONTAINS", DRIVER)]
+    links = [("SPDXRef-DOCUMENT", "DESCRIBES", IMAGE)]
     links += [(IMAGE, "CONTAINS", identifier("File", path)) for path in files]
-    links += [(identifier("File", binary), "GENERATED_FROM", DRIVER)]
-    links += [(DRIVER, "DYNAMIC_LINK", identifier("Package", p.name)) for p in shared]
-    links += [(DRIVER, "STATIC_LINK", identifier("Package", p.name)) for p in static]
+    for path, (shared, static) in linked.items():
+        program = identifier("Package", names[path])
+        links += [(IMAGE, "CONTAINS", program), (identifier("File", path), "GENERATED_FROM", program)]
+        links += [(program, "DYNAMIC_LINK", identifier("Package", p.name)) for p in shared]
+        links += [(program, "STATIC_LINK", identifier("Package", p.name)) for p in static]
     links += [(identifier("File", path), "EXPANDED_FROM_ARCHIVE", identifier("Package", p.name))
               for path, p in owner.items()]
 
@@ -99,7 +106,8 @@ def build(files, binary, shared, static, owner, version, epoch, sbom_path):
         "creationInfo": {
             "created": datetime.datetime.fromtimestamp(epoch, datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ"),
             "creators": [f"Tool: dra-driver-tdx-image-{version}"]},
-        "packages": [image, driver, *(package_element(p) for p in packages)],
+        "packages": [image, *(program_element(name, version) for name in names.values()),
+                     *(package_element(p) for p in packages)],
         "files": [file_element(path, content) for path, content in sorted(files.items())],
         "relationships": [{"spdxElementId": a, "relationshipType": kind, "relatedSpdxElement": b}
                           for a, kind, b in sorted(set(links))],
