@@ -184,3 +184,14 @@ with socket.socket(socket.AF_UNIX) as connection:
         echo "$total KiB"
         [ "$total" -lt 4096 ]
 }
+
+@test "a relay that is told to stop again and again ends in order" {
+        local i pid
+        for i in 1 2 3 4 5; do
+                relay
+                pid=$(pid_of relay)
+                (while kill -TERM "$pid"; do :; done) 2>/dev/null &
+                wait "$pid"
+                rm "$T/relay.pid" "$T/relay.log"
+        done
+}
