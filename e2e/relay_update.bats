@@ -25,7 +25,7 @@ two_relays() { # "new" serves, "relay" has ended what it had
         local n
         start_qgs
         two_relays
-        end relay # with status 0
+        end relay || { echo "status $?"; false; }
         said new "the previous relay has ended" 20
         configure 4
         serves_vms new
@@ -53,7 +53,7 @@ two_relays() { # "new" serves, "relay" has ended what it had
         for i in 0 1 2 3; do
                 start "c$i" "$SIM/vm-sim" --uid 0 --gid 0 --socket "$DIR/qgs/claim-tdx$i/qgs.socket"
         done
-        end relay
+        end relay || { echo "status $?"; false; }
         for i in a0 a1 a2 a3 b0 b1 b2 b3 c0 c1 c2 c3; do said "$i" '^quote of' 30; done
         [ "$(count most-open)" -le 4 ]
         [ "$(grep -c outcome=delivered "$T/relay.log")" -ge 4 ]
@@ -67,7 +67,7 @@ two_relays() { # "new" serves, "relay" has ended what it had
         said relay "the other relay is gone; accepting VMs again" 20
         serves_vms relay
         configure 4
-        end relay # the loop may see its end
+        end relay || { echo "status $?"; false; }
         end loop || true
 }
 
@@ -111,7 +111,7 @@ with socket.socket(socket.AF_UNIX) as connection:
         said new "serving VMs" 20
         vm claim-tdx0
         kill -CONT "$(pid_of relay)"
-        end relay
+        end relay || { echo "status $?"; false; }
         vm claim-tdx0
         configure 1
 }
@@ -122,10 +122,10 @@ with socket.socket(socket.AF_UNIX) as connection:
         launch_relay third
         said third 'serving VMs.*sockets="taken over"' 20
         serves_vms third
-        end new
+        end new || { echo "status $?"; false; }
         said relay "a third relay has taken over" 20
         serves_vms third
-        end relay
+        end relay || { echo "status $?"; false; }
         serves_vms third
         configure 4
         end_loop
@@ -139,7 +139,7 @@ with socket.socket(socket.AF_UNIX) as connection:
         qgs slow 1s
         start vm "$SIM/vm-sim" --uid 0 --gid 0 --socket "$DIR/qgs/claim-tdx0/qgs.socket"
         eventually 20 counts open 1
-        end relay
+        end relay || { echo "status $?"; false; }
         said vm '^quote of'
         [ -S "$DIR/qgs/claim-tdx0/qgs.socket" ]
         qgs slow 0s
@@ -183,4 +183,15 @@ with socket.socket(socket.AF_UNIX) as connection:
         done
         echo "$total KiB"
         [ "$total" -lt 4096 ]
+}
+
+@test "a relay that is told to stop again and again ends in order" {
+        local i pid
+        for i in 1 2 3 4 5; do
+                relay
+                pid=$(pid_of relay)
+                (while kill -TERM "$pid"; do :; done) 2>/dev/null &
+                wait "$pid"
+                rm "$T/relay.pid" "$T/relay.log"
+        done
 }

@@ -187,36 +187,6 @@ START_TEST(what_a_peer_said_before_it_died_is_heard)
 }
 END_TEST
 
-static unsigned n_sent_told;
-
-static void on_sent(void *owner)
-{
-        ++n_sent_told;
-}
-
-START_TEST(it_is_told_when_everything_has_been_sent)
-{
-        struct heard heard;
-        struct channel *channel = start(&heard);
-        struct worker_message message = message_of(WORKER_CONNECT, 1);
-        int fd;
-
-        channel_watch_sent(channel, on_sent);
-        channel_send(channel, &message, -1);
-        ck_assert_uint_eq(n_sent_told, 0);
-        while (!channel_n_unsent(channel))
-                channel_send(channel, &message, -1);
-        turn_loop();
-        ck_assert_uint_eq(n_sent_told, 0);
-        while (worker_message_receive(peer_fd, WORKER_SIDE_WORKER, &message, &fd) == 0)
-                ;
-        turn_loop();
-
-        ck_assert_uint_eq(n_sent_told, 1);
-        stop(channel);
-}
-END_TEST
-
 START_TEST(a_peer_that_sends_what_it_never_sends_is_at_its_end)
 {
         struct heard heard;
@@ -237,5 +207,5 @@ SUITE("relay-channel", what_the_peer_does_not_read_waits_in_its_order,
       descriptors_that_were_not_sent_are_closed_with_the_channel,
       messages_come_with_their_descriptors_and_may_free_the_channel,
       the_peers_end_is_told_once_and_sending_goes_on_in_vain,
-      what_a_peer_said_before_it_died_is_heard, it_is_told_when_everything_has_been_sent,
+      what_a_peer_said_before_it_died_is_heard,
       a_peer_that_sends_what_it_never_sends_is_at_its_end);

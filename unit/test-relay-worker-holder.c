@@ -357,6 +357,8 @@ START_TEST(silence_is_told_after_five_seconds_and_the_late_answer_as_well)
         ck_assert_uint_eq(rig.told[0].result, WORKER_QGS_SILENT);
         ck_assert_uint_eq(rig.told[0].is_probe, 1);
         advance(15000);
+        tell(message_of(WORKER_ASK, 0), -1);
+        turn();
         ck_assert_uint_eq(rig.n_qgs, 1); /* not one more to hang on */
 
         answer_probe(0);

@@ -308,7 +308,29 @@ START_TEST(a_late_reply_still_comes_while_qemu_waits)
 }
 END_TEST
 
-SUITE("relay-worker-qgs", a_quote_waits_for_a_qgs_that_cannot_be_reached,
+START_TEST(what_qgs_closes_after_25_seconds_is_not_tried_again)
+{
+        struct door door;
+        struct vm vm;
+
+        rig_start();
+        door = open_door(1, 5, RELAY_CLAIM);
+        vm = vm_connect(&door);
+        vm_ask(&vm, 1);
+        advance(26000);
+        qgs_close(0);
+        turn();
+
+        assert_refused(&vm, QGS_ERROR_UNEXPECTED);
+        ck_assert_uint_eq(rig.outcomes[0].outcome, RELAY_GAVE_UP);
+        vm_close(&vm);
+        close_door(&door);
+        rig_stop();
+}
+END_TEST
+
+SUITE("relay-worker-qgs", what_qgs_closes_after_25_seconds_is_not_tried_again,
+      a_quote_waits_for_a_qgs_that_cannot_be_reached,
       a_qgs_that_closes_before_a_whole_reply_is_asked_again,
       after_25_seconds_the_vm_gets_an_error_reply, who_waits_for_another_attempt_holds_no_turn,
       a_reply_that_is_none_is_not_passed_on, a_vm_that_leaves_does_not_end_its_connection_to_qgs,

@@ -21,7 +21,6 @@ struct channel {
         struct timer *again;
         channel_on_message *on_message;
         channel_on_end *on_end;
-        channel_on_sent *on_sent; /* NULL: not watched */
         void *owner;
         bool wants_room; /* the poll waits for it */
         bool has_ended;
@@ -85,8 +84,6 @@ static void send_unsent(struct channel *channel)
                 drop(channel, first);
         }
         watch(channel, false);
-        if (channel->on_sent)
-                channel->on_sent(channel->owner);
 }
 
 static void on_again(void *owner)
@@ -165,11 +162,6 @@ struct channel *channel_new(uv_loop_t *loop, int fd, enum worker_side peer,
         if (!channel->poll || poll_start(channel->poll, UV_READABLE) < 0)
                 abort(); /* cannot fail: it is a socket, and nothing else polls it */
         return channel;
-}
-
-void channel_watch_sent(struct channel *channel, channel_on_sent *on_sent)
-{
-        channel->on_sent = on_sent;
 }
 
 void channel_free(struct channel *channel)

@@ -19,14 +19,9 @@ typedef void channel_on_message(void *owner, const struct worker_message *messag
  * follows, and what is sent from now on is dropped. */
 typedef void channel_on_end(void *owner, int code);
 
-/* What was unsent has been sent. It must not free the channel. */
-typedef void channel_on_sent(void *owner);
-
 /* fd becomes the channel's. peer: which side is at the other end. Either callback may free it. */
 struct channel *channel_new(struct uv_loop_s *loop, int fd, enum worker_side peer,
                             channel_on_message *on_message, channel_on_end *on_end, void *owner);
-/* on_sent is called from now on, with the owner. */
-void channel_watch_sent(struct channel *channel, channel_on_sent *on_sent);
 /* NULL is fine. What is unsent is dropped, its descriptors closed. */
 void channel_free(struct channel *channel);
 

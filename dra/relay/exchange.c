@@ -212,8 +212,7 @@ void exchanges_go_on(struct exchanges *exchanges)
 {
         struct turn *turn;
 
-        while (!serving_is_congested(exchanges->serving) &&
-               (turn = turns_next(&exchanges->turns))) {
+        while ((turn = turns_next(&exchanges->turns))) {
                 struct exchange *exchange = container_of(turn, struct exchange, turn);
 
                 exchange->ticket = ++exchanges->last_ticket;

@@ -499,10 +499,9 @@ static void on_signal(uv_signal_t *signal, int number)
 /* Each VM's socket takes two descriptors while it is handed over. */
 static void raise_descriptors(void)
 {
-        struct rlimit limit;
+        struct rlimit limit = { 0 };
 
-        if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
-                return;
+        (void)getrlimit(RLIMIT_NOFILE, &limit); /* cannot fail */
         limit.rlim_cur = limit.rlim_max;
         if (setrlimit(RLIMIT_NOFILE, &limit) < 0)
                 log_warn("cannot raise the limit of descriptors",
@@ -553,8 +552,21 @@ static void build(struct holder *holder)
         holder->share.n_threads = holder->options.n_threads;
 }
 
+/* Whoever asks again gets the same orderly end: a closed handle leaves the default action behind.
+ */
+static void block_signals(void)
+{
+        sigset_t both;
+
+        sigemptyset(&both);
+        sigaddset(&both, SIGTERM);
+        sigaddset(&both, SIGINT);
+        (void)sigprocmask(SIG_BLOCK, &both, NULL);
+}
+
 static void tear_down(struct holder *holder)
 {
+        block_signals();
         succession_free(holder->succession);
         control_free(holder->control);
         supervisor_free(holder->supervisor);

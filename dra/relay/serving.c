@@ -7,8 +7,7 @@
 #include <time.h>
 #include <uv.h>
 
-#define CONGESTED  32  /* unsent messages, from which no request goes to QGS */
-#define UNSENT_MAX 256 /* and from which outcomes are counted instead of told */
+#define UNSENT_MAX 256 /* unsent messages, from which outcomes are counted instead of told */
 
 uint64_t serving_now_us(void)
 {
@@ -16,11 +15,6 @@ uint64_t serving_now_us(void)
 
         (void)clock_gettime(CLOCK_MONOTONIC, &now);
         return (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
-}
-
-bool serving_is_congested(const struct serving *serving)
-{
-        return serving->channel && channel_n_unsent(serving->channel) >= CONGESTED;
 }
 
 void serving_tell(struct serving *serving, const struct worker_message *message)

@@ -3,7 +3,8 @@
  * What all parts of the worker share: the loop, the limits, and the way to tell the holder.
  *
  * A holder that does not read costs no memory: of what VMs can cause at will (malformed requests),
- * what goes beyond a bound is counted instead of told, and no request goes to QGS meanwhile.
+ * what goes beyond a bound is counted instead of told. Requests at QGS are bounded by themselves:
+ * each needs an answer of the holder first.
  */
 #pragma once
 
@@ -31,7 +32,6 @@ struct serving {
 
 uint64_t serving_now_us(void); /* a monotonic clock, for latencies */
 
-bool serving_is_congested(const struct serving *serving);
 void serving_tell(struct serving *serving, const struct worker_message *message);
 void serving_tell_outcome(struct serving *serving, const struct worker_outcome *outcome);
 void serving_tell_qgs(struct serving *serving, enum worker_qgs_result result, uint32_t code,

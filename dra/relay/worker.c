@@ -156,14 +156,6 @@ static void on_message(void *owner, const struct worker_message *message, int fd
                 close_any(fd);
 }
 
-static void on_sent(void *owner)
-{
-        struct worker *worker = owner;
-
-        if (worker->exchanges)
-                exchanges_go_on(worker->exchanges);
-}
-
 static void on_end(void *owner, int code)
 {
         struct worker *worker = owner;
@@ -194,7 +186,6 @@ struct worker *worker_new(uv_loop_t *loop, int channel_fd, unsigned n_descriptor
         };
         worker->serving.channel =
                 channel_new(loop, channel_fd, WORKER_SIDE_HOLDER, on_message, on_end, worker);
-        channel_watch_sent(worker->serving.channel, on_sent);
         return worker;
 }
 
