@@ -583,8 +583,8 @@ START_TEST(more_calls_than_connections_are_queued_and_all_answered)
                 seen_deinit(&seen[i]);
         }
         ck_assert_uint_eq(server.n_requests, array_size(seen));
-        ck_assert_uint_le(server.n_open_most, 12);
-        ck_assert_uint_eq(server.n_connections, 12);
+        ck_assert_uint_le(server.n_open_most, 8);
+        ck_assert_uint_eq(server.n_connections, 8);
         tear_down();
 }
 END_TEST

@@ -26,7 +26,7 @@
 #define CONNECT_TIMEOUT_MS 5000L
 /* A reply may have 2 MiB, and all of them together have the container's memory. Some are watches.
  */
-#define CONNECTIONS_MAX  12L
+#define CONNECTIONS_MAX  8L
 #define EASY_IDLE_MAX    8U
 #define CA_CACHE_SECONDS 60L /* after this a rotated CA takes effect; curl's default is a day */
 /* A dead peer is noticed after KEEPALIVE_IDLE_S + KEEPALIVE_PROBES * KEEPALIVE_INTERVAL_S. */
