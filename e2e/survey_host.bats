@@ -108,7 +108,7 @@ capacity_fails() { # WORDS [FLAG...]
         driver --serve dra
         api claim default/three tdx0,tdx1,tdx2
         kubelet prepare default/three
-        capacity_fails '0 TDs left to offer: 3 of the host .*3 held by 1 claims'
+        capacity_fails '0 TDs left to offer: 3 of the host .*3 held by 1 claim'
         kubelet unprepare default/three
         run check --attestation optional
         [ "$status" -eq 0 ]
@@ -132,7 +132,7 @@ capacity_fails() { # WORDS [FLAG...]
         run check --attestation optional --cgroup-root "$cgroups"
         echo "$output"
         [ "$status" -eq 0 ]
-        grep -E '^ok    capacity +2 TDs left to offer: 4 of the host .*1 held by 1 claims, .*1 run by others' <<<"$output"
+        grep -E '^ok    capacity +2 TDs left to offer: 4 of the host .*1 held by 1 claim, .*1 run by others' <<<"$output"
         misc start machine.slice/qemu-1.scope
         misc start machine.slice/qemu-1.scope
         capacity_fails '0 TDs left to offer: .*3 run by others' --cgroup-root "$cgroups"

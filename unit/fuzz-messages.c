@@ -1,14 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Any bytes as any message between kubelet and the driver; the first byte chooses which, by its
  * place in proto/ in pluginregistration, dra, deviceplugin, podresources and drahealth.proto. What
- * is accepted can be written, and what was written is read as the same. The corpus: see
- * unit/golden/make. */
+ * is accepted can be written, and what was written is read as the same; a NUL that is found is
+ * there. The corpus: see unit/golden/make. */
 #include "base/memory.h"
 #include "deviceplugin.pb-c.h"
 #include "dra.pb-c.h"
 #include "drahealth.pb-c.h"
 #include "pluginregistration.pb-c.h"
 #include "podresources.pb-c.h"
+#include "rpc/wire.h"
 
 #include <assert.h>
 #include <stdbool.h>
@@ -113,6 +114,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n)
         if (!message)
                 return 0;
         assert(protobuf_c_message_check(message));
+        assert(!rpc_wire_has_nul(kind, bytes + 1, n - 1) || memchr(bytes + 1, 0, n - 1));
         first = pack(message, &n_first);
         again = protobuf_c_message_unpack(kind, NULL, n_first, first);
         assert(again || has_field_0(message));

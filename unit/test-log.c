@@ -113,6 +113,8 @@ START_TEST(a_terminal_that_is_stopped_costs_lines_and_no_time)
 {
         int terminal = posix_openpt(O_RDWR | O_NOCTTY), user;
 
+        if (terminal < 0 && errno == ENOENT) /* no devpts here */
+                return;
         ck_assert_int_ge(terminal, 0);
         ck_assert_int_eq(grantpt(terminal), 0);
         ck_assert_int_eq(unlockpt(terminal), 0);

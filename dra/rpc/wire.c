@@ -3,7 +3,6 @@
 
 #include <grpc/byte_buffer_reader.h>
 #include <grpc/slice.h>
-#include <stdint.h>
 #include <string.h>
 
 grpc_byte_buffer *rpc_wire_pack(const ProtobufCMessage *message)
@@ -33,10 +32,11 @@ static uint64_t read_varint(const uint8_t **at, const uint8_t *end)
         return value;
 }
 
-/* Whether a string of the message, or of one within it, has a NUL. Our kinds of messages nest a few
- * levels deep and do not contain themselves. */
-static bool has_nul(const ProtobufCMessageDescriptor *kind, const uint8_t *at, const uint8_t *end)
+/* Our kinds of messages nest a few levels deep and do not contain themselves. */
+bool rpc_wire_has_nul(const ProtobufCMessageDescriptor *kind, const uint8_t *bytes, size_t n_bytes)
 {
+        const uint8_t *at = bytes, *end = bytes + n_bytes;
+
         while (at < end) {
                 uint64_t tag = read_varint(&at, end), n = 0;
                 const ProtobufCFieldDescriptor *field =
@@ -63,7 +63,7 @@ static bool has_nul(const ProtobufCMessageDescriptor *kind, const uint8_t *at, c
                 if (field && (tag & 7) == PROTOBUF_C_WIRE_TYPE_LENGTH_PREFIXED &&
                     ((field->type == PROTOBUF_C_TYPE_STRING && memchr(at, 0, n)) ||
                      (field->type == PROTOBUF_C_TYPE_MESSAGE &&
-                      has_nul(field->descriptor, at, at + n))))
+                      rpc_wire_has_nul(field->descriptor, at, n))))
                         return true;
                 at += n;
         }
@@ -84,7 +84,7 @@ ProtobufCMessage *rpc_wire_unpack(const ProtobufCMessageDescriptor *kind, grpc_b
         message = protobuf_c_message_unpack(kind, NULL, GRPC_SLICE_LENGTH(slice),
                                             GRPC_SLICE_START_PTR(slice));
         if (message && refuses_nul &&
-            has_nul(kind, GRPC_SLICE_START_PTR(slice), GRPC_SLICE_END_PTR(slice))) {
+            rpc_wire_has_nul(kind, GRPC_SLICE_START_PTR(slice), GRPC_SLICE_LENGTH(slice))) {
                 protobuf_c_message_free_unpacked(message, NULL);
                 message = NULL;
         }

@@ -5,6 +5,8 @@
 #include <grpc/byte_buffer.h>
 #include <protobuf-c/protobuf-c.h>
 #include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
 
 /* The packed message; the caller's. */
 grpc_byte_buffer *rpc_wire_pack(const ProtobufCMessage *message);
@@ -14,3 +16,7 @@ grpc_byte_buffer *rpc_wire_pack(const ProtobufCMessage *message);
  * NUL cannot make a name pass for another. */
 ProtobufCMessage *rpc_wire_unpack(const ProtobufCMessageDescriptor *kind, grpc_byte_buffer *buffer,
                                   bool refuses_nul);
+
+/* Whether a string of the message, or of one within it, has a NUL. The bytes have been unpacked as
+ * a message of that kind; of others it says either. */
+bool rpc_wire_has_nul(const ProtobufCMessageDescriptor *kind, const uint8_t *bytes, size_t n);

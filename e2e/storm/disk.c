@@ -22,8 +22,8 @@ struct record {
         char *bytes; /* NULL: the order removes the record */
         size_t n;
         unsigned weight; /* the claim's */
-        bool is_damaged;
-        bool is_lost; /* taken away with its directory, and not written again yet */
+        bool is_damaged; /* also a readable one that says so of the record before it */
+        bool is_lost;    /* taken away with its directory, and not written again yet */
         records_on_done *on_done;
         void *owner;
 };
@@ -170,6 +170,7 @@ void records_save(struct records *unused, const struct ledger_claim *claim,
 
         order->bytes = claims_record_encode(claim, &order->n);
         order->weight = ledger_claim_weight(claim);
+        order->is_damaged = claim->is_uncertain;
         order->on_done = on_done;
         order->owner = owner;
         is_new = !disk_has(claim->uid);

@@ -89,7 +89,7 @@ static void on_refused_after_all(void *owner)
         struct pod *pod = owner;
 
         trace("kubelet refuses %s after all", pod->name);
-        truth_give_back(pod);
+        truth_refused_after_all(pod);
         pod->is_in_manager = false;
         pod->stage = POD_UNSEEN;
         cluster_pod_over(pod);
@@ -406,11 +406,14 @@ void node_reboot(uint64_t down_ms)
         list_for_each (position, &pods) {
                 struct pod *pod = pod_at(position);
 
+                bool will_run_again = pod->is_claim && pod->stage == POD_RUNNING &&
+                                      pod->is_always && pod->is_in_api && !pod->is_deleting;
+
                 clock_cancel(&pod->container);
-                if (pod->is_claim && pod->stage == POD_RUNNING && pod->is_always &&
-                    pod->is_in_api && !pod->is_deleting)
+                if (will_run_again)
                         pod->stage = POD_STARTING;
-                else
+                /* An unreadable record names no claim, so it holds until the reboot at most. */
+                if (!will_run_again || disk_is_damaged(pod->uid))
                         truth_give_back(pod);
         }
         ++host.boot;

@@ -25,6 +25,8 @@ static struct {
                                       not */
         unsigned total;            /* the driver's last reading */
         unsigned n_holders;
+        uint64_t refused_ids; /* devices of pods that kubelet refused after all, and */
+        uint64_t refused_ms;  /* when it last refused one */
         uint64_t disturbed_ms;
         uint64_t slices_closed_ms; /* since when no free device may be listed; 0: it may */
         uint64_t wrong_ms[N_IDS];  /* since when each plugin device has been in the wrong state */
@@ -215,6 +217,15 @@ void truth_give_back(struct pod *pod)
         pod->has_cgroup_known = false;
 }
 
+void truth_refused_after_all(struct pod *pod)
+{
+        if (clock_now() - truth.refused_ms >= HOLDINGS_SAME_POD_MS)
+                truth.refused_ids = 0;
+        truth.refused_ids |= pod->ids;
+        truth.refused_ms = clock_now();
+        truth_give_back(pod);
+}
+
 void truth_unprepared(unsigned n)
 {
         expect_back(n, true, 0);
@@ -342,9 +353,24 @@ void truth_refused(const struct pod *pod, const char *who, const char *reason)
 
 /* ---- the checks of each step ---- */
 
+/* Devices that kubelet may hand out again as if to the same pod: the driver cannot tell the two
+ * apart, so that the second is not a new holder. */
+static unsigned n_refused_just_now(void)
+{
+        uint64_t ids = truth.refused_ids;
+        const struct list *position;
+
+        if (clock_now() - truth.refused_ms >= HOLDINGS_SAME_POD_MS)
+                return 0;
+        list_for_each (position, &pods)
+                if (pod_at(position)->holds)
+                        ids &= ~pod_at(position)->ids;
+        return count(ids);
+}
+
 static void check_capacity(void)
 {
-        unsigned n = n_held(false) + disk_claimed();
+        unsigned n = n_held(false) + disk_claimed() + n_refused_just_now();
 
         if (n > larger(truth.total, truth.n_holders))
                 trace_violation("%u TDs are held (%u by plain pods, %u by claims), the node has %u",

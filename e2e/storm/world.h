@@ -297,6 +297,8 @@ void truth_take(struct pod *pod);
 /* One more claim has a record. */
 void truth_claimed(void);
 void truth_give_back(struct pod *pod); /* no-op if the pod holds nothing */
+/* The same for a pod that kubelet refused after its Allocate. */
+void truth_refused_after_all(struct pod *pod);
 /* A claim's record is gone: from now on its TDs must come back. */
 void truth_unprepared(unsigned n);
 void truth_capacity_read(unsigned total);
