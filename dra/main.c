@@ -100,6 +100,7 @@ int main(int argc, char **argv)
         struct error error = ERROR_NULL;
         int r;
 
+        memory_init();
         if (argc < 2 || strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0 ||
             strcmp(argv[1], "help") == 0) {
                 print_help();

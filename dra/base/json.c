@@ -12,7 +12,7 @@
 #include <string.h>
 
 #define DEPTH_MAX  64
-#define VALUES_MAX 200000U /* with VALUE_MEMORY each: 16 MB */
+#define VALUES_MAX 100000U /* with VALUE_MEMORY each: 8 MB */
 /* glibc gives a value 80 bytes, and a string about 24 more than it has characters. */
 #define VALUE_MEMORY  80U
 #define STRING_MEMORY 24U

@@ -3,7 +3,7 @@
  * JSON, read strictly and written compactly. Only json.c knows cJSON.
  *
  * Reading: keys are compared case-sensitively; duplicate keys, text after the value and nesting
- * beyond 64 levels are errors, as are more than 200,000 values, which would take 16 MB; integers
+ * beyond 64 levels are errors, as are more than 100,000 values, which would take 8 MB; integers
  * must be exact (|n| <= 2^53). Values belong to their tree: free the root. Every reader accepts
  * NULL or a value of another type and then reports "not there", so that look-ups chain:
  *

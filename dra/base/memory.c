@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "base/memory.h"
 
+#include <malloc.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -11,6 +12,14 @@ static void *or_abort(void *pointer)
                 abort();
         }
         return pointer;
+}
+
+/* That is glibc's default until the first such block is freed; then it keeps blocks of that size on
+ * its heap (mallopt(3), M_MMAP_THRESHOLD). Replies of 2 MiB, which grow there between long-lived
+ * small blocks, took 7 MiB more at their peak. */
+void memory_init(void)
+{
+        (void)mallopt(M_MMAP_THRESHOLD, 128 * 1024);
 }
 
 void *xmalloc(size_t size)

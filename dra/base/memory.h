@@ -13,6 +13,9 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+/* Call it first: blocks of 128 KiB or more go back to the kernel when they are freed. */
+void memory_init(void);
+
 void *xmalloc(size_t size) __attribute__((malloc, returns_nonnull));
 void *xcalloc(size_t n, size_t size) __attribute__((malloc, returns_nonnull));
 void *xreallocarray(void *old, size_t n, size_t size) __attribute__((returns_nonnull));

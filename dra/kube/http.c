@@ -24,9 +24,8 @@
  */
 
 #define CONNECT_TIMEOUT_MS 5000L
-/* A reply may have 2 MiB, and all of them together have the container's memory. Some are watches.
- */
-#define CONNECTIONS_MAX  12L
+/* A reply may have 2 MiB, and all of them together have the container's memory. Two are watches. */
+#define CONNECTIONS_MAX  8L
 #define EASY_IDLE_MAX    8U
 #define CA_CACHE_SECONDS 60L /* after this a rotated CA takes effect; curl's default is a day */
 /* A dead peer is noticed after KEEPALIVE_IDLE_S + KEEPALIVE_PROBES * KEEPALIVE_INTERVAL_S. */
@@ -44,6 +43,7 @@ struct http {
         struct timer *soon;  /* runs settle() */
         bool is_closing;
         struct list calls;
+        size_t n_submitted;        /* calls that curl has */
         CURL *idle[EASY_IDLE_MAX]; /* with the options set that all requests share */
         size_t n_idle;
 };
@@ -52,6 +52,7 @@ struct http_call {
         struct list link;
         struct http *http;
         struct http_request request; /* its strings are owned */
+        uint64_t started_ms;
         CURL *easy; /* NULL: not handed to curl (not yet, or because the call failed) */
         struct curl_slist *headers;
         struct text body; /* of the reply */
@@ -83,6 +84,7 @@ static void call_free(struct http_call *call)
 }
 
 static CURL *easy_take(struct http *http);
+static void settle_soon(struct http *http);
 
 static void easy_release(struct http *http, CURL *easy)
 {
@@ -102,6 +104,8 @@ static void withdraw(struct http_call *call)
                 return;
         curl_multi_remove_handle(call->http->multi, call->easy);
         easy_release(call->http, take_ptr(call->easy));
+        --call->http->n_submitted;
+        settle_soon(call->http);
 }
 
 static void reply_to(struct http_call *call, const struct http_reply *reply)
@@ -119,8 +123,6 @@ static void fail(struct http_call *call)
         error_prefix(&reply.error, "%s %.200s", call->request.method, call->request.path);
         reply_to(call, &reply);
 }
-
-static void settle_soon(struct http *http);
 
 /* True: the request is sent once more, with the token file read again. */
 static bool wants_repeat(struct http_call *call, CURLcode result, long status)
@@ -398,6 +400,17 @@ static int add_headers(struct http_call *call, struct error *err)
         return 0;
 }
 
+/* The time in the queue counts. 0: no limit. */
+static long remaining_ms(const struct http_call *call)
+{
+        uint64_t waited_ms = uv_now(call->http->loop) - call->started_ms;
+
+        if (!call->request.timeout_ms)
+                return 0;
+        return waited_ms < call->request.timeout_ms ? (long)(call->request.timeout_ms - waited_ms)
+                                                    : 1;
+}
+
 static void set_request(struct http_call *call)
 {
         _cleanup_(free) char *url = NULL;
@@ -415,7 +428,7 @@ static void set_request(struct http_call *call)
         }
         curl_easy_setopt(easy, CURLOPT_CUSTOMREQUEST, request->method);
         curl_easy_setopt(easy, CURLOPT_HTTPHEADER, call->headers);
-        curl_easy_setopt(easy, CURLOPT_TIMEOUT_MS, (long)request->timeout_ms);
+        curl_easy_setopt(easy, CURLOPT_TIMEOUT_MS, remaining_ms(call));
         curl_easy_setopt(easy, CURLOPT_ERRORBUFFER, call->curl_text);
         curl_easy_setopt(easy, CURLOPT_HEADERDATA, call);
         curl_easy_setopt(easy, CURLOPT_WRITEDATA, call);
@@ -432,6 +445,7 @@ static void submit(struct http_call *call)
         }
         call->curl_text[0] = '\0';
         call->easy = easy_take(call->http);
+        ++call->http->n_submitted;
         set_request(call);
         result = curl_multi_add_handle(call->http->multi, call->easy);
         assert(result == CURLM_OK);
@@ -451,7 +465,9 @@ static void dispose(struct http *http)
         free(http);
 }
 
-/* The first call that settle() must act on. Search from the front each time, because a callback may
+/* The first call that settle() must act on. curl would queue calls, too, but it begins the next one
+ * before we have seen the end of the last: with a fast server dozens of replies were in memory.
+ * Search from the front each time, because a callback may
  * cancel or start any call; the list holds only the pending calls. */
 static struct http_call *find_unsettled(struct http *http)
 {
@@ -460,7 +476,8 @@ static struct http_call *find_unsettled(struct http *http)
         list_for_each (position, &http->calls) {
                 struct http_call *call = container_of(position, struct http_call, link);
 
-                if (call->is_cancelled || !call->easy)
+                if (call->is_cancelled ||
+                    (!call->easy && http->n_submitted < (size_t)CONNECTIONS_MAX))
                         return call;
         }
         return NULL;
@@ -548,6 +565,7 @@ struct http_call *http_start(struct http *http, const struct http_request *reque
 
         assert(!http->is_closing);
         call->http = http;
+        call->started_ms = uv_now(http->loop);
         call->request = *request;
         call->request.method = xstrdup(request->method);
         call->request.path = xstrdup(request->path);

@@ -45,7 +45,7 @@ struct http_request {
         size_t n_body;
         size_t max_reply;    /* bytes of a reply's body to keep: a larger body ends the call with
                                 -EMSGSIZE. Does not limit what goes to on_bytes */
-        uint32_t timeout_ms; /* for the whole call; 0: none */
+        uint32_t timeout_ms; /* for the whole call, with its time in the queue; 0: none */
         http_on_bytes *on_bytes; /* NULL: a 200's body is collected like any other */
         http_on_reply *on_reply;
         void *owner;
@@ -59,7 +59,7 @@ int http_new(uv_loop_t *loop, const struct kube_credentials *credentials, struct
 /* Cancels pending calls. The loop must run once more to close the handles and free the memory. */
 void http_free(struct http *http);
 
-/* Sent at once, or queued if 32 connections are busy. After a 401 it reads the token file again and
+/* Sent at once, or queued if 8 connections are busy. After a 401 it reads the token file again and
  * repeats the request once, without telling the caller. */
 struct http_call *http_start(struct http *http, const struct http_request *request);
 
