@@ -95,7 +95,7 @@ static void apply(struct attestation *attestation, const struct kubevirt_attesta
         const struct config *config = attestation->options.config;
         const char *vm = config->vm_qgs_socket ? config->vm_qgs_socket : values->qgs_socket,
                    *host = config->qgs_socket ? config->qgs_socket : values->qgs_socket;
-        bool is_direct = relaying_mode(attestation->relaying) == RELAYING_DIRECT;
+        bool is_direct = relaying_mode(attestation->relaying) != RELAYING_RELAY;
         struct error error = ERROR_NULL;
 
         if (values != &attestation->last) {
@@ -240,7 +240,7 @@ static void follow_qgs(struct attestation *attestation)
         attestation->is_busy = was_busy;
         if (attestation->options.only_asks)
                 return;
-        if (relaying_mode(attestation->relaying) == RELAYING_DIRECT)
+        if (attestation->is_direct)
                 qgs_watch_set_socket(attestation->watch, attestation->host_socket,
                                      attestation->vm_socket);
         else
