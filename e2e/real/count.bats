@@ -30,7 +30,7 @@ teardown() {
 END
         running two
         eventually 10 n_held 1
-        offers 3
+        eventually 10 offers 3
 }
 
 # The pod's own cgroup, which runc leaves frozen when it kills a container.
@@ -73,9 +73,9 @@ has_restarted() { [ "$(n_restarts)" -gt "$1" ] && driver_metric 'tdx_registered{
         running held
         n_held 1
         before=$(n_restarts)
-        on node1 sh -c 'for d in /var/run/cdi /var/lib/kubelet/plugins_registry /var/lib/kubelet/plugins/tdx.kubevirt.io; do
-                rm -rf $d; mkdir -p $d; done'
-        # kubelet's own watch of plugins_registry has ended with the directory, so it is restarted, too.
+        on node1 sh -c 'for d in /var/run/cdi /var/lib/kubelet/plugins_registry /var/lib/kubelet/device-plugins \
+                /var/lib/kubelet/plugins/tdx.kubevirt.io; do rm -rf $d; mkdir -p $d; done'
+        # kubelet has its watch and its socket in the directories that are gone, so it is restarted, too.
         daemon node1 stop kubelet
         daemon node1 start kubelet
         # kubelet ends the container, for what it has mounted is gone: a minute to see it, and one for the probe.
@@ -85,6 +85,12 @@ has_restarted() { [ "$(n_restarts)" -gt "$1" ] && driver_metric 'tdx_registered{
         running vm
         quotes vm
         eventually 20 n_held 2
+        [ "$OVERLAY" = both ] || return 0
+        eventually 60 driver_metric 'tdx_registered{path="plugin"}' 1
+        pod plain tdx=1
+        running plain
+        quotes plain
+        eventually 20 n_held 3
 }
 
 host_runs() { on node1 sh -c "echo 'tdx $1' >/run/e2e/cgroup/misc.current"; } # N TDs, by the kernel's count
