@@ -15,7 +15,6 @@
 
 struct directory {
         char *path;
-        char *other_way; /* usable instead of path while it exists; NULL: none */
         uint64_t mount_id;
         char *root;     /* what that mount showed at the first look that found it; NULL: none has */
         char *moved_to; /* what it shows now, if that differs; NULL: it does not */
@@ -30,10 +29,10 @@ struct surroundings {
         char *problem; /* NULL: none */
 };
 
-static void add(struct surroundings *surroundings, char *path, char *other_way)
+static void add(struct surroundings *surroundings, char *path)
 {
         surroundings->directories[surroundings->n_directories++] =
-                (struct directory){ .path = path, .other_way = other_way };
+                (struct directory){ .path = path };
 }
 
 char *surroundings_other_cdi_dir(const struct config *config)
@@ -86,13 +85,13 @@ struct surroundings *surroundings_new(const struct config *config)
 {
         struct surroundings *surroundings = xcalloc(1, sizeof(*surroundings));
 
-        add(surroundings, xstrdup(config->state_dir), NULL);
-        add(surroundings, xasprintf("%s/plugins_registry", config->kubelet_dir), NULL);
-        add(surroundings, xasprintf("%s/pod-resources", config->kubelet_dir), NULL);
-        add(surroundings, xstrdup(config->device_plugin_dir), NULL);
-        add(surroundings, xstrdup(config->cdi_dir), surroundings_other_cdi_dir(config));
+        add(surroundings, xstrdup(config->state_dir));
+        add(surroundings, xasprintf("%s/plugins_registry", config->kubelet_dir));
+        add(surroundings, xasprintf("%s/pod-resources", config->kubelet_dir));
+        add(surroundings, xstrdup(config->device_plugin_dir));
+        add(surroundings, xstrdup(config->cdi_dir));
         if (*config->host_root)
-                add(surroundings, xasprintf("%s/var/run", config->host_root), NULL);
+                add(surroundings, xasprintf("%s/var/run", config->host_root));
         look_at_mounts(surroundings);
         return surroundings;
 }
@@ -103,7 +102,6 @@ void surroundings_free(struct surroundings *surroundings)
                 return;
         for (size_t i = 0; i < surroundings->n_directories; ++i) {
                 free(surroundings->directories[i].path);
-                free(surroundings->directories[i].other_way);
                 forget_mount(&surroundings->directories[i]);
         }
         free(surroundings->problem);
@@ -132,11 +130,10 @@ static void look_at(struct directory *directory, uint64_t now_ms)
         /* The kernel marks the root of a removed directory, so that it differs as well. */
         if (is_removed)
                 free(take_ptr(directory->moved_to));
-        /* The CDI store can write through the other mount, so a removed directory is a problem only
-         * if both are gone. It does not avoid a renamed one. */
-        is_gone =
-                directory->moved_to ||
-                (is_removed && !(directory->other_way && directory_is_there(directory->other_way)));
+        /* Also of the CDI directory, though the store may write through another mount: containerd's
+         * watch of a removed directory ends, and it looks at the new one, only when nobody's mount
+         * holds the old one any more. */
+        is_gone = directory->moved_to || is_removed;
         if (is_gone && !directory->is_gone)
                 directory->gone_ms = now_ms;
         directory->is_gone = is_gone;

@@ -30,7 +30,7 @@ teardown() {
 END
         running two
         eventually 10 n_held 1
-        offers 3
+        eventually 10 offers 3
 }
 
 # The pod's own cgroup, which runc leaves frozen when it kills a container.
@@ -73,10 +73,11 @@ has_restarted() { [ "$(n_restarts)" -gt "$1" ] && driver_metric 'tdx_registered{
         running held
         n_held 1
         before=$(n_restarts)
-        # Renamed first: the driver puts back what is missing, and rm would find a directory that is not empty.
-        on node1 sh -c 'for d in /var/run/cdi /var/lib/kubelet/plugins_registry /var/lib/kubelet/plugins/tdx.kubevirt.io; do
-                mv $d $d.gone && mkdir -p $d; done'
-        # kubelet's own watch of plugins_registry has ended with the directory, so it is restarted, too.
+        # The driver puts back what is missing, so that rm may find a directory that is not empty.
+        on node1 sh -c 'for d in /var/run/cdi /var/lib/kubelet/plugins_registry /var/lib/kubelet/device-plugins \
+                /var/lib/kubelet/plugins/tdx.kubevirt.io; do
+                until rm -rf $d 2>/dev/null; do :; done; mkdir -p $d; done'
+        # kubelet has its watch and its socket in the directories that are gone, so it is restarted, too.
         daemon node1 stop kubelet
         daemon node1 start kubelet
         # kubelet ends the container, for what it has mounted is gone: a minute to see it, and one for the probe.
@@ -86,7 +87,23 @@ has_restarted() { [ "$(n_restarts)" -gt "$1" ] && driver_metric 'tdx_registered{
         running vm
         quotes vm
         eventually 20 n_held 2
-        on node1 sh -c 'rm -rf /var/run/cdi.gone /var/lib/kubelet/plugins_registry.gone /var/lib/kubelet/plugins/tdx.kubevirt.io.gone'
+        [ "$OVERLAY" = both ] || return 0
+        eventually 60 driver_metric 'tdx_registered{path="plugin"}' 1
+        pod plain tdx=1
+        running plain
+        quotes plain
+        eventually 20 n_held 3
+}
+
+# containerd's watch of a removed directory ends only when no mount holds it any more: the driver's does.
+@test "the CDI directory alone is removed and created again: pods start again once the container has restarted" {
+        local before
+        before=$(n_restarts)
+        on node1 sh -c 'until rm -rf /var/run/cdi 2>/dev/null; do :; done; mkdir -p /var/run/cdi'
+        eventually 100 has_restarted "$before"
+        pod vm template=td
+        running vm
+        quotes vm
 }
 
 host_runs() { on node1 sh -c "echo 'tdx $1' >/run/e2e/cgroup/misc.current"; } # N TDs, by the kernel's count

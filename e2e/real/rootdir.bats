@@ -19,6 +19,7 @@ setup_file() {
         load cluster
         no_driver
         kubelet_root /var/lib/k0s/kubelet
+        on node1 rm -rf /var/lib/kubelet/plugins /var/lib/kubelet/plugins_registry /var/lib/kubelet/pod-resources
         export COMPONENTS=k0s
         set_up_node
 }
@@ -40,8 +41,8 @@ teardown() {
         running claimed plain
         [[ $(quotes claimed) == "a quote of "* && $(quotes plain) == "a quote of "* ]]
         n_held 2
-        on node1 test -S /var/lib/k0s/kubelet/plugins/tdx.kubevirt.io/dra.sock ||
-                on node1 sh -c 'ls /var/lib/k0s/kubelet/plugins/tdx.kubevirt.io/*.sock'
+        on node1 sh -c 'ls /var/lib/k0s/kubelet/plugins/tdx.kubevirt.io/*.sock /var/lib/k0s/kubelet/plugins_registry/*.sock'
+        on node1 sh -c 'cd /var/lib/kubelet && [ ! -e plugins ] && [ ! -e plugins_registry ] && [ ! -e pod-resources ]'
         gone claimed plain
         eventually 20 n_held 0
 }
