@@ -133,7 +133,7 @@ memory_peak() {
         for i in {1..8}; do
                 pod "a$i" template=td
                 pod "b$i" template=td
-                pod "c$i" tdx=1
+                pod "c$i" template=td
                 running "a$i" "b$i" "c$i"
                 gone "a$i" "b$i" "c$i"
         done
