@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "attestation.h"
 
+#include "attestation_place.h"
 #include "attestation_record.h"
 #include "base/error.h"
-#include "base/file.h"
 #include "base/log.h"
 #include "base/memory.h"
 #include "base/timer.h"
@@ -13,7 +13,6 @@
 #include "kube/settings.h"
 #include "relaying.h"
 
-#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -22,12 +21,10 @@ struct attestation {
         bool is_settled;    /* the settings are the cluster's, or waiting for them has ended */
         bool is_remembered; /* this run or an earlier one has read the cluster's settings */
         bool is_enforced;
-        char *host_socket, *vm_socket;
-        char *host_directory, *seen_directory, *vm_directory;
+        struct attestation_place place;
         bool is_one_cr;     /* exactly one CR exists, and its settings are used */
         bool are_crs_known; /* the API server's last answer about CRs decides the settings */
         char *doubt;        /* why the cluster's settings cannot be read; NULL: they can */
-        char *path_refusal; /* why the driver refuses the CR's qgsSocketPath; NULL: it does not */
         bool is_enforced_refused;
         char *warned_vm_path; /* the CR's path that the log has already warned about: it differs
                                  from --vm-qgs-socket */
@@ -38,8 +35,7 @@ struct attestation {
         char *source;                     /* lent out by attestation_settings() */
         struct kubevirt_attestation last; /* applied last */
         struct relaying *relaying;
-        bool is_direct; /* the sockets were applied for VMs that mount QGS's own directory */
-        bool is_busy;   /* applying, or being made: what the relay changes is taken in after that */
+        bool is_busy; /* applying, or being made: what the relay changes is taken in after that */
         struct qgs_watch *watch;
         struct timer *patience;
         struct qgs_verdict_state told; /* the last verdict logged */
@@ -48,11 +44,6 @@ struct attestation {
 };
 
 /* ---- the settings ---- */
-
-static const char *name_of(const char *socket)
-{
-        return strrchr(socket, '/') + 1;
-}
 
 static bool is_same(const char *a, const char *b)
 {
@@ -65,38 +56,11 @@ static void replace(char **string, const char *by)
         *string = by ? xstrdup(by) : NULL;
 }
 
-/* Flags win. KubeVirt writes the path inside the VM's container into the VM's definition. On the
- * host QGS may be in another directory, but under the same file name, since only the directory is
- * mounted. */
-static int check_path(const struct config *config, const char *vm, const char *host,
-                      struct error *err)
-{
-        int r;
-
-        if (strcmp(name_of(vm), name_of(host)) != 0)
-                return error_set(
-                        err, -EINVAL,
-                        KUBEVIRT_QGS_SOCKET_FIELD
-                        ": the VM's socket %s and the host's %s differ in their file names, "
-                        "and only the directory can be mounted elsewhere: let --qgs-socket "
-                        "and KubeVirt's qgsSocketPath end in the same name",
-                        vm, host);
-        if (config->qgs_socket && !config->is_relaying)
-                return 0; /* config_check() did */
-        r = config_check_qgs_socket(config, KUBEVIRT_QGS_SOCKET_FIELD, host, err);
-        return r || !config->is_relaying ? r
-                                         : qgs_path_check(KUBEVIRT_QGS_SOCKET_FIELD, vm, "", err);
-}
-
 /* Apply each setting independently: a refused path leaves the previous path in force, and does not
  * affect whether attestation is enforced. */
 static void apply(struct attestation *attestation, const struct kubevirt_attestation *values)
 {
         const struct config *config = attestation->options.config;
-        const char *vm = config->vm_qgs_socket ? config->vm_qgs_socket : values->qgs_socket,
-                   *host = config->qgs_socket ? config->qgs_socket : values->qgs_socket;
-        bool is_direct = relaying_mode(attestation->relaying) != RELAYING_RELAY;
-        struct error error = ERROR_NULL;
 
         if (values != &attestation->last) {
                 kubevirt_attestation_deinit(&attestation->last);
@@ -107,39 +71,15 @@ static void apply(struct attestation *attestation, const struct kubevirt_attesta
                                            : config->attestation == CONFIG_ENFORCED;
         attestation->is_enforced_refused =
                 config->attestation == CONFIG_FROM_KUBEVIRT && values->enforced_refusal;
-        if (is_direct)
-                (void)check_path(config, vm, host, &error);
-        /* With both flags the CR's path has no effect here. */
-        if (config->vm_qgs_socket && config->qgs_socket)
-                replace(&attestation->path_refusal, NULL);
-        else if (values->qgs_socket_refusal)
-                replace(&attestation->path_refusal, values->qgs_socket_refusal);
-        else
-                replace(&attestation->path_refusal, error.code ? error.text : NULL);
-        /* The first call applies the default, which config_check() has checked against the flags.
-         */
-        if (error.code && attestation->host_socket && attestation->is_direct)
-                return;
-        if (error.code && config->is_relaying)
-                vm = host = QGS_PATH_DEFAULT; /* what was in force is for the relay alone */
-        attestation->is_direct = is_direct;
-        if (is_same(attestation->host_socket, host) && is_same(attestation->vm_socket, vm))
-                return; /* unchanged; callers have borrowed these strings */
-        replace(&attestation->host_socket, host);
-        replace(&attestation->vm_socket, vm);
-        free(attestation->host_directory);
-        free(attestation->seen_directory);
-        free(attestation->vm_directory);
-        attestation->host_directory = file_directory_of(attestation->host_socket);
-        attestation->seen_directory = qgs_path_seen(config->host_root, attestation->host_directory);
-        attestation->vm_directory = file_directory_of(attestation->vm_socket);
+        attestation_place_set(&attestation->place, config, values,
+                              relaying_mode(attestation->relaying) != RELAYING_RELAY);
 }
 
 static void log_settings(const struct attestation *attestation, const char *source)
 {
         log_info("attestation", log_str("enforced", attestation->is_enforced ? "true" : "false"),
-                 log_str("socket", attestation->host_socket),
-                 log_str("in_vm", attestation->vm_socket), log_str("source", source));
+                 log_str("socket", attestation->place.host_socket),
+                 log_str("in_vm", attestation->place.vm_socket), log_str("source", source));
 }
 
 /* Save the settings for a start without the API server. */
@@ -159,42 +99,6 @@ static void write_down(struct attestation *attestation, const struct kubevirt_at
                 attestation->written = kubevirt_attestation_copy(values);
 }
 
-static int check_cr_path(const char *path, struct error *err)
-{
-        return qgs_path_check(KUBEVIRT_QGS_SOCKET_FIELD, path, "", err);
-}
-
-/* No directory of the host's is mounted but the relay's. */
-static int check_relayed_cr_path(const char *path, struct error *err)
-{
-        return qgs_path_check_form(KUBEVIRT_QGS_SOCKET_FIELD, path, err);
-}
-
-static kubevirt_check_path *path_check(const struct config *config)
-{
-        return config->is_relaying ? check_relayed_cr_path : check_cr_path;
-}
-
-/* The settings to use until the cluster's are known; the caller's. */
-static struct kubevirt_attestation last_known(struct attestation *attestation)
-{
-        const char *state_dir = attestation->options.config->state_dir;
-        struct kubevirt_attestation values = KUBEVIRT_ATTESTATION_NULL;
-        struct error error = ERROR_NULL;
-        int r;
-
-        r = attestation_record_load(state_dir, path_check(attestation->options.config), &values,
-                                    &error);
-        attestation->is_remembered = r == 0;
-        if (r == ATTESTATION_RECORD_PARTIAL)
-                log_warn("the attestation settings of the last run are damaged; using what is left",
-                         log_str("directory", state_dir), log_str("reason", error.text));
-        else if (r < 0 && r != -ENOENT)
-                log_warn("cannot read the attestation settings of the last run; ignoring them",
-                         log_str("directory", state_dir), log_str("reason", error.text));
-        return r < 0 ? kubevirt_attestation_defaults() : values;
-}
-
 static bool is_fixed(const struct config *config)
 {
         return config->attestation != CONFIG_FROM_KUBEVIRT && config->vm_qgs_socket;
@@ -202,14 +106,14 @@ static bool is_fixed(const struct config *config)
 
 static void log_refusal(const struct attestation *attestation)
 {
-        if (attestation->path_refusal)
+        if (attestation->place.refusal)
                 log_warn(attestation->is_enforced
                                  ? "KubeVirt's qgsSocketPath is refused: no new VM is placed here "
                                    "until it is corrected"
                                  : "KubeVirt's qgsSocketPath is refused: VMs start, but cannot "
                                    "attest until it is corrected",
-                         log_str("reason", attestation->path_refusal),
-                         log_str("socket", attestation->host_socket));
+                         log_str("reason", attestation->place.refusal),
+                         log_str("socket", attestation->place.host_socket));
 }
 
 /* KubeVirt writes the CR's path into the VM's definition, regardless of our flag. */
@@ -235,16 +139,16 @@ static void follow_qgs(struct attestation *attestation)
         bool was_busy = attestation->is_busy;
 
         attestation->is_busy = true;
-        relaying_set_sockets(attestation->relaying, attestation->host_socket,
-                             attestation->vm_socket);
+        relaying_set_sockets(attestation->relaying, attestation->place.host_socket,
+                             attestation->place.vm_socket);
         attestation->is_busy = was_busy;
         if (attestation->options.only_asks)
                 return;
-        if (attestation->is_direct)
-                qgs_watch_set_socket(attestation->watch, attestation->host_socket,
-                                     attestation->vm_socket);
+        if (attestation->place.is_direct)
+                qgs_watch_set_socket(attestation->watch, attestation->place.host_socket,
+                                     attestation->place.vm_socket);
         else
-                qgs_watch_set_relayed_socket(attestation->watch, attestation->host_socket);
+                qgs_watch_set_relayed_socket(attestation->watch, attestation->place.host_socket);
 }
 
 /* Apply the cluster's settings, and report them if they changed. */
@@ -253,17 +157,17 @@ static void put_in_force(struct attestation *attestation, const char *source)
         const struct kubevirt_attestation *values = settings_in_force(attestation->settings);
         bool was_settled = attestation->is_settled, was_enforced = attestation->is_enforced,
              was_refused = attestation->is_enforced_refused;
-        _cleanup_(free) char *host = xstrdup(attestation->host_socket);
-        _cleanup_(free) char *vm = xstrdup(attestation->vm_socket);
-        _cleanup_(free) char *refusal = take_ptr(attestation->path_refusal);
+        _cleanup_(free) char *host = xstrdup(attestation->place.host_socket);
+        _cleanup_(free) char *vm = xstrdup(attestation->place.vm_socket);
+        _cleanup_(free) char *refusal = take_ptr(attestation->place.refusal);
         bool is_refusal_new, is_same_path;
 
         apply(attestation, values);
         attestation->is_settled = true;
         timer_stop(attestation->patience);
-        is_refusal_new = !is_same(refusal, attestation->path_refusal);
-        is_same_path = strcmp(host, attestation->host_socket) == 0 &&
-                       strcmp(vm, attestation->vm_socket) == 0;
+        is_refusal_new = !is_same(refusal, attestation->place.refusal);
+        is_same_path = strcmp(host, attestation->place.host_socket) == 0 &&
+                       strcmp(vm, attestation->place.vm_socket) == 0;
         if (was_settled && was_enforced == attestation->is_enforced && is_same_path &&
             !is_refusal_new && was_refused == attestation->is_enforced_refused)
                 return;
@@ -361,7 +265,7 @@ static void follow_kubevirt(struct attestation *attestation,
         const struct settings_options options = {
                 .loop = attestation->options.loop,
                 .api = attestation->options.api,
-                .check_path = path_check(attestation->options.config),
+                .check_path = attestation_place_check(attestation->options.config),
                 .last_known = last,
                 .on_changed = on_settings,
                 .on_news = on_news,
@@ -411,10 +315,10 @@ void attestation_settings(struct attestation *attestation, struct attestation_se
                                                                        "force");
         *ret = (struct attestation_settings){ .is_known = attestation->is_settled,
                                               .is_enforced = attestation->is_enforced,
-                                              .is_refused = attestation->path_refusal ||
+                                              .is_refused = attestation->place.refusal ||
                                                             attestation->is_enforced_refused,
-                                              .host_socket = attestation->host_socket,
-                                              .vm_socket = attestation->vm_socket,
+                                              .host_socket = attestation->place.host_socket,
+                                              .vm_socket = attestation->place.vm_socket,
                                               .source = attestation->source };
 }
 
@@ -423,14 +327,15 @@ void attestation_settings(struct attestation *attestation, struct attestation_se
 /* QGS seems absent, but its directory is not visible to this process, so it may well be running. */
 static bool is_out_of_sight(const struct attestation *attestation)
 {
-        return attestation->is_direct && qgs_watch_state(attestation->watch)->state == QGS_ABSENT &&
+        return attestation->place.is_direct &&
+               qgs_watch_state(attestation->watch)->state == QGS_ABSENT &&
                !qgs_path_is_visible(attestation->options.config->host_root,
-                                    attestation->seen_directory);
+                                    attestation->place.seen_directory);
 }
 
 static void describe_sight(const struct attestation *attestation, char *text, size_t n)
 {
-        const char *directory = attestation->host_directory;
+        const char *directory = attestation->place.host_directory;
 
         snprintf(text, n,
                  "this driver cannot see the host's %s: mount %s at %s%s in its pod, writable, "
@@ -464,7 +369,7 @@ static void log_verdict(struct attestation *attestation)
         attestation->has_delivered &= state->state == QGS_ANSWERING;
         describe_sight(attestation, sight, sizeof(sight));
         if (state->state == QGS_ANSWERING)
-                log_info("QGS answers", log_str("socket", attestation->host_socket));
+                log_info("QGS answers", log_str("socket", attestation->place.host_socket));
         else if (state->state != QGS_UNKNOWN)
                 log_warn(consequence(attestation, state->state),
                          log_str("qgs", qgs_state_name(state->state)),
@@ -498,7 +403,8 @@ static void note_delivered(struct attestation *attestation)
         if (attestation->has_delivered || attestation->told.state != QGS_ANSWERING)
                 return;
         attestation->has_delivered = true;
-        log_info("VMs attest: a quote was delivered", log_str("socket", attestation->host_socket));
+        log_info("VMs attest: a quote was delivered",
+                 log_str("socket", attestation->place.host_socket));
         attestation->options.on_changed(attestation->options.owner);
 }
 
@@ -507,7 +413,7 @@ static void on_relay_message(void *owner, const struct relay_message *message)
         struct attestation *attestation = owner;
         const struct relay_qgs *qgs = &message->qgs;
 
-        if (message->kind == RELAY_QGS && !attestation->is_direct)
+        if (message->kind == RELAY_QGS && !attestation->place.is_direct)
                 qgs_watch_hear(attestation->watch, qgs->is_absent, qgs->result, qgs->failure);
         else if (message->kind != RELAY_QGS && attestation->options.on_quote)
                 attestation->options.on_quote(attestation->options.owner, message);
@@ -552,7 +458,7 @@ bool attestation_is_relay_connected(const struct attestation *attestation)
 static bool works(const struct attestation *attestation, const struct qgs_verdict_state *state,
                   enum attestation_means means)
 {
-        return !attestation->path_refusal && !relaying_trouble(attestation->relaying) &&
+        return !attestation->place.refusal && !relaying_trouble(attestation->relaying) &&
                state->state == QGS_ANSWERING &&
                (means == ATTESTATION_CDI || state->group == QGS_VERDICT_NO_GROUP);
 }
@@ -563,7 +469,7 @@ static bool works(const struct attestation *attestation, const struct qgs_verdic
 static const char *obstacle(const struct attestation *attestation,
                             const struct qgs_verdict_state *state)
 {
-        if (attestation->path_refusal)
+        if (attestation->place.refusal)
                 return "path-refused";
         if (relaying_trouble(attestation->relaying))
                 return "no-relay";
@@ -576,8 +482,8 @@ static const char *describe(struct attestation *attestation, const struct qgs_ve
         char *text = attestation->description;
         size_t n = sizeof(attestation->description);
 
-        if (attestation->path_refusal)
-                snprintf(text, n, "%s", attestation->path_refusal);
+        if (attestation->place.refusal)
+                snprintf(text, n, "%s", attestation->place.refusal);
         else if (relaying_trouble(attestation->relaying))
                 snprintf(text, n, "%s", relaying_trouble(attestation->relaying));
         else if (is_out_of_sight(attestation))
@@ -592,38 +498,30 @@ static const char *describe(struct attestation *attestation, const struct qgs_ve
         return text;
 }
 
-/* A directory that the VM shares with others is not mounted over: the one socket is. */
-static void give_relayed_mount(const struct attestation *attestation,
-                               struct attestation_facts *facts)
-{
-        struct error shared = ERROR_NULL;
-
-        facts->is_relayed = true;
-        facts->host_directory = relaying_directory(attestation->relaying);
-        if (qgs_path_check("", attestation->vm_socket, "", &shared) < 0)
-                facts->mounted_file = name_of(attestation->vm_socket);
-}
-
 void attestation_facts(struct attestation *attestation, struct attestation_facts *ret)
 {
         const struct qgs_verdict_state *state = qgs_watch_state(attestation->watch);
 
         *ret = (struct attestation_facts){
-                .is_known = attestation->is_settled && state->state != QGS_UNKNOWN,
+                .is_known = attestation->is_settled && state->state != QGS_UNKNOWN &&
+                            relaying_mode(attestation->relaying) != RELAYING_UNDECIDED,
                 .group = state->group == QGS_VERDICT_NO_GROUP ? 0 : state->group,
                 .state = obstacle(attestation, state),
                 .description = describe(attestation, state),
-                .host_directory = attestation->host_directory,
-                .vm_directory = attestation->vm_directory,
-                .refuses_path = attestation->path_refusal,
+                .host_directory = attestation->place.host_directory,
+                .vm_directory = attestation->place.vm_directory,
+                .refuses_path = attestation->place.refusal,
                 .refuses_enforced = attestation->is_enforced_refused,
                 .doubt = describe_doubt(attestation),
         };
-        if (!attestation->is_direct)
-                give_relayed_mount(attestation, ret);
-        else if (qgs_path_is_visible(attestation->options.config->host_root,
-                                     attestation->seen_directory))
-                ret->seen_directory = attestation->seen_directory;
+        ret->is_relayed = !attestation->place.is_direct;
+        if (ret->is_relayed) {
+                ret->host_directory = relaying_directory(attestation->relaying);
+                ret->mounted_file = attestation_place_mounted_file(&attestation->place);
+        } else if (qgs_path_is_visible(attestation->options.config->host_root,
+                                       attestation->place.seen_directory)) {
+                ret->seen_directory = attestation->place.seen_directory;
+        }
         for (int means = 0; means < ATTESTATION_N_MEANS; ++means) {
                 ret->works[means] = works(attestation, state, (enum attestation_means)means);
                 ret->is_schedulable[means] =
@@ -656,7 +554,8 @@ struct attestation *attestation_new(const struct attestation_options *options)
         attestation->patience = timer_new(options->loop, on_patience_over, attestation);
         /* The defaults first: if the remembered path is refused, they stay in force. */
         apply(attestation, &defaults);
-        values = last_known(attestation);
+        attestation->is_remembered = attestation_record_last(
+                options->config->state_dir, attestation_place_check(options->config), &values);
         apply(attestation, &values);
         follow_qgs(attestation);
         if (attestation->is_settled) {
@@ -690,13 +589,8 @@ void attestation_free(struct attestation *attestation)
         qgs_watch_free(attestation->watch);
         kubevirt_attestation_deinit(&attestation->last);
         timer_free(attestation->patience);
-        free(attestation->host_socket);
-        free(attestation->vm_socket);
-        free(attestation->host_directory);
-        free(attestation->seen_directory);
-        free(attestation->vm_directory);
+        attestation_place_deinit(&attestation->place);
         free(attestation->doubt);
-        free(attestation->path_refusal);
         free(attestation->warned_vm_path);
         kubevirt_attestation_deinit(&attestation->written);
         free(attestation->news_text);

@@ -4,6 +4,7 @@
 #include "base/error.h"
 #include "base/file.h"
 #include "base/json.h"
+#include "base/log.h"
 #include "base/memory.h"
 #include "base/text.h"
 
@@ -100,4 +101,22 @@ int attestation_record_load(const char *state_dir, kubevirt_check_path *check,
 
         r = file_read(AT_FDCWD, path, ATTESTATION_RECORD_MAX, &bytes, &n, err);
         return r ? r : attestation_record_parse(bytes, n, check, ret, err);
+}
+
+bool attestation_record_last(const char *state_dir, kubevirt_check_path *check,
+                             struct kubevirt_attestation *ret)
+{
+        struct error error = ERROR_NULL;
+        int r;
+
+        r = attestation_record_load(state_dir, check, ret, &error);
+        if (r == ATTESTATION_RECORD_PARTIAL)
+                log_warn("the attestation settings of the last run are damaged; using what is left",
+                         log_str("directory", state_dir), log_str("reason", error.text));
+        else if (r < 0 && r != -ENOENT)
+                log_warn("cannot read the attestation settings of the last run; ignoring them",
+                         log_str("directory", state_dir), log_str("reason", error.text));
+        if (r < 0)
+                *ret = kubevirt_attestation_defaults();
+        return r == 0;
 }

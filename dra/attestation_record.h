@@ -12,6 +12,7 @@
 
 #include "kube/kubevirt.h"
 
+#include <stdbool.h>
 #include <stddef.h>
 
 struct error;
@@ -39,3 +40,9 @@ int attestation_record_save(const char *state_dir, const struct kubevirt_attesta
  * any other -errno: it cannot be read. */
 int attestation_record_load(const char *state_dir, kubevirt_check_path *check,
                             struct kubevirt_attestation *ret, struct error *err);
+
+/* The settings to use until the cluster's are known: those of the last run, or the defaults, with a
+ * warning if the record is damaged. Whether they are the last run's, whole. *ret is the caller's.
+ */
+bool attestation_record_last(const char *state_dir, kubevirt_check_path *check,
+                             struct kubevirt_attestation *ret);

@@ -74,8 +74,8 @@ attests_at() { # PATH TD: as QEMU in the VM's container, on the host
 
 # ---- mounts that cannot be made ----
 
-# A file where the way to the directory should be, after the settings were taken.
-block() { rm -rf "$1" && touch "$1"; }
+# A file where the way to the directory should be, after the settings were taken. The driver makes the directory again.
+block() { until [ -f "$1" ]; do rm -rf "$1" && { : >"$1"; } 2>/dev/null; done; }
 block_spec() { mkdir -p "$CDI/kubevirt.io-tdx.json/in-the-way"; }
 unblock_spec() { rmdir "$CDI/kubevirt.io-tdx.json/in-the-way"; } # the driver clears an empty directory away
 

@@ -169,7 +169,7 @@ PY
         [[ $output == *"0 to 40s"* ]]
         run env DRA_LOG_LEVEL=loud "$DRIVER" run
         [[ $output == *DRA_LOG_LEVEL* ]]
-        run "$DRIVER" run --qgs
+        run "$DRIVER" run --quotes
         [[ $output == *"no flag"* ]]
         run "$DRIVER" --help
         [ "$status" -eq 0 ]

@@ -475,7 +475,7 @@ init_container() {
         [ "$(users)" = 1 ]
         refused "Requested: 1, Available: 0" pod third
 }
-held_by_plugin() { inspect | sed -n 's/^plugin  *\([0-9]*\) devices.*/\1/p'; }
+held_by_plugin() { inspect | sed -n 's/^plugin  *\([0-9]*\) device.*/\1/p'; }
 @test "an init container and the container after it, however far apart, hold one TD" {
         went_well init_container
 }
