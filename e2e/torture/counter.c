@@ -7,6 +7,7 @@
  * TORTURE_CONTROL names a file of struct control, which e2e/torture/run maps, too: it arms the
  * counter, and reads what was called.
  */
+#include <dirent.h>
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -18,6 +19,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/inotify.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -130,6 +132,15 @@ static enum fault note_fd(const char *name, int fd)
         return note(name, path);
 }
 
+static enum fault note_sync(int fd)
+{
+        struct stat file = { 0 };
+
+        if (control && control->is_armed)
+                (void)fstat(fd, &file);
+        return note_fd(S_ISDIR(file.st_mode) ? "fsync-dir" : "fsync", fd);
+}
+
 /* To kubelet (unix) or to the API server (inet). */
 static enum fault note_send(int fd)
 {
@@ -151,25 +162,29 @@ static bool is_file(int fd)
 }
 
 /* One wrapper: TYPE NAME(PARAMETERS), counted by NOTE, called with ARGUMENTS. */
-#define WRAP(type, name, parameters, noted, ...)      \
-        type name parameters                          \
-        {                                             \
-                type(*call) parameters;               \
-                void *symbol = real(#name);           \
-                enum fault fault = noted;             \
-                type r;                               \
-                                                      \
-                memcpy(&call, &symbol, sizeof(call)); \
-                if (fault == FAIL) {                  \
-                        errno = (int)control->error;  \
-                        return (type)-1;              \
-                }                                     \
-                if (fault == SKIP)                    \
-                        return 0;                     \
-                r = call(__VA_ARGS__);                \
-                if (fault == KILL_AFTER)              \
-                        die();                        \
-                return r;                             \
+#define WRAP(type, name, parameters, noted, ...) \
+        WRAP_OR(type, -1, name, parameters, noted, __VA_ARGS__)
+
+/* The same, for a call that returns FAILURE instead of -1. */
+#define WRAP_OR(type, failure, name, parameters, noted, ...) \
+        type name parameters                                 \
+        {                                                    \
+                type(*call) parameters;                      \
+                void *symbol = real(#name);                  \
+                enum fault fault = noted;                    \
+                type r;                                      \
+                                                             \
+                memcpy(&call, &symbol, sizeof(call));        \
+                if (fault == FAIL) {                         \
+                        errno = (int)control->error;         \
+                        return (type)(failure);              \
+                }                                            \
+                if (fault == SKIP)                           \
+                        return 0;                            \
+                r = call(__VA_ARGS__);                       \
+                if (fault == KILL_AFTER)                     \
+                        die();                               \
+                return r;                                    \
         }
 
 #define WRAP_OPEN(name, parameters, path, ...)         \
@@ -222,13 +237,21 @@ WRAP_OPEN(open64, (const char *path, int flags, ...), path, path, flags)
 WRAP_OPEN(openat, (int at, const char *path, int flags, ...), path, at, path, flags)
 WRAP(int, __open64_2, (const char *path, int flags), note("open", path), path, flags)
 
+WRAP_OR(DIR *, NULL, opendir, (const char *path), note("opendir", path), path)
+WRAP_OR(DIR *, NULL, fdopendir, (int fd), note_fd("opendir", fd), fd)
+WRAP(int, scandir,
+     (const char *path, struct dirent ***ret, int (*filter)(const struct dirent *),
+      int (*compare)(const struct dirent **, const struct dirent **)),
+     note("opendir", path), path, ret, filter, compare)
+WRAP(int, inotify_init1, (int flags), note("inotify", ""), flags)
+
 WRAP_WRITE(write, (int fd, const void *bytes, size_t n), fd, bytes, n)
 WRAP_WRITE(pwrite64, (int fd, const void *bytes, size_t n, off64_t at), fd, bytes, n, at)
 
 WRAP(ssize_t, read, (int fd, void *bytes, size_t n), is_file(fd) ? note_fd("read", fd) : NO_FAULT,
      fd, bytes, n)
-WRAP(int, fsync, (int fd), note_fd("fsync", fd), fd)
-WRAP(int, fdatasync, (int fd), note_fd("fsync", fd), fd)
+WRAP(int, fsync, (int fd), note_sync(fd), fd)
+WRAP(int, fdatasync, (int fd), note_sync(fd), fd)
 WRAP(int, fchmod, (int fd, mode_t mode), note_fd("fchmod", fd), fd, mode)
 WRAP(int, fchown, (int fd, uid_t user, gid_t group), note_fd("fchown", fd), fd, user, group)
 WRAP(int, chmod, (const char *path, mode_t mode), note("chmod", path), path, mode)
