@@ -328,6 +328,16 @@ def check_components():
         selector = kustomize.pod_spec(kustomize.one(things, "DaemonSet"))["nodeSelector"]
         check(len(selector) == 3 and selector["kubernetes.io/arch"] == "amd64",
               f"{path.name} adds a label to those that nodes must have", selector)
+    things = kustomize.render(MANIFESTS / "components/quote-relay", kustomize.render(MANIFESTS / "overlays/both"))
+    driver, relay = kustomize.pod_spec(kustomize.one(things, "DaemonSet"))["containers"]
+    check(relay["image"] == driver["image"], "quote-relay: the relay is of the driver's image", relay["image"])
+    check({"name": "DRA_QGS", "value": "relay"} in driver["env"], "quote-relay: the driver is told of it")
+    shared = {"name": "relay", "mountPath": "/run/dra-driver-tdx"}
+    check(shared in driver["volumeMounts"] and shared in relay["volumeMounts"], "quote-relay: they share its directory")
+    security = relay["securityContext"]
+    check(security["capabilities"] == {"drop": ["ALL"], "add": ["SETGID", "SETUID"]} and security["readOnlyRootFilesystem"]
+          and not security["allowPrivilegeEscalation"], "quote-relay: the relay has two capabilities and no more", security)
+
 
 
 # ---- what people read ----
