@@ -40,6 +40,13 @@ static uint32_t get(const unsigned char *at)
                (uint32_t)at[3] << 24;
 }
 
+/* As QEMU, by the length in front (big-endian), and not by the end of the connection. */
+static int is_whole(const unsigned char *answer, size_t n)
+{
+        return n >= 4 && n - 4 >= ((size_t)answer[0] << 24 | (size_t)answer[1] << 16 |
+                                   (size_t)answer[2] << 8 | answer[3]);
+}
+
 static int quote(const char *path)
 {
         enum { LENGTH = HEADER_SIZE + 8 + REPORT_SIZE };
@@ -57,7 +64,7 @@ static int quote(const char *path)
         put(request + 20, REPORT_SIZE);
         if (write(fd, request, sizeof(request)) != (ssize_t)sizeof(request))
                 return fail("write");
-        while ((r = read(fd, answer + n, sizeof(answer) - n)) > 0)
+        while (!is_whole(answer, n) && (r = read(fd, answer + n, sizeof(answer) - n)) > 0)
                 n += (size_t)r;
         close(fd);
         if (n < 4 + HEADER_SIZE + 8 || get(answer + 4) != VERSION_1_1 || get(answer + 8) != 1 ||
