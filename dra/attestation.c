@@ -21,11 +21,13 @@ struct attestation {
         bool is_settled;    /* the settings are the cluster's, or waiting for them has ended */
         bool is_remembered; /* this run or an earlier one has read the cluster's settings */
         bool is_enforced;
-        struct attestation_place place;
+        bool is_enforced_refused;
         bool is_one_cr;     /* exactly one CR exists, and its settings are used */
         bool are_crs_known; /* the API server's last answer about CRs decides the settings */
-        char *doubt;        /* why the cluster's settings cannot be read; NULL: they can */
-        bool is_enforced_refused;
+        bool has_delivered; /* a VM got a quote since QGS began to answer */
+        bool is_busy; /* applying, or being made: what the relay changes is taken in after that */
+        struct attestation_place place;
+        char *doubt;          /* why the cluster's settings cannot be read; NULL: they can */
         char *warned_vm_path; /* the CR's path that the log has already warned about: it differs
                                  from --vm-qgs-socket */
         struct kubevirt_attestation written; /* content of the record; qgs_socket NULL: none */
@@ -35,11 +37,9 @@ struct attestation {
         char *source;                     /* lent out by attestation_settings() */
         struct kubevirt_attestation last; /* applied last */
         struct relaying *relaying;
-        bool is_busy; /* applying, or being made: what the relay changes is taken in after that */
         struct qgs_watch *watch;
         struct timer *patience;
         struct qgs_verdict_state told; /* the last verdict logged */
-        bool has_delivered;            /* a VM got a quote since QGS began to answer */
         char description[ERROR_TEXT_SIZE + 128];
 };
 

@@ -172,7 +172,8 @@ def check_sbom(sbom, files, root):
           "licences are those of machine-readable copyright files, or not asserted")
     linked = {kind: {packages[b]["name"] for _, k, b in links if k == kind} for kind in ("STATIC_LINK", "DYNAMIC_LINK")}
     of_relay = {packages[b]["name"] for a, k, b in links if k in linked and packages[a]["name"] == "tdx-quote-relay"}
-    check("libseccomp2" in of_relay and not {"libgrpc-dev", "libcurl4"} & of_relay, "it tells the relay's libraries from the driver's", of_relay)
+    check("libseccomp2" in of_relay and not {"libgrpc-dev", "libcurl4"} & of_relay,
+          "it tells the relay's libraries from the driver's", of_relay)
     check("libgrpc-dev" in linked["STATIC_LINK"] and {"libcurl4", "libc6"} <= linked["DYNAMIC_LINK"],
           "what was linked in is told from what is loaded", linked)
     check(all((root / "usr/share/doc" / name / "copyright").is_file() for name in debian),

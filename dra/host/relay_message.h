@@ -8,8 +8,8 @@
  *     driver -> relay     configure, ask
  *     relay -> driver     configured or refused; quote, snapshot, qgs (unasked)
  *     successor -> relay  succeed, serving
- *     relay -> successor  quote and snapshot as to a driver; handover, then a listener a socket with
- *                         its descriptor; then quote and remaining
+ *     relay -> successor  quote and snapshot as to a driver; handover, then a listener a socket
+ * with its descriptor; then quote and remaining
  *
  * What a driver hears of quotes: first those that no driver has heard of (at most
  * RELAY_QUOTES_KEPT), then a snapshot of the node and of each TD that has asked for a quote, which
