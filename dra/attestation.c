@@ -6,6 +6,7 @@
 #include "base/error.h"
 #include "base/log.h"
 #include "base/memory.h"
+#include "base/text.h"
 #include "base/timer.h"
 #include "config.h"
 #include "host/qgs_path.h"
@@ -44,17 +45,6 @@ struct attestation {
 };
 
 /* ---- the settings ---- */
-
-static bool is_same(const char *a, const char *b)
-{
-        return a && b ? strcmp(a, b) == 0 : a == b;
-}
-
-static void replace(char **string, const char *by)
-{
-        free(*string);
-        *string = by ? xstrdup(by) : NULL;
-}
 
 /* Apply each setting independently: a refused path leaves the previous path in force, and does not
  * affect whether attestation is enforced. */
@@ -126,7 +116,7 @@ static void warn_of_vm_path(struct attestation *attestation,
             (attestation->warned_vm_path &&
              strcmp(attestation->warned_vm_path, values->qgs_socket) == 0))
                 return;
-        replace(&attestation->warned_vm_path, values->qgs_socket);
+        text_replace(&attestation->warned_vm_path, values->qgs_socket);
         log_warn("--vm-qgs-socket is not KubeVirt's qgsSocketPath: VMs look for QGS where the CR "
                  "says, and will not find it there; leave the flag out, or correct the CR",
                  log_str("flag", flag), log_str("qgsSocketPath", values->qgs_socket));
@@ -165,7 +155,7 @@ static void put_in_force(struct attestation *attestation, const char *source)
         apply(attestation, values);
         attestation->is_settled = true;
         timer_stop(attestation->patience);
-        is_refusal_new = !is_same(refusal, attestation->place.refusal);
+        is_refusal_new = !text_is_same(refusal, attestation->place.refusal);
         is_same_path = strcmp(host, attestation->place.host_socket) == 0 &&
                        strcmp(vm, attestation->place.vm_socket) == 0;
         if (was_settled && was_enforced == attestation->is_enforced && is_same_path &&
@@ -197,7 +187,7 @@ static void follow_cluster(struct attestation *attestation)
         const struct kubevirt_attestation *values = settings_in_force(attestation->settings);
         bool was_remembered = attestation->is_remembered;
 
-        replace(&attestation->doubt, NULL);
+        text_replace(&attestation->doubt, NULL);
         if (attestation->is_one_cr)
                 warn_of_vm_path(attestation, values);
         attestation->is_remembered = true;
@@ -222,7 +212,7 @@ static void on_news(void *owner, enum settings_news news, const char *text)
         struct attestation *attestation = owner;
 
         attestation->news = news;
-        replace(&attestation->news_text, text);
+        text_replace(&attestation->news_text, text);
         if (settings_news_is_warning(news))
                 log_warn("KubeVirt's settings", log_str("state", settings_news_name(news)),
                          log_str("detail", text));
@@ -242,14 +232,14 @@ static void on_news(void *owner, enum settings_news news, const char *text)
                 /* Several CRs may contradict each other, and a wrong choice could drop `enforced`:
                  * keep what is in force until a person has removed all but one. */
                 attestation->are_crs_known = false;
-                replace(&attestation->doubt, text);
+                text_replace(&attestation->doubt, text);
                 return;
         case SETTINGS_FORBIDDEN:
         case SETTINGS_UNREACHABLE:
-                replace(&attestation->doubt, text);
+                text_replace(&attestation->doubt, text);
                 break;
         case SETTINGS_READABLE:
-                replace(&attestation->doubt, NULL);
+                text_replace(&attestation->doubt, NULL);
                 break;
         }
         /* If the API server cannot be reached, do not wait out the patience: a booting node should

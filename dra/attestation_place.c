@@ -4,6 +4,7 @@
 #include "base/error.h"
 #include "base/file.h"
 #include "base/memory.h"
+#include "base/text.h"
 #include "config.h"
 #include "host/qgs_path.h"
 
@@ -14,17 +15,6 @@
 static const char *name_of(const char *socket)
 {
         return strrchr(socket, '/') + 1;
-}
-
-static bool is_same(const char *a, const char *b)
-{
-        return a && b ? strcmp(a, b) == 0 : a == b;
-}
-
-static void replace(char **string, const char *by)
-{
-        free(*string);
-        *string = by ? xstrdup(by) : NULL;
 }
 
 static int check_cr_path(const char *path, struct error *err)
@@ -77,11 +67,11 @@ void attestation_place_set(struct attestation_place *place, const struct config 
                 (void)check_place(config, vm, host, &error);
         /* With both flags the CR's path has no effect here. */
         if (config->vm_qgs_socket && config->qgs_socket)
-                replace(&place->refusal, NULL);
+                text_replace(&place->refusal, NULL);
         else if (values->qgs_socket_refusal)
-                replace(&place->refusal, values->qgs_socket_refusal);
+                text_replace(&place->refusal, values->qgs_socket_refusal);
         else
-                replace(&place->refusal, error.code ? error.text : NULL);
+                text_replace(&place->refusal, error.code ? error.text : NULL);
         /* The first call applies the default, which config_check() has checked against the flags.
          */
         if (error.code && place->host_socket && place->is_direct)
@@ -89,10 +79,10 @@ void attestation_place_set(struct attestation_place *place, const struct config 
         if (error.code && config->is_relaying)
                 vm = host = QGS_PATH_DEFAULT; /* what was in force is for the relay alone */
         place->is_direct = is_direct;
-        if (is_same(place->host_socket, host) && is_same(place->vm_socket, vm))
+        if (text_is_same(place->host_socket, host) && text_is_same(place->vm_socket, vm))
                 return;
-        replace(&place->host_socket, host);
-        replace(&place->vm_socket, vm);
+        text_replace(&place->host_socket, host);
+        text_replace(&place->vm_socket, vm);
         free(place->host_directory);
         free(place->seen_directory);
         free(place->vm_directory);

@@ -99,6 +99,17 @@ static size_t utf8_character(const unsigned char *p, size_t n)
         return length;
 }
 
+bool text_is_same(const char *a, const char *b)
+{
+        return a && b ? strcmp(a, b) == 0 : a == b;
+}
+
+void text_replace(char **string, const char *by)
+{
+        free(*string);
+        *string = by ? xstrdup(by) : NULL;
+}
+
 size_t text_utf8_prefix(const char *bytes, size_t n)
 {
         size_t done = 0;

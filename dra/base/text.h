@@ -32,6 +32,11 @@ static inline void cleanup_text(struct text *text)
         text_deinit(text);
 }
 
+/* Equal strings, or both NULL. */
+bool text_is_same(const char *a, const char *b);
+/* Free the string and put a copy of another one in its place; NULL: none. */
+void text_replace(char **string, const char *by);
+
 /* Length of the longest prefix, at most n bytes, that is valid UTF-8 (RFC 3629) without NUL. */
 size_t text_utf8_prefix(const char *bytes, size_t n);
 

@@ -40,23 +40,12 @@ struct kubevirt_attestation kubevirt_attestation_copy(
         };
 }
 
-static bool is_same(const char *a, const char *b)
-{
-        return a && b ? strcmp(a, b) == 0 : a == b;
-}
-
 bool kubevirt_attestation_equal(const struct kubevirt_attestation *a,
                                 const struct kubevirt_attestation *b)
 {
-        return a->is_enforced == b->is_enforced && is_same(a->qgs_socket, b->qgs_socket) &&
-               is_same(a->enforced_refusal, b->enforced_refusal) &&
-               is_same(a->qgs_socket_refusal, b->qgs_socket_refusal);
-}
-
-static void replace(char **string, const char *by)
-{
-        free(*string);
-        *string = copy(by);
+        return a->is_enforced == b->is_enforced && text_is_same(a->qgs_socket, b->qgs_socket) &&
+               text_is_same(a->enforced_refusal, b->enforced_refusal) &&
+               text_is_same(a->qgs_socket_refusal, b->qgs_socket_refusal);
 }
 
 void kubevirt_attestation_follow(struct kubevirt_attestation *in_force,
@@ -65,9 +54,9 @@ void kubevirt_attestation_follow(struct kubevirt_attestation *in_force,
         if (!cr->enforced_refusal)
                 in_force->is_enforced = cr->is_enforced;
         if (!cr->qgs_socket_refusal)
-                replace(&in_force->qgs_socket, cr->qgs_socket);
-        replace(&in_force->enforced_refusal, cr->enforced_refusal);
-        replace(&in_force->qgs_socket_refusal, cr->qgs_socket_refusal);
+                text_replace(&in_force->qgs_socket, cr->qgs_socket);
+        text_replace(&in_force->enforced_refusal, cr->enforced_refusal);
+        text_replace(&in_force->qgs_socket_refusal, cr->qgs_socket_refusal);
 }
 
 static bool is_unset(const struct json *value)
