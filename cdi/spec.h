@@ -17,8 +17,8 @@
 #define CDI_KIND      "kubevirt.io/tdx"
 #define CDI_SPEC_FILE "kubevirt.io-tdx.json"
 
-/* One for all devices, or one for each: below host_path each TD then has a directory of its own,
- * "claim-tdx5" (cdi_family.directory and the index). */
+/* The same mount for all devices or, if is_per_device, one for each: below host_path each TD has
+ * its own directory, "claim-tdx5" (cdi_family.directory and the index). */
 struct cdi_mount {
         const char *host_path;
         const char *container_path;

@@ -209,7 +209,7 @@ static const struct option rows[] = {
 
         { .meaning = "Attestation" },
         { "attestation", "POLICY", "from-kubevirt", "enforced: place no new VM here while QGS does not answer; optional: always place VMs; from-kubevirt: do what the KubeVirt CR says", parse_attestation, field(attestation) },
-        { "qgs", "direct|relay", "direct", "how a VM reaches QGS: direct, by QGS's own socket; relay, by a socket of its own that tdx-quote-relay keeps through every restart of QGS (direct where no relay runs)", parse_qgs, field(is_relaying) },
+        { "qgs", "direct|relay", "direct", "how a VM reaches QGS: direct, by QGS's own socket; relay, by a socket of its own that tdx-quote-relay keeps through every restart of QGS (if no relay runs, direct)", parse_qgs, field(is_relaying) },
         { "relay-dir", "DIR", RELAY_DIRECTORY, "tdx-quote-relay's directory", option_parse_string, field(relay_dir) },
         { "quote-log", "FILE|journal", NULL, "with the relay: write a line of JSON for each request of a VM (time, node, device, namespace, pod, outcome, latency, SHA-256 of the report data)", option_parse_string, field(quote_log) },
         { "qgs-socket", "PATH", NULL, "socket of the Quote Generation Service (QGS) on the host; default: the KubeVirt CR's, or " QGS_PATH_DEFAULT ". The driver asks QGS for PLATFORM_INFO every 8 s, which starts a socket-activated QGS", option_parse_string, field(qgs_socket) },

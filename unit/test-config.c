@@ -288,6 +288,9 @@ START_TEST(the_flags_are_shown_in_groups_and_fit_the_width)
                 ck_assert_msg(strlen(line) <= OPTIONS_WIDTH, "%s", line);
                 n_headings += *line && *line != ' ';
                 n_flags += strncmp(line, "  --", 4) == 0;
+                /* A blank parts the flag from its meaning. */
+                if (strlen(line) > OPTIONS_INDENT)
+                        ck_assert_msg(line[OPTIONS_INDENT - 1] == ' ' || *line != ' ', "%s", line);
                 n_variables += strstr(line, "[DRA_") != NULL;
         }
 

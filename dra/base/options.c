@@ -139,6 +139,8 @@ static void describe(struct text *text, const struct option *option)
                 option->fallback ? option->fallback : "", option->fallback ? ")" : "", variable);
 
         text_addf(text, "  %-*s", OPTIONS_INDENT - 2, flag);
+        if (strlen(flag) >= OPTIONS_INDENT - 2) /* no room for a blank: the meaning goes below */
+                text_addf(text, "\n%*s", OPTIONS_INDENT, "");
         text_add_wrapped(text, meaning, OPTIONS_INDENT, OPTIONS_WIDTH);
         text_add(text, "\n");
 }

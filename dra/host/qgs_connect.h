@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Connects to the Quote Generation Service, with the groups that let a VM in if CAP_SETGID allows
- * (host/vm_groups), and never blocks. Whoever connects must then send a whole request and wait for
+ * (host/vm_groups), and never blocks. The caller must then send a whole request and wait for
  * the reply or QGS's own timeout (host/qgs_probe.h).
  */
 #pragma once

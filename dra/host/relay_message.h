@@ -57,8 +57,8 @@ enum relay_outcome {
         RELAY_QGS_ERROR, /* QGS's error reply, passed on; code. Any VM can provoke one by a report
                           * that is none, so it tells nothing of QGS */
         RELAY_GAVE_UP,   /* cause: of the last attempt; -EBUSY: its turn never came; -ETIMEDOUT: QGS
-                          * was silent; -ECONNRESET: it closed without a reply; -EBADMSG: what it
-                          * replied is no reply; -ENOTCONN: the holder is gone; or connect(2)'s */
+                          * was silent; -ECONNRESET: it closed without a reply; -EBADMSG: its
+                          * reply is malformed; -ENOTCONN: the holder is gone; or connect(2)'s */
         RELAY_MALFORMED, /* not a whole request of QGS's format in time */
         RELAY_REFUSED_TYPE, /* not a request for a quote */
         RELAY_LEFT,         /* the VM closed before its reply */
